@@ -2953,11 +2953,15 @@ func (x *LedgerEntry) GetCreditBalanceAtoms() int64 {
 	return 0
 }
 
-// AddRequest names a path.
+// AddRequest names what to add: one path, or the entries of a new folder.
 type AddRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// An absolute path on the daemon's machine.
-	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The entries of a folder to build, instead of path.
+	Entries []*AddEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Whether anyone may fetch it; else only the providers of leases that name it.
+	Publish       bool `protobuf:"varint,3,opt,name=publish,proto3" json:"publish,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2999,6 +3003,76 @@ func (x *AddRequest) GetPath() string {
 	return ""
 }
 
+func (x *AddRequest) GetEntries() []*AddEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *AddRequest) GetPublish() bool {
+	if x != nil {
+		return x.Publish
+	}
+	return false
+}
+
+// AddEntry is one entry of a folder to build.
+type AddEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An absolute path on the daemon's machine, or a CID in the store.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Its name in the folder, with slashes for folders within; empty merges a
+	// folder's own entries in.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddEntry) Reset() {
+	*x = AddEntry{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddEntry) ProtoMessage() {}
+
+func (x *AddEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
+func (*AddEntry) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *AddEntry) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *AddEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // AddResponse names the content.
 type AddResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3012,7 +3086,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3098,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3111,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -3067,7 +3141,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +3153,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +3166,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -3122,7 +3196,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3208,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3221,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -3175,7 +3249,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3261,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3274,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -3221,7 +3295,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3307,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3320,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -3269,7 +3343,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +3355,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,7 +3368,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -3322,7 +3396,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3334,7 +3408,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3347,7 +3421,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -3386,7 +3460,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3472,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3485,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -3515,7 +3589,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3601,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3614,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -3629,7 +3703,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3715,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3728,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 // AnchorsResponse lists the anchors.
@@ -3672,7 +3746,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3758,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3771,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -3730,7 +3804,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3742,7 +3816,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3755,7 +3829,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 // AnchorResponse is the anchor.
@@ -3769,7 +3843,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +3855,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +3868,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -4018,10 +4092,15 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\famount_atoms\x18\x06 \x01(\x04R\vamountAtoms\x12\x10\n" +
 	"\x03ref\x18\a \x01(\tR\x03ref\x12.\n" +
 	"\x13debit_balance_atoms\x18\b \x01(\x03R\x11debitBalanceAtoms\x120\n" +
-	"\x14credit_balance_atoms\x18\t \x01(\x03R\x12creditBalanceAtoms\" \n" +
+	"\x14credit_balance_atoms\x18\t \x01(\x03R\x12creditBalanceAtoms\"k\n" +
 	"\n" +
 	"AddRequest\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\">\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12/\n" +
+	"\aentries\x18\x02 \x03(\v2\x15.souk.api.v1.AddEntryR\aentries\x12\x18\n" +
+	"\apublish\x18\x03 \x01(\bR\apublish\"2\n" +
+	"\bAddEntry\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\">\n" +
 	"\vAddResponse\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x1d\n" +
 	"\n" +
@@ -4126,7 +4205,7 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
@@ -4172,114 +4251,116 @@ var file_souk_api_v1_api_proto_goTypes = []any{
 	(*HistoryResponse)(nil),     // 41: souk.api.v1.HistoryResponse
 	(*LedgerEntry)(nil),         // 42: souk.api.v1.LedgerEntry
 	(*AddRequest)(nil),          // 43: souk.api.v1.AddRequest
-	(*AddResponse)(nil),         // 44: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 45: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 46: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 47: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 48: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 49: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 50: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 51: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 52: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 53: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 54: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 55: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 56: souk.api.v1.AnchorResponse
-	nil,                         // 57: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 58: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 59: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 60: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 61: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 62: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 63: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 64: souk.run.v1.Log
+	(*AddEntry)(nil),            // 44: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 45: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 46: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 47: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 48: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 49: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 50: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 51: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 52: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 53: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 54: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 55: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 56: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 57: souk.api.v1.AnchorResponse
+	nil,                         // 58: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 59: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 60: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 61: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 62: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 63: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 64: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 65: souk.run.v1.Log
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	57, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	58, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
 	4,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	60, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
-	61, // 3: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	61, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	62, // 3: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
 	6,  // 4: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
 	7,  // 5: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
 	6,  // 6: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
 	6,  // 7: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
-	62, // 8: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	63, // 8: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
 	11, // 9: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
 	7,  // 10: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	62, // 11: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	63, // 11: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
 	19, // 12: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	58, // 13: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	59, // 13: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
 	12, // 14: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
 	19, // 15: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	62, // 16: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	63, // 16: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
 	20, // 17: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	63, // 18: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	64, // 18: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
 	7,  // 19: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
 	19, // 20: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	64, // 21: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	63, // 22: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	65, // 21: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	64, // 22: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
 	12, // 23: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
 	19, // 24: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	59, // 25: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	60, // 25: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
 	39, // 26: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
 	39, // 27: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
 	42, // 28: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	51, // 29: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	63, // 30: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	52, // 31: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	52, // 32: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	52, // 33: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 34: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	2,  // 35: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	5,  // 36: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	9,  // 37: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	13, // 38: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	15, // 39: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	17, // 40: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	21, // 41: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	23, // 42: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	25, // 43: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	27, // 44: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	29, // 45: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	31, // 46: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	33, // 47: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	35, // 48: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	37, // 49: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	40, // 50: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	43, // 51: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	45, // 52: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	47, // 53: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	49, // 54: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	53, // 55: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	55, // 56: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 57: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	3,  // 58: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	8,  // 59: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	10, // 60: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	14, // 61: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	16, // 62: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	18, // 63: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	22, // 64: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	24, // 65: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	26, // 66: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	28, // 67: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	30, // 68: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	32, // 69: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	34, // 70: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	36, // 71: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	38, // 72: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	41, // 73: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	44, // 74: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	46, // 75: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	48, // 76: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	50, // 77: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	54, // 78: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	56, // 79: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	57, // [57:80] is the sub-list for method output_type
-	34, // [34:57] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	44, // 29: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	52, // 30: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	64, // 31: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	53, // 32: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	53, // 33: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	53, // 34: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 35: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	2,  // 36: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	5,  // 37: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	9,  // 38: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	13, // 39: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	15, // 40: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	17, // 41: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	21, // 42: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	23, // 43: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	25, // 44: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	27, // 45: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	29, // 46: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	31, // 47: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	33, // 48: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	35, // 49: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	37, // 50: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	40, // 51: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	43, // 52: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	46, // 53: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	48, // 54: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	50, // 55: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	54, // 56: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	56, // 57: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 58: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	3,  // 59: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	8,  // 60: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	10, // 61: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	14, // 62: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	16, // 63: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	18, // 64: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	22, // 65: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	24, // 66: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	26, // 67: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	28, // 68: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	30, // 69: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	32, // 70: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	34, // 71: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	36, // 72: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	38, // 73: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	41, // 74: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	45, // 75: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	47, // 76: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	49, // 77: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	51, // 78: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	55, // 79: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	57, // 80: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	58, // [58:81] is the sub-list for method output_type
+	35, // [35:58] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -4299,7 +4380,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   6,
 		},
