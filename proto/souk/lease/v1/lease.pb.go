@@ -723,6 +723,544 @@ func (*LeaseReply_Lease) isLeaseReply_Answer() {}
 
 func (*LeaseReply_Decline) isLeaseReply_Answer() {}
 
+// ChannelRequest asks the receiver of a channel for something about it. The
+// stream's peer is who asks.
+type ChannelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is asked.
+	//
+	// Types that are valid to be assigned to Request:
+	//
+	//	*ChannelRequest_Terms
+	//	*ChannelRequest_Deposit
+	//	*ChannelRequest_Refund
+	Request       isChannelRequest_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelRequest) Reset() {
+	*x = ChannelRequest{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelRequest) ProtoMessage() {}
+
+func (x *ChannelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelRequest.ProtoReflect.Descriptor instead.
+func (*ChannelRequest) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChannelRequest) GetRequest() isChannelRequest_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ChannelRequest) GetTerms() *TermsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*ChannelRequest_Terms); ok {
+			return x.Terms
+		}
+	}
+	return nil
+}
+
+func (x *ChannelRequest) GetDeposit() *DepositRequest {
+	if x != nil {
+		if x, ok := x.Request.(*ChannelRequest_Deposit); ok {
+			return x.Deposit
+		}
+	}
+	return nil
+}
+
+func (x *ChannelRequest) GetRefund() *RefundRequest {
+	if x != nil {
+		if x, ok := x.Request.(*ChannelRequest_Refund); ok {
+			return x.Refund
+		}
+	}
+	return nil
+}
+
+type isChannelRequest_Request interface {
+	isChannelRequest_Request()
+}
+
+type ChannelRequest_Terms struct {
+	// How this provider is paid.
+	Terms *TermsRequest `protobuf:"bytes,1,opt,name=terms,proto3,oneof"`
+}
+
+type ChannelRequest_Deposit struct {
+	// Submit a deposit ahead of any lease.
+	Deposit *DepositRequest `protobuf:"bytes,2,opt,name=deposit,proto3,oneof"`
+}
+
+type ChannelRequest_Refund struct {
+	// Claim what is due and give the rest back.
+	Refund *RefundRequest `protobuf:"bytes,3,opt,name=refund,proto3,oneof"`
+}
+
+func (*ChannelRequest_Terms) isChannelRequest_Request() {}
+
+func (*ChannelRequest_Deposit) isChannelRequest_Request() {}
+
+func (*ChannelRequest_Refund) isChannelRequest_Request() {}
+
+// TermsRequest asks for a provider's payment terms.
+type TermsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TermsRequest) Reset() {
+	*x = TermsRequest{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TermsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TermsRequest) ProtoMessage() {}
+
+func (x *TermsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TermsRequest.ProtoReflect.Descriptor instead.
+func (*TermsRequest) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{8}
+}
+
+// DepositRequest asks the provider to submit a deposit.
+type DepositRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel.
+	Channel *Channel `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// The client's keys: a Signed of Keys.
+	ClientKeys []byte `protobuf:"bytes,2,opt,name=client_keys,json=clientKeys,proto3" json:"client_keys,omitempty"`
+	// The deposit.
+	Deposit       *Deposit `protobuf:"bytes,3,opt,name=deposit,proto3" json:"deposit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DepositRequest) Reset() {
+	*x = DepositRequest{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DepositRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DepositRequest) ProtoMessage() {}
+
+func (x *DepositRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
+func (*DepositRequest) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DepositRequest) GetChannel() *Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+func (x *DepositRequest) GetClientKeys() []byte {
+	if x != nil {
+		return x.ClientKeys
+	}
+	return nil
+}
+
+func (x *DepositRequest) GetDeposit() *Deposit {
+	if x != nil {
+		return x.Deposit
+	}
+	return nil
+}
+
+// RefundRequest asks for what is left in a channel.
+type RefundRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel, 32 bytes.
+	Channel       []byte `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundRequest) Reset() {
+	*x = RefundRequest{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRequest) ProtoMessage() {}
+
+func (x *RefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
+func (*RefundRequest) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RefundRequest) GetChannel() []byte {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+// ChannelReply answers a ChannelRequest.
+type ChannelReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answer.
+	//
+	// Types that are valid to be assigned to Answer:
+	//
+	//	*ChannelReply_Terms
+	//	*ChannelReply_Deposited
+	//	*ChannelReply_Refunded
+	//	*ChannelReply_Decline
+	Answer        isChannelReply_Answer `protobuf_oneof:"answer"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelReply) Reset() {
+	*x = ChannelReply{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelReply) ProtoMessage() {}
+
+func (x *ChannelReply) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelReply.ProtoReflect.Descriptor instead.
+func (*ChannelReply) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ChannelReply) GetAnswer() isChannelReply_Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *ChannelReply) GetTerms() *Terms {
+	if x != nil {
+		if x, ok := x.Answer.(*ChannelReply_Terms); ok {
+			return x.Terms
+		}
+	}
+	return nil
+}
+
+func (x *ChannelReply) GetDeposited() *Deposited {
+	if x != nil {
+		if x, ok := x.Answer.(*ChannelReply_Deposited); ok {
+			return x.Deposited
+		}
+	}
+	return nil
+}
+
+func (x *ChannelReply) GetRefunded() *Refunded {
+	if x != nil {
+		if x, ok := x.Answer.(*ChannelReply_Refunded); ok {
+			return x.Refunded
+		}
+	}
+	return nil
+}
+
+func (x *ChannelReply) GetDecline() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*ChannelReply_Decline); ok {
+			return x.Decline
+		}
+	}
+	return nil
+}
+
+type isChannelReply_Answer interface {
+	isChannelReply_Answer()
+}
+
+type ChannelReply_Terms struct {
+	// How this provider is paid.
+	Terms *Terms `protobuf:"bytes,1,opt,name=terms,proto3,oneof"`
+}
+
+type ChannelReply_Deposited struct {
+	// The deposit went in.
+	Deposited *Deposited `protobuf:"bytes,2,opt,name=deposited,proto3,oneof"`
+}
+
+type ChannelReply_Refunded struct {
+	// The rest went back.
+	Refunded *Refunded `protobuf:"bytes,3,opt,name=refunded,proto3,oneof"`
+}
+
+type ChannelReply_Decline struct {
+	// A Signed of souk.market.v1.Decline.
+	Decline []byte `protobuf:"bytes,4,opt,name=decline,proto3,oneof"`
+}
+
+func (*ChannelReply_Terms) isChannelReply_Answer() {}
+
+func (*ChannelReply_Deposited) isChannelReply_Answer() {}
+
+func (*ChannelReply_Refunded) isChannelReply_Answer() {}
+
+func (*ChannelReply_Decline) isChannelReply_Answer() {}
+
+// Terms is how a provider is paid.
+type Terms struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where and how.
+	Settlement *v1.Settlement `protobuf:"bytes,1,opt,name=settlement,proto3" json:"settlement,omitempty"`
+	// The provider's keys: a Signed of Keys.
+	Keys          []byte `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Terms) Reset() {
+	*x = Terms{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Terms) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Terms) ProtoMessage() {}
+
+func (x *Terms) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Terms.ProtoReflect.Descriptor instead.
+func (*Terms) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Terms) GetSettlement() *v1.Settlement {
+	if x != nil {
+		return x.Settlement
+	}
+	return nil
+}
+
+func (x *Terms) GetKeys() []byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// Deposited tells where a deposit went.
+type Deposited struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The transaction, confirmed.
+	Tx            string `protobuf:"bytes,1,opt,name=tx,proto3" json:"tx,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deposited) Reset() {
+	*x = Deposited{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deposited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deposited) ProtoMessage() {}
+
+func (x *Deposited) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deposited.ProtoReflect.Descriptor instead.
+func (*Deposited) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Deposited) GetTx() string {
+	if x != nil {
+		return x.Tx
+	}
+	return ""
+}
+
+// Refunded tells what went back.
+type Refunded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The claim's transaction; empty when nothing was left to claim.
+	ClaimTx string `protobuf:"bytes,1,opt,name=claim_tx,json=claimTx,proto3" json:"claim_tx,omitempty"`
+	// The refund's transaction.
+	RefundTx string `protobuf:"bytes,2,opt,name=refund_tx,json=refundTx,proto3" json:"refund_tx,omitempty"`
+	// How much went back.
+	AmountAtoms   uint64 `protobuf:"varint,3,opt,name=amount_atoms,json=amountAtoms,proto3" json:"amount_atoms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refunded) Reset() {
+	*x = Refunded{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refunded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refunded) ProtoMessage() {}
+
+func (x *Refunded) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refunded.ProtoReflect.Descriptor instead.
+func (*Refunded) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Refunded) GetClaimTx() string {
+	if x != nil {
+		return x.ClaimTx
+	}
+	return ""
+}
+
+func (x *Refunded) GetRefundTx() string {
+	if x != nil {
+		return x.RefundTx
+	}
+	return ""
+}
+
+func (x *Refunded) GetAmountAtoms() uint64 {
+	if x != nil {
+		return x.AmountAtoms
+	}
+	return 0
+}
+
 var File_souk_lease_v1_lease_proto protoreflect.FileDescriptor
 
 const file_souk_lease_v1_lease_proto_rawDesc = "" +
@@ -791,7 +1329,37 @@ const file_souk_lease_v1_lease_proto_rawDesc = "" +
 	"LeaseReply\x12\x16\n" +
 	"\x05lease\x18\x01 \x01(\fH\x00R\x05lease\x12\x1a\n" +
 	"\adecline\x18\x02 \x01(\fH\x00R\adeclineB\b\n" +
-	"\x06answerB9Z7github.com/souk-market/souk/proto/souk/lease/v1;leasev1b\x06proto3"
+	"\x06answer\"\xc3\x01\n" +
+	"\x0eChannelRequest\x123\n" +
+	"\x05terms\x18\x01 \x01(\v2\x1b.souk.lease.v1.TermsRequestH\x00R\x05terms\x129\n" +
+	"\adeposit\x18\x02 \x01(\v2\x1d.souk.lease.v1.DepositRequestH\x00R\adeposit\x126\n" +
+	"\x06refund\x18\x03 \x01(\v2\x1c.souk.lease.v1.RefundRequestH\x00R\x06refundB\t\n" +
+	"\arequest\"\x0e\n" +
+	"\fTermsRequest\"\x95\x01\n" +
+	"\x0eDepositRequest\x120\n" +
+	"\achannel\x18\x01 \x01(\v2\x16.souk.lease.v1.ChannelR\achannel\x12\x1f\n" +
+	"\vclient_keys\x18\x02 \x01(\fR\n" +
+	"clientKeys\x120\n" +
+	"\adeposit\x18\x03 \x01(\v2\x16.souk.lease.v1.DepositR\adeposit\")\n" +
+	"\rRefundRequest\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\fR\achannel\"\xd3\x01\n" +
+	"\fChannelReply\x12,\n" +
+	"\x05terms\x18\x01 \x01(\v2\x14.souk.lease.v1.TermsH\x00R\x05terms\x128\n" +
+	"\tdeposited\x18\x02 \x01(\v2\x18.souk.lease.v1.DepositedH\x00R\tdeposited\x125\n" +
+	"\brefunded\x18\x03 \x01(\v2\x17.souk.lease.v1.RefundedH\x00R\brefunded\x12\x1a\n" +
+	"\adecline\x18\x04 \x01(\fH\x00R\adeclineB\b\n" +
+	"\x06answer\"W\n" +
+	"\x05Terms\x12:\n" +
+	"\n" +
+	"settlement\x18\x01 \x01(\v2\x1a.souk.market.v1.SettlementR\n" +
+	"settlement\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\fR\x04keys\"\x1b\n" +
+	"\tDeposited\x12\x0e\n" +
+	"\x02tx\x18\x01 \x01(\tR\x02tx\"e\n" +
+	"\bRefunded\x12\x19\n" +
+	"\bclaim_tx\x18\x01 \x01(\tR\aclaimTx\x12\x1b\n" +
+	"\trefund_tx\x18\x02 \x01(\tR\brefundTx\x12!\n" +
+	"\famount_atoms\x18\x03 \x01(\x04R\vamountAtomsB9Z7github.com/souk-market/souk/proto/souk/lease/v1;leasev1b\x06proto3"
 
 var (
 	file_souk_lease_v1_lease_proto_rawDescOnce sync.Once
@@ -805,29 +1373,47 @@ func file_souk_lease_v1_lease_proto_rawDescGZIP() []byte {
 	return file_souk_lease_v1_lease_proto_rawDescData
 }
 
-var file_souk_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_souk_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_souk_lease_v1_lease_proto_goTypes = []any{
-	(*Keys)(nil),         // 0: souk.lease.v1.Keys
-	(*Channel)(nil),      // 1: souk.lease.v1.Channel
-	(*Lease)(nil),        // 2: souk.lease.v1.Lease
-	(*Voucher)(nil),      // 3: souk.lease.v1.Voucher
-	(*Deposit)(nil),      // 4: souk.lease.v1.Deposit
-	(*LeaseRequest)(nil), // 5: souk.lease.v1.LeaseRequest
-	(*LeaseReply)(nil),   // 6: souk.lease.v1.LeaseReply
-	(*v1.Resources)(nil), // 7: souk.market.v1.Resources
-	(v1.Runner)(0),       // 8: souk.market.v1.Runner
+	(*Keys)(nil),           // 0: souk.lease.v1.Keys
+	(*Channel)(nil),        // 1: souk.lease.v1.Channel
+	(*Lease)(nil),          // 2: souk.lease.v1.Lease
+	(*Voucher)(nil),        // 3: souk.lease.v1.Voucher
+	(*Deposit)(nil),        // 4: souk.lease.v1.Deposit
+	(*LeaseRequest)(nil),   // 5: souk.lease.v1.LeaseRequest
+	(*LeaseReply)(nil),     // 6: souk.lease.v1.LeaseReply
+	(*ChannelRequest)(nil), // 7: souk.lease.v1.ChannelRequest
+	(*TermsRequest)(nil),   // 8: souk.lease.v1.TermsRequest
+	(*DepositRequest)(nil), // 9: souk.lease.v1.DepositRequest
+	(*RefundRequest)(nil),  // 10: souk.lease.v1.RefundRequest
+	(*ChannelReply)(nil),   // 11: souk.lease.v1.ChannelReply
+	(*Terms)(nil),          // 12: souk.lease.v1.Terms
+	(*Deposited)(nil),      // 13: souk.lease.v1.Deposited
+	(*Refunded)(nil),       // 14: souk.lease.v1.Refunded
+	(*v1.Resources)(nil),   // 15: souk.market.v1.Resources
+	(v1.Runner)(0),         // 16: souk.market.v1.Runner
+	(*v1.Settlement)(nil),  // 17: souk.market.v1.Settlement
 }
 var file_souk_lease_v1_lease_proto_depIdxs = []int32{
-	1, // 0: souk.lease.v1.Lease.channel:type_name -> souk.lease.v1.Channel
-	7, // 1: souk.lease.v1.Lease.resources:type_name -> souk.market.v1.Resources
-	8, // 2: souk.lease.v1.Lease.runner:type_name -> souk.market.v1.Runner
-	3, // 3: souk.lease.v1.LeaseRequest.voucher:type_name -> souk.lease.v1.Voucher
-	4, // 4: souk.lease.v1.LeaseRequest.deposit:type_name -> souk.lease.v1.Deposit
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	1,  // 0: souk.lease.v1.Lease.channel:type_name -> souk.lease.v1.Channel
+	15, // 1: souk.lease.v1.Lease.resources:type_name -> souk.market.v1.Resources
+	16, // 2: souk.lease.v1.Lease.runner:type_name -> souk.market.v1.Runner
+	3,  // 3: souk.lease.v1.LeaseRequest.voucher:type_name -> souk.lease.v1.Voucher
+	4,  // 4: souk.lease.v1.LeaseRequest.deposit:type_name -> souk.lease.v1.Deposit
+	8,  // 5: souk.lease.v1.ChannelRequest.terms:type_name -> souk.lease.v1.TermsRequest
+	9,  // 6: souk.lease.v1.ChannelRequest.deposit:type_name -> souk.lease.v1.DepositRequest
+	10, // 7: souk.lease.v1.ChannelRequest.refund:type_name -> souk.lease.v1.RefundRequest
+	1,  // 8: souk.lease.v1.DepositRequest.channel:type_name -> souk.lease.v1.Channel
+	4,  // 9: souk.lease.v1.DepositRequest.deposit:type_name -> souk.lease.v1.Deposit
+	12, // 10: souk.lease.v1.ChannelReply.terms:type_name -> souk.lease.v1.Terms
+	13, // 11: souk.lease.v1.ChannelReply.deposited:type_name -> souk.lease.v1.Deposited
+	14, // 12: souk.lease.v1.ChannelReply.refunded:type_name -> souk.lease.v1.Refunded
+	17, // 13: souk.lease.v1.Terms.settlement:type_name -> souk.market.v1.Settlement
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_souk_lease_v1_lease_proto_init() }
@@ -839,13 +1425,24 @@ func file_souk_lease_v1_lease_proto_init() {
 		(*LeaseReply_Lease)(nil),
 		(*LeaseReply_Decline)(nil),
 	}
+	file_souk_lease_v1_lease_proto_msgTypes[7].OneofWrappers = []any{
+		(*ChannelRequest_Terms)(nil),
+		(*ChannelRequest_Deposit)(nil),
+		(*ChannelRequest_Refund)(nil),
+	}
+	file_souk_lease_v1_lease_proto_msgTypes[11].OneofWrappers = []any{
+		(*ChannelReply_Terms)(nil),
+		(*ChannelReply_Deposited)(nil),
+		(*ChannelReply_Refunded)(nil),
+		(*ChannelReply_Decline)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_lease_v1_lease_proto_rawDesc), len(file_souk_lease_v1_lease_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
