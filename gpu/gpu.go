@@ -1,0 +1,80 @@
+// Package gpu names the devices of a machine that can be sold.
+//
+// What a probe returns is what the machine says of itself: a claim, until a
+// challenge proves it. [Device.Evidence] tells how far that went, and a device
+// made up for a test says so in [Device.Simulated].
+package gpu
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+// ClassCPU is the class of the processor.
+const ClassCPU = "CPU"
+
+// Healthy is the [Device.Health] of a device that can be leased; any other text
+// says what is wrong with it, for people.
+const Healthy = "ok"
+
+// maxClass bounds a class name, so that it fits in any offer.
+const maxClass = 48
+
+// Device is one physical GPU, one MIG slice, or the processor.
+type Device struct {
+	ID          string            // NVML UUID, or cpu- and a stable hash
+	Class       string            // devices of one class share an offer; see [Class]
+	Model       string            // as the driver names it
+	MemoryBytes uint64            // of the device; for the processor, what a job may use at most
+	ComputeCap  uint32            // compute capability times ten, 89 for 8.9; 0 for the processor
+	MIG         string            // profile of the slice, "1g.5gb"; empty for a whole device
+	Health      string            // [Healthy], or what is wrong
+	Evidence    marketv1.Evidence // how well it is proved to be what it says
+	CPU         bool              // the processor itself
+	Simulated   bool              // made up for a test; never to be sold as real
+	CPUMilli    uint32            // cores in thousandths; the processor only
+}
+
+// Probe finds the devices of one kind.
+type Probe interface {
+	// Devices lists what is there now. No device is not an error.
+	Devices(context.Context) ([]Device, error)
+}
+
+// dropped are words of a model name that do not change what the device can do,
+// or that only its form factor has.
+var dropped = []string{"NVIDIA", "GEFORCE", "TESLA", "QUADRO", "GPU", "GENERATION", "PCIE", "NVL", "HBM2", "HBM2E", "HBM3", "HBM3E"}
+
+// Class turns a driver's model name into a device class: "NVIDIA GeForce RTX
+// 4090" is RTX_4090, "NVIDIA H100 80GB HBM3" is H100. It holds only capitals,
+// digits and underscores, and is never empty.
+func Class(model string) string {
+	var words []string
+	slice := false // after MIG comes the profile, whose size does matter
+	for word := range strings.FieldsFuncSeq(strings.ToUpper(model), notClass) {
+		slice = slice || word == "MIG"
+		if !slice && (slices.Contains(dropped, word) || isSize(word) || strings.HasPrefix(word, "SXM")) {
+			continue
+		}
+		words = append(words, word)
+	}
+	class := strings.Join(words, "_")
+	if len(class) > maxClass {
+		class = strings.TrimRight(class[:maxClass], "_")
+	}
+	if class == "" {
+		return "GPU"
+	}
+	return class
+}
+
+func notClass(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') }
+
+// isSize tells whether word is an amount of memory, such as 80GB.
+func isSize(word string) bool {
+	digits, ok := strings.CutSuffix(word, "GB")
+	return ok && strings.Trim(digits, "0123456789") == ""
+}
