@@ -1,0 +1,106 @@
+// Command testlog reads what go test -json prints and tells what a person needs
+// of it: a line for each package, the whole output of what failed, every
+// warning, and by name and reason each test that was skipped.
+//
+// It exits 1 when anything failed, so a pipe into it loses no failure.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+func main() { os.Exit(run(os.Stdin, os.Stdout)) }
+
+// event is the part of go test's event that is read here; see go doc test2json.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of build-output and build-fail
+	Test       string
+	Output     string
+	Elapsed    float64
+}
+
+// name is a test, or a package as a whole where test is empty.
+type name struct{ pkg, test string }
+
+type log struct {
+	out     io.Writer
+	output  map[name][]string // what each unfinished test or package printed
+	failed  []string
+	skipped []string
+}
+
+func run(in io.Reader, out io.Writer) int {
+	l := &log{out: out, output: make(map[name][]string)}
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			l.line(line)
+		}
+		if err != nil {
+			break
+		}
+	}
+	for _, s := range l.skipped {
+		fmt.Fprintln(out, "skipped", s)
+	}
+	for _, s := range l.failed {
+		fmt.Fprintln(out, "FAILED ", s)
+	}
+	if len(l.failed) > 0 {
+		return 1
+	}
+	return 0
+}
+
+func (l *log) line(line string) {
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil {
+		fmt.Fprint(l.out, line) // go's own complaints are not events
+		return
+	}
+	n := name{e.Package, e.Test}
+	switch e.Action {
+	case "output":
+		l.output[n] = append(l.output[n], e.Output)
+		if strings.Contains(e.Output, "warn: ") {
+			fmt.Fprint(l.out, e.Output)
+		}
+	case "build-output":
+		fmt.Fprint(l.out, e.Output)
+	case "build-fail":
+		l.failed = append(l.failed, "build of "+e.ImportPath)
+	case "pass", "skip", "fail":
+		l.end(n, e)
+	}
+}
+
+// end reports a test or package and forgets what it printed.
+func (l *log) end(n name, e event) {
+	text := strings.Join(slices.DeleteFunc(l.output[n], marker), "")
+	delete(l.output, n)
+	switch {
+	case e.Action == "fail":
+		fmt.Fprint(l.out, text)
+		l.failed = append(l.failed, strings.TrimSpace(n.pkg+" "+n.test))
+	case e.Action == "skip" && n.test != "":
+		l.skipped = append(l.skipped, n.pkg+" "+n.test+": "+strings.Join(strings.Fields(text), " "))
+	}
+	if n.test == "" && e.Action == "pass" {
+		fmt.Fprintf(l.out, "ok      %s %.1fs\n", n.pkg, e.Elapsed)
+	}
+}
+
+// marker tells go test's own progress lines from what a test printed.
+func marker(s string) bool {
+	s = strings.TrimLeft(s, " ")
+	return strings.HasPrefix(s, "=== ") || strings.HasPrefix(s, "--- SKIP")
+}
