@@ -1,0 +1,111 @@
+# souk: build, show, test. `make` alone lists the targets.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TOOLS := bin/tools
+GO    := go
+
+# Without a C compiler Go leaves cgo out by itself, and with it the probe of
+# NVIDIA devices; the build says so rather than fail.
+HAS_CC := $(shell command -v "$$($(GO) env CC 2>/dev/null)" 2>/dev/null)
+
+# A checkout that git refuses to read (another owner) still builds, unstamped.
+VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+
+# need installs the packages $(2) when the command $(1) is absent, because of $(3).
+SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
+define need
+command -v $(1) >/dev/null || { \
+	echo "$(1) is missing ($(3)): installing $(2) with apt-get"; \
+	command -v apt-get >/dev/null || { echo "no apt-get here: install $(1), then run make again" >&2; exit 1; }; \
+	$(SUDO) apt-get update -qq; \
+	$(SUDO) apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }
+endef
+
+.PHONY: help
+help: # list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*# /\1\t/p' Makefile | awk -F'\t' '{printf "make %-10s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: # bin/souk, and the demo's job as bin/digits.wasm
+	@$(if $(HAS_CC),,echo "no C compiler: building without cgo; NVIDIA devices will not be seen")
+	$(GO) build -buildvcs=$(VCS) -o bin/souk ./cmd/souk
+	GOOS=wasip1 GOARCH=wasm $(GO) build -buildvcs=false -o bin/digits.wasm ./examples/digits
+
+.PHONY: demo
+demo: build # one real job, found, run, paid and proved on this machine
+	bin/souk demo
+
+.PHONY: test
+test: deps check # everything: what check checks, then all tests under the race detector
+	@echo "== tests, with the race detector"
+	@$(GO) test -race -vet=off -timeout 15m -json ./... | $(GO) run ./integration/testlog
+
+.PHONY: check
+check: format vet static messages contracts tidy house # all that needs no running souk
+
+.PHONY: bench
+bench: # the table of measured rows, each beside its limit; writes bench.json
+	$(GO) run ./integration/bench
+
+.PHONY: generate
+generate: $(TOOLS)/buf $(TOOLS)/.built # the Go code of messages and contracts, anew
+	cd proto && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" payment/chain/contracts/generate.sh
+
+.PHONY: baseline
+baseline: $(TOOLS)/buf # accept today's messages as what later ones must stay compatible with
+	$(TOOLS)/buf build proto -o proto/baseline.binpb
+
+# What check is made of; each can be run alone.
+
+.PHONY: deps format vet static messages contracts tidy house
+deps:
+	@$(call need,gcc,gcc libc6-dev,for cgo and the race detector)
+	@$(call need,npm,nodejs npm,for the Solidity compiler)
+
+format:
+	@echo "== gofmt"
+	@bad=$$(find . -name '*.go' -not -path './bin/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
+	if [ -n "$$bad" ]; then echo "not formatted; run gofmt -w on:"; echo "$$bad"; exit 1; fi >&2
+
+vet:
+	@echo "== go vet"
+	@$(GO) vet ./...
+
+static: $(TOOLS)/.built
+	@echo "== staticcheck"
+	@$(TOOLS)/staticcheck ./...
+
+messages: $(TOOLS)/buf $(TOOLS)/.built
+	@echo "== buf: lint, breaking, generated code"
+	@$(TOOLS)/buf lint proto
+	@$(TOOLS)/buf breaking proto --against proto/baseline.binpb
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	(cd proto && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate -o "$$fresh"); \
+	diff -rq --exclude='*.proto' proto/souk "$$fresh/souk" >&2 || \
+	{ echo "the Go code of the messages is not what buf makes of them: run make generate" >&2; exit 1; }
+
+contracts: $(TOOLS)/.built
+	@echo "== contracts: artefacts and bindings"
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" payment/chain/contracts/check.sh
+
+tidy:
+	@echo "== go mod tidy"
+	@for m in . .ci/buf .ci/tools; do (cd $$m && $(GO) mod tidy -diff) || { echo "$$m/go.mod is not tidy: run go mod tidy there" >&2; exit 1; }; done
+
+house:
+	@echo "== house rules"
+	@$(GO) test -count=1 -json ./integration/house | $(GO) run ./integration/testlog
+
+# The tools have modules of their own, so that what they need never bends the
+# versions that souk itself is built with; buf builds only alone in its module.
+$(TOOLS)/buf: .ci/buf/go.mod .ci/buf/go.sum
+	@echo "== building buf"
+	@cd .ci/buf && $(GO) build -buildvcs=false -o "$(CURDIR)/$(TOOLS)/" tool
+
+$(TOOLS)/.built: .ci/tools/go.mod .ci/tools/go.sum
+	@echo "== building abigen, protoc-gen-go, protoc-gen-connect-go and staticcheck"
+	@cd .ci/tools && $(GO) build -buildvcs=false -o "$(CURDIR)/$(TOOLS)/" tool && touch "$(CURDIR)/$@"
