@@ -1,0 +1,200 @@
+package payment
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk"
+)
+
+// Slack is by how much a provider's count of time may run ahead of the client's
+// own clock. It is granted once per lease, not once per receipt.
+const Slack = 2 * time.Second
+
+// Skew is by how much a receipt may end later than the client's clock shows.
+const Skew = 30 * time.Second
+
+// Reason says which check a receipt did not pass.
+type Reason string
+
+// The reasons. All but [BadSequence] mean that the provider signed, or passed
+// on, what the lease does not allow.
+const (
+	BadSequence  Reason = "sequence"  // not the next receipt: an old one, or one was lost on the way
+	BadParties   Reason = "parties"   // another lease, job, channel, key, price or input
+	BadChain     Reason = "chain"     // does not continue the receipt before
+	BadForm      Reason = "form"      // kind, or an output digest where none belongs
+	BadTime      Reason = "time"      // overlaps the receipt before, lies ahead, or spans more than has passed
+	BadUsage     Reason = "usage"     // more device time than devices and time allow, or an interval cut short
+	BadAmount    Reason = "amount"    // not the price of the usage, or past the reserve
+	BadSignature Reason = "signature" // not the provider's
+)
+
+// ReceiptError is returned for a receipt that must not be countersigned.
+type ReceiptError struct {
+	Seq    uint64
+	Reason Reason
+	Detail string
+}
+
+func (e *ReceiptError) Error() string {
+	return fmt.Sprintf("receipt %d: %s: %s", e.Seq, e.Reason, e.Detail)
+}
+
+// Payer is the client's side of a lease: it says whether a receipt is right and
+// what to pay on it. A Payer has one owner.
+type Payer struct {
+	terms Terms
+
+	began      time.Time // on the client's clock, before the run can have started
+	firstStart int64     // of the first receipt, Unix milliseconds
+	seq        uint64    // of the last receipt accepted
+	digest     souk.Digest
+	end        int64
+	deviceMs   uint64
+	paid       souk.Atoms
+	asked      souk.Atoms // what Check answered for the last receipt
+	final      bool
+}
+
+// NewPayer checks receipts by terms that are valid. What the first voucher is
+// worth counts as paid.
+func NewPayer(t Terms) *Payer { return &Payer{terms: t, paid: t.First()} }
+
+// RestorePayer continues after a restart: receipts are all that the client
+// countersigned for this lease, in order.
+func RestorePayer(t Terms, receipts []Receipt) (*Payer, error) {
+	p := NewPayer(t)
+	for _, r := range receipts {
+		if r.Lease != t.Lease || r.Seq != p.seq+1 || r.PrevReceipt != p.digest || p.final {
+			return nil, fmt.Errorf("restore lease %s at receipt %d: %w", t.Lease.Short(), r.Seq, ErrSequence)
+		}
+		p.Accept(r)
+	}
+	return p, nil
+}
+
+// Start tells the payer a time at which the run had not started yet, such as
+// that of the lease. Without it, the first receipt is believed about its own
+// length.
+func (p *Payer) Start(now time.Time) { p.began = now }
+
+// Check tells whether r may be countersigned, and what the vouchers for this
+// lease must then be worth in all. The last receipt accepted is answered as
+// before. The error is a [*ReceiptError]; Check changes nothing that matters,
+// and may be repeated.
+func (p *Payer) Check(now time.Time, r Receipt) (leasePaid souk.Atoms, err error) {
+	digest := r.Digest(p.terms.Domain)
+	if p.seq > 0 && r.Seq == p.seq && digest == p.digest {
+		return p.asked, nil
+	}
+	if p.began.IsZero() {
+		p.began = now.Add(-time.Duration(min(max(r.EndMs-r.StartMs, 0), maxTerm.Milliseconds())) * time.Millisecond)
+	}
+	for _, check := range []func(time.Time, Receipt) *ReceiptError{p.checkPlace, p.checkTime, p.checkAmount} {
+		if e := check(now, r); e != nil {
+			e.Seq = r.Seq
+			return 0, e
+		}
+	}
+	if err := r.VerifyProvider(p.terms.Domain); err != nil {
+		return 0, &ReceiptError{r.Seq, BadSignature, err.Error()}
+	}
+	return p.need(r), nil
+}
+
+// Accept tells the payer that r, which passed Check, is countersigned and
+// durable together with its voucher. Any other receipt than the next changes
+// nothing.
+func (p *Payer) Accept(r Receipt) {
+	if r.Seq != p.seq+1 || p.final {
+		return
+	}
+	if p.seq == 0 {
+		p.firstStart = r.StartMs
+	}
+	p.asked = p.need(r)
+	p.paid = max(p.paid, p.asked)
+	p.seq, p.digest, p.end = r.Seq, r.Digest(p.terms.Domain), r.EndMs
+	p.deviceMs += r.DeviceMilliseconds
+	p.final = r.Kind == KindFinal
+}
+
+// Paid is what the lease's vouchers have reached, the first one included.
+func (p *Payer) Paid() souk.Atoms { return p.paid }
+
+// Due is what the last receipt accepted says is due.
+func (p *Payer) Due() souk.Atoms { return p.terms.due(p.runMs(p.deviceMs)) }
+
+// Receipts is how many receipts were accepted.
+func (p *Payer) Receipts() int { return int(p.seq) }
+
+// Done tells whether the final receipt was accepted.
+func (p *Payer) Done() bool { return p.final }
+
+// need is what vouchers must be worth with r.
+func (p *Payer) need(r Receipt) souk.Atoms {
+	if r.Kind == KindFinal {
+		return r.CumulativeDue
+	}
+	return p.terms.need(p.runMs(p.deviceMs + r.DeviceMilliseconds))
+}
+
+func (p *Payer) runMs(deviceMs uint64) int64 { return int64(deviceMs / uint64(p.terms.Devices)) }
+
+// checkPlace checks what r is part of, and its place there.
+func (p *Payer) checkPlace(_ time.Time, r Receipt) *ReceiptError {
+	t := p.terms
+	switch {
+	case r.Lease != t.Lease, r.Job != t.Job, r.Channel != t.Channel,
+		r.ProviderKey != t.ProviderKey, r.ClientKey != t.ClientKey,
+		r.PriceAtomsPerHour != t.PriceAtomsPerHour, r.InputDigest != t.InputDigest:
+		return &ReceiptError{Reason: BadParties, Detail: "not what the lease says"}
+	case p.final || r.Seq != p.seq+1:
+		return &ReceiptError{Reason: BadSequence, Detail: fmt.Sprintf("after receipt %d", p.seq)}
+	case r.PrevReceipt != p.digest:
+		return &ReceiptError{Reason: BadChain, Detail: fmt.Sprintf("previous is %s, want %s", r.PrevReceipt.Short(), p.digest.Short())}
+	case r.Kind != KindInterval && r.Kind != KindFinal:
+		return &ReceiptError{Reason: BadForm, Detail: fmt.Sprintf("kind %d", r.Kind)}
+	case r.Kind == KindInterval && !r.OutputDigest.IsZero():
+		return &ReceiptError{Reason: BadForm, Detail: "output digest in an interval receipt"}
+	}
+	return nil
+}
+
+// checkTime checks r's time against the receipt before and the client's clock.
+func (p *Payer) checkTime(now time.Time, r Receipt) *ReceiptError {
+	first := p.firstStart
+	if p.seq == 0 {
+		first = r.StartMs
+	}
+	passed := now.Sub(p.began).Milliseconds() + Slack.Milliseconds()
+	switch {
+	case r.StartMs < p.end || r.StartMs < 0 || r.EndMs < r.StartMs:
+		return &ReceiptError{Reason: BadTime, Detail: fmt.Sprintf("from %d to %d after %d", r.StartMs, r.EndMs, p.end)}
+	case r.EndMs > now.Add(Skew).UnixMilli():
+		return &ReceiptError{Reason: BadTime, Detail: "ends in the future"}
+	case r.EndMs-first > passed:
+		return &ReceiptError{Reason: BadTime, Detail: fmt.Sprintf("%d ms since the first start, at most %d passed", r.EndMs-first, passed)}
+	}
+	return nil
+}
+
+// checkAmount checks r's usage and its price.
+func (p *Payer) checkAmount(_ time.Time, r Receipt) *ReceiptError {
+	t, devices := p.terms, uint64(p.terms.Devices)
+	total := p.deviceMs + r.DeviceMilliseconds
+	switch {
+	case r.DeviceMilliseconds > devices*uint64(r.EndMs-r.StartMs):
+		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d ms on %d devices within %d ms", r.DeviceMilliseconds, devices, r.EndMs-r.StartMs)}
+	case r.DeviceMilliseconds%devices != 0 || total > devices*uint64(t.MaxDuration.Milliseconds()):
+		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d device ms in all, at most %s on %d devices", total, t.MaxDuration, devices)}
+	case r.Kind == KindInterval && r.DeviceMilliseconds < devices*uint64(t.Interval.Milliseconds()):
+		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d device ms are less than an interval", r.DeviceMilliseconds)}
+	}
+	due, err := Due(t.PriceAtomsPerHour, total)
+	if err != nil || r.CumulativeDue != due || due > t.Reserve {
+		return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("due %s, want %s, reserve %s", r.CumulativeDue, due, t.Reserve)}
+	}
+	return nil
+}
