@@ -1,0 +1,272 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/souk-market/souk/proto/wire"
+	"google.golang.org/protobuf/proto"
+)
+
+// OrderProtocol carries one exchange, a uvarint length before each frame: out, a
+// Signed Order of at most [MaxOrderBytes]; back, an OrderReply of at most
+// [MaxOrderReplyBytes], within [orderLimits].Deadline.
+const OrderProtocol = "/souk/order/1"
+
+// LeaseProtocol carries one exchange: out, a LeaseRequest of at most
+// [MaxLeaseBytes]; back, a LeaseReply of the same bound.
+const LeaseProtocol = "/souk/lease/1"
+
+// ChannelProtocol carries one exchange about a payment channel: out, a
+// ChannelRequest of at most [MaxChannelBytes]; back, a ChannelReply of the same
+// bound. The answer may wait for a transaction to be confirmed.
+const ChannelProtocol = "/souk/channel/1"
+
+// RunProtocol carries frames of at most [MaxRunBytes] both ways, ToProvider and
+// ToClient, for as long as a run lasts: the stream has no deadline of its own.
+const RunProtocol = "/souk/run/1"
+
+// SyncProtocol carries a whole book: out, one SyncRequest of at most
+// [MaxSyncRequestBytes]; back, SyncPages of at most [MaxSyncPageBytes] each and
+// [MaxSyncOffers] offers in all, then the end of the stream, within
+// [syncLimits].Deadline.
+const SyncProtocol = "/souk/sync/1"
+
+const (
+	// MaxOrderBytes bounds an order: sizes, regions and a list of device classes.
+	MaxOrderBytes = 4 << 10
+	// MaxOrderReplyBytes bounds a bid, which names devices and carries keys.
+	MaxOrderReplyBytes = 16 << 10
+	// MaxLeaseBytes bounds a lease with both keys, a voucher and a deposit.
+	MaxLeaseBytes = 32 << 10
+	// MaxChannelBytes bounds a question about a channel, and its answer.
+	MaxChannelBytes = 8 << 10
+	// MaxRunBytes bounds a frame of a run: a job message, or 64 KiB of log.
+	MaxRunBytes = 128 << 10
+	// MaxSyncRequestBytes bounds the request for a book.
+	MaxSyncRequestBytes = 64
+	// MaxSyncPageBytes bounds what one page makes its reader hold.
+	MaxSyncPageBytes = 256 << 10
+	// MaxSyncOffers bounds what one peer can make a joining node verify.
+	MaxSyncOffers = 100_000
+)
+
+// streamLimits bounds what a protocol's peers can make a node hold and wait for.
+type streamLimits struct {
+	Concurrent int           // handlers at once, over all peers
+	PerPeer    int           // handlers at once for one peer
+	Deadline   time.Duration // for the whole stream; 0: none
+	Memory     int           // bytes reserved for one stream while its handler runs
+}
+
+var (
+	orderLimits   = streamLimits{Concurrent: 256, PerPeer: 8, Deadline: 5 * time.Second, Memory: MaxOrderBytes + MaxOrderReplyBytes}
+	leaseLimits   = streamLimits{Concurrent: 64, PerPeer: 8, Deadline: 15 * time.Second, Memory: 2 * MaxLeaseBytes}
+	channelLimits = streamLimits{Concurrent: 32, PerPeer: 4, Deadline: 2 * time.Minute, Memory: 2 * MaxChannelBytes}
+	runLimits     = streamLimits{Concurrent: 256, PerPeer: 64, Memory: 2 * MaxRunBytes}
+	syncLimits    = streamLimits{Concurrent: 4, PerPeer: 1, Deadline: 30 * time.Second, Memory: MaxSyncPageBytes}
+)
+
+// streamReject is why a stream did not end well, and how it is counted.
+type streamReject struct {
+	Protocol protocol.ID
+	Reason   string // busy, peer-busy, memory, oversized, malformed, signature, deadline, lost or failed
+}
+
+// streams serves protocols on one host and counts the streams that did not end
+// well. Its methods may be called at once.
+type streams struct {
+	host host.Host
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards rejects
+	rejects map[streamReject]uint64
+}
+
+// newStreams serves on h; it starts nothing.
+func newStreams(h host.Host, log *slog.Logger) *streams {
+	return &streams{host: h, log: log, rejects: map[streamReject]uint64{}}
+}
+
+// Rejects counts the streams that did not end well.
+func (s *streams) Rejects() map[streamReject]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.rejects)
+}
+
+func (s *streams) reject(id protocol.ID, p peer.ID, reason string, err error) {
+	s.mu.Lock()
+	s.rejects[streamReject{id, reason}]++
+	s.mu.Unlock()
+	s.log.Debug("stream refused", "protocol", id, "peer", p, "reason", reason, "err", err)
+}
+
+// handle serves protocol id with serve, on a goroutine of libp2p's for each
+// stream, until stop is called or ctx ends. A stream whose serve returns nil is
+// closed, any other is reset; serve need not do either. Its context ends with
+// ctx and at the deadline, and the stream is then reset, so that no read or
+// write outlasts it. stop returns after the last handler has; call it once.
+func (s *streams) handle(ctx context.Context, id protocol.ID, lim streamLimits, serve func(context.Context, network.Stream) error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	gate := &gate{lim: lim, perPeer: map[peer.ID]int{}}
+	s.host.SetStreamHandler(id, func(st network.Stream) {
+		p := st.Conn().RemotePeer()
+		if reason := gate.enter(p); reason != "" {
+			st.Reset()
+			s.reject(id, p, reason, nil)
+			return
+		}
+		defer gate.leave(p)
+		if err := serveStream(ctx, st, lim, serve); err != nil && ctx.Err() == nil {
+			s.reject(id, p, reasonOf(err), err)
+		}
+	})
+	return func() {
+		s.host.RemoveStreamHandler(id)
+		cancel()
+		gate.shut()
+	}
+}
+
+// serveStream runs one handler within its limits.
+func serveStream(ctx context.Context, st network.Stream, lim streamLimits, serve func(context.Context, network.Stream) error) error {
+	if err := st.Scope().ReserveMemory(lim.Memory, network.ReservationPriorityMedium); err != nil {
+		st.Reset()
+		return fmt.Errorf("reserve memory: %w", err)
+	}
+	defer st.Scope().ReleaseMemory(lim.Memory)
+	if lim.Deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lim.Deadline)
+		defer cancel()
+	}
+	release := bind(ctx, st)
+	defer release()
+	if err := serve(ctx, st); err != nil {
+		st.Reset()
+		return err
+	}
+	return st.Close()
+}
+
+// bind ends st when ctx ends, until release is called. A reset wakes a reader
+// and a writer; a deadline would have to be set again for each.
+func bind(ctx context.Context, st network.Stream) (release func()) {
+	done := context.AfterFunc(ctx, func() { st.Reset() })
+	return func() { done() }
+}
+
+// reasonOf names an error for the count of rejects: a closed set.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, network.ErrResourceLimitExceeded):
+		return "memory"
+	case errors.Is(err, wire.ErrTooLarge):
+		return "oversized"
+	case errors.Is(err, wire.ErrSignature):
+		return "signature"
+	case errors.Is(err, wire.ErrEnvelope), errors.Is(err, proto.Error):
+		return "malformed"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "deadline"
+	case errors.Is(err, network.ErrReset), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "lost"
+	default:
+		return "failed"
+	}
+}
+
+// gate counts the handlers of one protocol. A handler that has entered is
+// waited for; once shut, nobody enters.
+type gate struct {
+	lim streamLimits
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	total   int
+	perPeer map[peer.ID]int
+	wg      sync.WaitGroup
+}
+
+// enter lets a handler for p in, or says why not.
+func (g *gate) enter(p peer.ID) (reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed || g.total >= g.lim.Concurrent:
+		return "busy"
+	case g.perPeer[p] >= g.lim.PerPeer:
+		return "peer-busy"
+	}
+	g.total++
+	g.perPeer[p]++
+	g.wg.Add(1)
+	return ""
+}
+
+func (g *gate) leave(p peer.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.perPeer[p]--; g.perPeer[p] == 0 {
+		delete(g.perPeer, p)
+	}
+	g.wg.Done()
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.wg.Wait()
+}
+
+// openStream opens a stream to p that is reset when ctx ends. release must be
+// called; it resets the stream too, unless it was closed.
+func openStream(ctx context.Context, h host.Host, p peer.ID, id protocol.ID) (st network.Stream, release func(), err error) {
+	st, err = h.NewStream(ctx, p, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open %s to %s: %w", id, p, err)
+	}
+	unbind := bind(ctx, st)
+	return st, func() { unbind(); st.Reset() }, nil
+}
+
+// exchange sends one frame and reads one of at most max bytes into in. It gives
+// up when ctx ends, and then says that it did.
+func exchange(ctx context.Context, h host.Host, p peer.ID, id protocol.ID, out, in proto.Message, max int) error {
+	st, release, err := openStream(ctx, h, p, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := talk(st, out, in, max); err != nil {
+		return fmt.Errorf("%s with %s: %w", id, p, errors.Join(ctx.Err(), err))
+	}
+	return nil
+}
+
+func talk(st network.Stream, out, in proto.Message, max int) error {
+	if err := wire.Write(st, out); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	if err := st.CloseWrite(); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	if err := wire.NewReader(st, max).Read(in); err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
+	return st.Close()
+}

@@ -1,0 +1,370 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk/market"
+	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
+	"github.com/souk-market/souk/proto/wire"
+)
+
+const (
+	// maxPulls is how many books are taken from peers at once.
+	maxPulls = 4
+	// pullEvery is the shortest time between two books taken from one peer.
+	pullEvery = time.Minute
+	// pullRetry is the wait after a first failure; it doubles, up to pullTries.
+	pullRetry = 5 * time.Second
+	pullTries = 6
+	// resyncFirst and resyncLast bound how often one peer is asked again: soon
+	// after the start, when messages may have been missed while the mesh formed,
+	// then seldom. What gossip lost is healed so.
+	resyncFirst, resyncLast = time.Minute, 15 * time.Minute
+	// pullQueue bounds peers that wait to be asked; past it new ones are
+	// dropped, and the timer will find them.
+	pullQueue = 256
+
+	// servesPerPeer is how often one peer may take our book in pullEvery: more
+	// than once, since its stream may break.
+	servesPerPeer = 3
+	// maxServed bounds the peers whose takings are remembered.
+	maxServed = 4096
+	// maxBadOffers is how many offers that no honest peer holds may come in one
+	// book before the rest is not read.
+	maxBadOffers = 8
+)
+
+var (
+	errSyncTooOften = errors.New("the book was taken too often")
+	errSyncTooMuch  = fmt.Errorf("more than %d offers: %w", MaxSyncOffers, wire.ErrTooLarge)
+	errSyncHostile  = errors.New("too many offers that no honest peer holds")
+)
+
+// syncConfig holds what a syncer needs.
+type syncConfig struct {
+	Host    host.Host
+	Streams *streams
+	Book    *book
+	Rand    *rand.Rand // spreads retries; belongs to the syncer once Run starts
+	Log     *slog.Logger
+}
+
+// syncer takes whole books from peers, so that a node that starts last sees
+// every offer, and gives its own to those who ask.
+type syncer struct {
+	cfg  syncConfig
+	want chan peer.ID
+
+	mu     sync.Mutex // guards served
+	served map[peer.ID]served
+}
+
+// served is how often a peer took our book since a time.
+type served struct {
+	since time.Time
+	n     int
+}
+
+// newSyncer starts nothing.
+func newSyncer(cfg syncConfig) *syncer {
+	return &syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), served: map[peer.ID]served{}}
+}
+
+// Want asks for the book of p, soon. It does not wait.
+func (s *syncer) Want(p peer.ID) {
+	select {
+	case s.want <- p:
+	default:
+		s.cfg.Log.Debug("sync queue is full", "peer", p)
+	}
+}
+
+// pulls is what Run knows of the peers it asks.
+type pulls struct {
+	peers   map[peer.ID]*pull
+	running int
+}
+
+// pull is the asking of one peer.
+type pull struct {
+	due     time.Time // when to ask; zero: not wanted
+	last    time.Time // when it was last taken whole
+	tries   int
+	running bool
+}
+
+// pulled is the end of one asking.
+type pulled struct {
+	peer peer.ID
+	took syncReport
+	err  error
+}
+
+// Run serves the book and takes those of wanted peers until ctx ends.
+func (s *syncer) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.cfg.Streams.handle(ctx, SyncProtocol, syncLimits, s.serve)()
+
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel() // before the wait
+	done := make(chan pulled, maxPulls)
+	state := pulls{peers: map[peer.ID]*pull{}}
+	resync := resyncFirst
+	again := time.NewTimer(resync)
+	defer again.Stop()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, p := range state.due(time.Now()) {
+			workers.Go(func() {
+				took, err := s.pull(ctx, p)
+				done <- pulled{p, took, err} // has room for every worker
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-s.want:
+			state.want(p, time.Now())
+		case d := <-done:
+			s.finished(&state, d)
+		case <-tick.C:
+		case <-again.C:
+			state.forget(func(p peer.ID) bool { return s.cfg.Host.Network().Connectedness(p) == network.Connected })
+			if p, ok := state.pick(s.cfg.Rand); ok {
+				state.want(p, time.Now())
+			}
+			resync = min(2*resync, resyncLast)
+			again.Reset(resync/2 + time.Duration(s.cfg.Rand.Int64N(int64(resync))))
+		}
+	}
+}
+
+// finished notes the end of an asking, and asks again later if it failed.
+func (s *syncer) finished(state *pulls, d pulled) {
+	now := time.Now()
+	p := state.peers[d.peer]
+	p.running = false
+	state.running--
+	if d.err == nil {
+		s.cfg.Log.Info("book taken from peer", "peer", d.peer, "offers", d.took.Offers, "new", d.took.Added)
+		p.last, p.tries = now, 0
+		return
+	}
+	p.tries++
+	if hostile := errors.Is(d.err, errSyncHostile) || errors.Is(d.err, errSyncTooMuch); hostile || p.tries >= pullTries {
+		s.cfg.Log.Warn("book not taken from peer", "peer", d.peer, "err", d.err)
+		p.last, p.tries = now, 0
+		return
+	}
+	s.cfg.Log.Debug("book not taken from peer, trying again", "peer", d.peer, "err", d.err)
+	wait := pullRetry << (p.tries - 1)
+	p.due = now.Add(wait/2 + time.Duration(s.cfg.Rand.Int64N(int64(wait))))
+}
+
+// want makes p due, but not sooner than pullEvery after the last time.
+func (s *pulls) want(p peer.ID, now time.Time) {
+	entry := s.peers[p]
+	if entry == nil {
+		entry = &pull{}
+		s.peers[p] = entry
+	}
+	due := now
+	if !entry.last.IsZero() && entry.last.Add(pullEvery).After(now) {
+		due = entry.last.Add(pullEvery)
+	}
+	if entry.due.IsZero() || due.Before(entry.due) {
+		entry.due = due
+	}
+}
+
+// due starts those whose time has come, at most maxPulls at once.
+func (s *pulls) due(now time.Time) (start []peer.ID) {
+	for p, entry := range s.peers {
+		if s.running == maxPulls {
+			break
+		}
+		if entry.running || entry.due.IsZero() || entry.due.After(now) {
+			continue
+		}
+		entry.running, entry.due = true, time.Time{}
+		s.running++
+		start = append(start, p)
+	}
+	return start
+}
+
+// pick chooses one known peer at random.
+func (s *pulls) pick(r *rand.Rand) (peer.ID, bool) {
+	if len(s.peers) == 0 {
+		return "", false
+	}
+	n := r.IntN(len(s.peers))
+	for p := range s.peers {
+		if n == 0 {
+			return p, true
+		}
+		n--
+	}
+	return "", false
+}
+
+// forget drops peers that are not connected.
+func (s *pulls) forget(connected func(peer.ID) bool) {
+	for p, entry := range s.peers {
+		if !entry.running && !connected(p) {
+			delete(s.peers, p)
+		}
+	}
+}
+
+// syncReport is what one book brought.
+type syncReport struct {
+	Offers int // in the book
+	Added  int // that were news
+	Bad    int // that no honest peer holds
+}
+
+// pull takes the book of one peer.
+func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err error) {
+	ctx, cancel := context.WithTimeout(ctx, syncLimits.Deadline)
+	defer cancel()
+	st, release, err := openStream(ctx, s.cfg.Host, p, SyncProtocol)
+	if err != nil {
+		return took, err
+	}
+	defer release()
+	if err := wire.Write(st, &syncv1.SyncRequest{}); err != nil {
+		return took, fmt.Errorf("ask for the book: %w", err)
+	}
+	if err := st.CloseWrite(); err != nil {
+		return took, fmt.Errorf("ask for the book: %w", err)
+	}
+	took, err = s.read(st)
+	if err != nil {
+		return took, fmt.Errorf("read the book: %w", errors.Join(ctx.Err(), err))
+	}
+	return took, st.Close()
+}
+
+// read takes in the pages of a book until the stream ends.
+func (s *syncer) read(r io.Reader) (took syncReport, err error) {
+	pages := wire.NewReader(r, MaxSyncPageBytes)
+	for {
+		var page syncv1.SyncPage
+		if err := pages.Read(&page); err == io.EOF {
+			return took, nil
+		} else if err != nil {
+			return took, err
+		}
+		if took.Offers += len(page.Offers); took.Offers > MaxSyncOffers {
+			return took, errSyncTooMuch
+		}
+		for _, o := range s.verify(page.Offers) {
+			if o.err == nil {
+				o.err = s.cfg.Book.add(o.offer, (*market.Book).Load)
+			}
+			switch reason := rejectReason(o.err); {
+			case o.err == nil:
+				took.Added++
+			case reason == market.Oversized || reason == market.Signature || reason == market.Malformed:
+				took.Bad++
+			}
+		}
+		if took.Bad > maxBadOffers {
+			return took, errSyncHostile
+		}
+	}
+}
+
+// opened is an offer of a page, or why it was refused.
+type opened struct {
+	offer *market.Offer
+	err   error
+}
+
+// verify checks the signatures of a page on all processors: it is what a late
+// joiner waits for.
+func (s *syncer) verify(envelopes [][]byte) []opened {
+	out := make([]opened, len(envelopes))
+	var wg sync.WaitGroup
+	n := runtime.GOMAXPROCS(0)
+	for w := range n {
+		wg.Go(func() {
+			for i := w; i < len(envelopes); i += n {
+				out[i].offer, out[i].err = s.cfg.Book.open(envelopes[i])
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// serve sends our book to a peer that asks.
+func (s *syncer) serve(_ context.Context, st network.Stream) error {
+	if !s.admit(st.Conn().RemotePeer(), time.Now()) {
+		return errSyncTooOften
+	}
+	var req syncv1.SyncRequest
+	if err := wire.NewReader(st, MaxSyncRequestBytes).Read(&req); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	offers := s.cfg.Book.Offers()
+	if n := int(min(req.Limit, MaxSyncOffers)); n > 0 && n < len(offers) {
+		offers = offers[:n]
+	}
+	return writeBook(st, offers[:min(len(offers), MaxSyncOffers)])
+}
+
+// writeBook sends offers in pages that fit their bound.
+func writeBook(w io.Writer, offers []*market.Offer) error {
+	const overhead = 4 // of an offer in a page: its tag and length
+	for len(offers) > 0 {
+		page, size := &syncv1.SyncPage{}, 0
+		for _, o := range offers {
+			if size += len(o.Envelope) + overhead; size > MaxSyncPageBytes {
+				break
+			}
+			page.Offers = append(page.Offers, o.Envelope)
+		}
+		if err := wire.Write(w, page); err != nil {
+			return fmt.Errorf("send page: %w", err)
+		}
+		offers = offers[len(page.Offers):]
+	}
+	return nil
+}
+
+// admit counts that p takes our book, and refuses it past servesPerPeer.
+func (s *syncer) admit(p peer.ID, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for q, e := range s.served {
+		if now.Sub(e.since) >= pullEvery {
+			delete(s.served, q)
+		}
+	}
+	e, known := s.served[p]
+	if !known && len(s.served) >= maxServed {
+		return false
+	}
+	if !known {
+		e.since = now
+	}
+	e.n++
+	s.served[p] = e
+	return e.n <= servesPerPeer
+}
