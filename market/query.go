@@ -1,0 +1,277 @@
+package market
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+// Query is a question to the book: the offers that every clause accepts, in an
+// order, up to a limit. Its text form is that of INTERFACES, such as
+//
+//	model=RTX_4090,L40S vram>=24GB price<=0.6 order=price,-score limit=20
+//
+// The zero query accepts every offer, cheapest first.
+type Query struct {
+	Clauses []Clause
+	Order   []SortKey // empty: cheapest first, then best score
+	Limit   int       // 0: no limit
+}
+
+// Clause accepts the offers whose field is among some words or within bounds.
+type Clause struct {
+	field  *field
+	negate bool
+	words  []string // of fields of words, sorted
+	min    uint64   // of all others
+	max    uint64
+}
+
+// SortKey is a field to sort by.
+type SortKey struct {
+	field      *field
+	Descending bool
+}
+
+// Field is the name of the clause's field.
+func (c Clause) Field() string { return c.field.name }
+
+// Field is the name of the field to sort by.
+func (k SortKey) Field() string { return k.field.name }
+
+// field is one thing that a query can ask of an offer.
+type field struct {
+	name   string
+	kind   kind
+	number func(row) uint64                 // of fields that are no words
+	word   func(r row, word string) bool    // of fields of words: whether the offer has it
+	check  func(word string) (string, bool) // of fields of words: the word as it is kept
+}
+
+// row is an offer with what the book knows of its provider.
+type row struct {
+	*Offer
+	score uint32
+	name  string // the provider's, as people write it
+}
+
+// fields lists what can be asked, in the order in which errors name them.
+var fields = []*field{
+	{name: "model", kind: words, word: func(r row, w string) bool { return r.Class == w }, check: capitals(isClass)},
+	{name: "vram", kind: sized, number: func(r row) uint64 { return r.MemoryBytes }},
+	{name: "compute_cap", kind: tenths, number: func(r row) uint64 { return uint64(r.ComputeCap) }},
+	{name: "count", kind: counted, number: func(r row) uint64 { return uint64(r.Count) }},
+	{name: "free", kind: counted, number: func(r row) uint64 { return uint64(r.Free) }},
+	{name: "price", kind: priced, number: func(r row) uint64 { return r.PriceAtomsPerHour }},
+	{name: "region", kind: words, word: func(r row, w string) bool { return r.Region == w }, check: capitals(isRegion)},
+	{name: "evidence", kind: ranked, number: func(r row) uint64 { return uint64(r.Evidence) }},
+	{name: "runner", kind: words, word: func(r row, w string) bool { return slices.Contains(r.Runners, runnerNamed(w)) }, check: runnerWord},
+	{name: "cpu", kind: cored, number: func(r row) uint64 { return uint64(r.CpuMilli) }},
+	{name: "memory", kind: sized, number: func(r row) uint64 { return r.RamBytes }},
+	{name: "disk", kind: sized, number: func(r row) uint64 { return r.DiskBytes }},
+	{name: "duration", kind: lasting, number: func(r row) uint64 { return r.duration() }},
+	{name: "provider", kind: words, word: row.hasPrefix, check: peerWord},
+	{name: "score", kind: counted, number: func(r row) uint64 { return uint64(r.score) }},
+}
+
+// hasPrefix tells whether the provider's name or its key in hex starts with w.
+func (r row) hasPrefix(w string) bool {
+	return strings.HasPrefix(r.name, w) || strings.HasPrefix(r.Provider.String(), w)
+}
+
+func capitals(ok func(string) bool) func(string) (string, bool) {
+	return func(w string) (string, bool) { w = strings.ToUpper(w); return w, ok(w) }
+}
+
+func runnerNamed(name string) marketv1.Runner {
+	for r := marketv1.Runner_RUNNER_WASM; r <= marketv1.Runner_RUNNER_OCI; r++ {
+		if RunnerName(r) == name {
+			return r
+		}
+	}
+	return marketv1.Runner_RUNNER_UNSPECIFIED
+}
+
+func runnerWord(w string) (string, bool) {
+	w = strings.ToLower(w)
+	return w, runnerNamed(w) != marketv1.Runner_RUNNER_UNSPECIFIED
+}
+
+// peerWord accepts the start of a peer id or of a hex key; its case matters.
+func peerWord(w string) (string, bool) {
+	ok := w != "" && len(w) <= 96
+	for _, r := range w {
+		ok = ok && (r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
+	}
+	return w, ok
+}
+
+func fieldNamed(name string) *field {
+	for _, f := range fields {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// has tells whether the clause's words or bounds hold for r, before negation.
+func (c *Clause) has(r row) bool {
+	if c.field.kind != words {
+		n := c.field.number(r)
+		return n >= c.min && n <= c.max
+	}
+	for _, w := range c.words {
+		if c.field.word(r, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// accepts tells whether r passes the clause.
+func (c *Clause) accepts(r row) bool { return c.has(r) != c.negate }
+
+// String is the clause in the query grammar.
+func (c Clause) String() string {
+	f, op := c.field, "="
+	if c.negate {
+		op = "!="
+	}
+	if f.kind == words {
+		return f.name + op + strings.Join(c.words, ",")
+	}
+	low, high := formatNumber(f.kind, c.min), formatNumber(f.kind, c.max)
+	switch {
+	case c.min == c.max:
+		return f.name + op + low
+	case c.negate && c.max == math.MaxUint64:
+		return f.name + op + low + ".."
+	case c.negate && c.min == 0:
+		return f.name + op + ".." + high
+	case c.max == math.MaxUint64:
+		return f.name + ">=" + low
+	case c.min == 0:
+		return f.name + "<=" + high
+	default:
+		return f.name + op + low + ".." + high
+	}
+}
+
+// String is the query in its grammar; [ParseQuery] reads the same query back.
+func (q Query) String() string {
+	var parts []string
+	for _, c := range q.Clauses {
+		parts = append(parts, c.String())
+	}
+	if len(q.Order) > 0 {
+		var keys []string
+		for _, k := range q.Order {
+			if k.Descending {
+				keys = append(keys, "-"+k.field.name)
+			} else {
+				keys = append(keys, k.field.name)
+			}
+		}
+		parts = append(parts, "order="+strings.Join(keys, ","))
+	}
+	if q.Limit > 0 {
+		parts = append(parts, "limit="+strconv.Itoa(q.Limit))
+	}
+	return strings.Join(parts, " ")
+}
+
+// QueryError is what is wrong with a query's text.
+type QueryError struct {
+	Clause  string // the clause as written
+	Pos     int    // where it starts, in bytes
+	Problem string // what is wrong
+	Nearest string // what may have been meant; empty when nothing is near
+}
+
+// Error names the clause, what is wrong with it, and what may have been meant.
+func (e *QueryError) Error() string {
+	s := fmt.Sprintf("%s: %s", e.Clause, e.Problem)
+	if e.Nearest != "" {
+		s += fmt.Sprintf("; did you mean %q?", e.Nearest)
+	}
+	return s
+}
+
+func atLeast(name string, n uint64) Clause {
+	return Clause{field: fieldNamed(name), min: n, max: math.MaxUint64}
+}
+
+func within(name string, low, high uint64) Clause {
+	if high == 0 {
+		high = math.MaxUint64
+	}
+	return Clause{field: fieldNamed(name), min: low, max: high}
+}
+
+func oneOf(name string, ws []string) Clause {
+	return Clause{field: fieldNamed(name), words: sortedWords(ws)}
+}
+
+// sortedWords puts words in the order in which a clause keeps them, each once.
+func sortedWords(ws []string) []string {
+	ws = slices.Clone(ws)
+	slices.Sort(ws)
+	return slices.Compact(ws)
+}
+
+// RequestQuery is a job's request as a query over the book: offers that could
+// serve it, at most maxPrice atoms for one device and hour, for at least
+// durationMs (0: not asked). Cheapest first, then best score.
+func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
+	var q Query
+	add := func(c Clause) { q.Clauses = append(q.Clauses, c) }
+	switch {
+	case r.GetGpuCount() == 0:
+		add(oneOf("model", []string{CPUClass}))
+	case len(r.GetModels()) > 0:
+		add(oneOf("model", r.GetModels()))
+	default:
+		c := oneOf("model", []string{CPUClass})
+		c.negate = true
+		add(c)
+	}
+	if r.GetVramMinBytes() > 0 || r.GetVramMaxBytes() > 0 {
+		add(within("vram", r.GetVramMinBytes(), r.GetVramMaxBytes()))
+	}
+	if r.GetComputeCapMin() > 0 || r.GetComputeCapMax() > 0 {
+		add(within("compute_cap", uint64(r.GetComputeCapMin()), uint64(r.GetComputeCapMax())))
+	}
+	add(atLeast("count", uint64(Devices(r))))
+	add(Clause{field: fieldNamed("price"), max: min(maxPrice, MaxPrice)})
+	if len(r.GetRegions()) > 0 {
+		add(oneOf("region", r.GetRegions()))
+	}
+	if r.GetMinEvidence() > marketv1.Evidence_EVIDENCE_NONE {
+		add(atLeast("evidence", uint64(r.GetMinEvidence())))
+	}
+	if len(r.GetRunners()) > 0 {
+		var names []string
+		for _, k := range r.GetRunners() {
+			names = append(names, RunnerName(k))
+		}
+		add(oneOf("runner", names))
+	}
+	for _, least := range []struct {
+		field string
+		n     uint64
+	}{
+		{"cpu", uint64(r.GetCpuMilli())}, {"memory", r.GetMemoryBytes()},
+		{"disk", r.GetDiskBytes()}, {"duration", durationMs},
+	} {
+		if least.n > 0 {
+			add(atLeast(least.field, least.n))
+		}
+	}
+	q.Order = []SortKey{{field: fieldNamed("price")}, {field: fieldNamed("score"), Descending: true}}
+	return q
+}
