@@ -1,0 +1,48 @@
+// Package gputest holds every probe to what package gpu promises.
+package gputest
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/souk-market/souk/gpu"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+var class = regexp.MustCompile(`^[A-Z0-9]+(_[A-Z0-9]+)*$`)
+
+// Run is the contract. It returns what the probe found.
+func Run(t *testing.T, p gpu.Probe) []gpu.Device {
+	t.Helper()
+	devices, err := p.Devices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := p.Devices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(again) != len(devices) {
+		t.Fatalf("%d devices, then %d", len(devices), len(again))
+	}
+	seen := map[string]bool{}
+	for i, d := range devices {
+		if d.ID == "" || seen[d.ID] {
+			t.Errorf("device %d: id %q is empty or taken", i, d.ID)
+		}
+		seen[d.ID] = true
+		if d.ID != again[i].ID {
+			t.Errorf("device %d: id %q, then %q", i, d.ID, again[i].ID)
+		}
+		if !class.MatchString(d.Class) {
+			t.Errorf("device %s: class %q", d.ID, d.Class)
+		}
+		if d.CPU != (d.Class == gpu.ClassCPU) || d.CPU && (d.ComputeCap != 0 || d.CPUMilli == 0) {
+			t.Errorf("device %s: class %s, cpu %v, compute capability %d, %d thousandths of cores", d.ID, d.Class, d.CPU, d.ComputeCap, d.CPUMilli)
+		}
+		if d.Model == "" || d.MemoryBytes == 0 || d.Health == "" || d.Evidence == marketv1.Evidence_EVIDENCE_UNSPECIFIED {
+			t.Errorf("device %s is not fully described: %+v", d.ID, d)
+		}
+	}
+	return devices
+}
