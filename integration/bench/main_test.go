@@ -48,15 +48,15 @@ func TestRunRefusesWrongFlags(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	next := 0.0
 	count := func() (float64, error) { next++; return next, nil }
+	less := func(ours, limit figure) bool { return ours.median < limit.median }
 	b := bench{
 		row:     "counting",
-		prepare: func(string) (*subject, error) { return &subject{ours: count, limit: count}, nil },
-		met:     func(ours, limit figure) bool { return ours.median > limit.median },
+		prepare: func(string) (*subject, error) { return &subject{ours: count, limit: count, met: less}, nil },
 	}
 	t.Chdir(t.TempDir())
 	// 1 and 2 warm up; then ours has 3, 5, 7 and the limit 4, 6, 8.
 	got, err := measure(b, 3)
-	if want := (result{Row: "counting", Ours: 5, Limit: 6, Ratio: 5.0 / 6, Spread: [2]float64{3, 7}, LimitSpread: [2]float64{4, 8}}); got != want || err != nil {
+	if want := (result{Row: "counting", Ours: 5, Limit: 6, Ratio: 5.0 / 6, Met: true, Spread: [2]float64{3, 7}, LimitSpread: [2]float64{4, 8}}); got != want || err != nil {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	broken := errors.New("broken")
