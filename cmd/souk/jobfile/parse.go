@@ -1,0 +1,231 @@
+package jobfile
+
+import (
+	"fmt"
+
+	"github.com/souk-market/souk/cmd/souk/yamlfile"
+)
+
+// Parse reads a job file. Errors name it as file; relative paths in it are
+// below dir, which must be absolute.
+func Parse(src []byte, file, dir string) (*Spec, error) {
+	root, err := yamlfile.Parse(src, file)
+	if err != nil {
+		return nil, err
+	}
+	s := New(dir)
+	return s, root.Each(topKeys, s.top)
+}
+
+// What each mapping of the file may hold.
+var (
+	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "disk",
+		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust"}
+	gpuKeys    = []string{"count", "vram", "model", "compute_cap", "slice"}
+	dataKeys   = []string{"in", "out", "sync_every"}
+	placeKeys  = []string{"from", "to"}
+	priceKeys  = []string{"max_per_hour", "max_total", "pay_every", "pay_ahead"}
+	limitKeys  = []string{"start_within", "max_duration", "hold_paused"}
+	retryKeys  = []string{"on", "max"}
+	trustKeys  = []string{"min_evidence"}
+	choiceKeys = []string{"region", "rtt_ms"}
+)
+
+func (s *Spec) top(key string, v yamlfile.Value) error {
+	s.at[v.Key()] = v
+	switch key {
+	case "secrets", "registry_auth", "on_reclaim":
+		return v.Wrap(ErrUnavailable)
+	case "run":
+		return s.parseRun(v)
+	case "env":
+		return v.Each(nil, s.parseEnv)
+	case "gpu":
+		s.resources.GpuCount = 1 // who asks for a GPU asks for one
+		s.gpu = true
+		return v.Each(gpuKeys, s.parseGPU)
+	case "any_of":
+		return s.parseAnyOf(v)
+	case "data":
+		return v.Each(dataKeys, s.parseData)
+	case "network":
+		if v.IsMap() || v.IsList() {
+			return v.Errorf("declared %w", ErrUnavailable)
+		}
+		return s.text(key, v)
+	case "price":
+		return v.Each(priceKeys, s.literal)
+	case "limits":
+		return v.Each(limitKeys, s.literal)
+	case "retry":
+		return v.Each(retryKeys, s.parseRetry)
+	case "trust":
+		return v.Each(trustKeys, s.text)
+	case "cpu", "memory", "disk":
+		return s.literal(key, v)
+	}
+	return s.text(key, v)
+}
+
+// text sets a key whose value is a word.
+func (s *Spec) text(_ string, v yamlfile.Value) error {
+	t, err := v.Text()
+	return s.set(v, t, err)
+}
+
+// literal sets a key whose value is a number, an amount, a size or a time.
+func (s *Spec) literal(_ string, v yamlfile.Value) error {
+	t, err := v.Literal()
+	return s.set(v, t, err)
+}
+
+func (s *Spec) set(v yamlfile.Value, text string, err error) error {
+	if err != nil {
+		return err
+	}
+	s.at[v.Key()] = v
+	return placed(v, s.Set(v.Key(), text))
+}
+
+// placed gives an error of a setter the place of the value.
+func placed(v yamlfile.Value, err error) error {
+	if err != nil {
+		return v.Wrap(err)
+	}
+	return nil
+}
+
+func (s *Spec) parseRun(v yamlfile.Value) error {
+	if !v.IsList() {
+		t, err := v.Text()
+		if err == nil && t == "" {
+			err = v.Errorf("is empty")
+		}
+		s.shell = t
+		return err
+	}
+	items, err := v.Items()
+	if err != nil {
+		return err
+	}
+	s.args = make([]string, len(items))
+	for i, item := range items {
+		if s.args[i], err = item.Literal(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spec) parseEnv(name string, v yamlfile.Value) error {
+	t, err := v.Literal()
+	if err != nil {
+		return err
+	}
+	return placed(v, s.SetEnv(name, t))
+}
+
+func (s *Spec) parseGPU(key string, v yamlfile.Value) error {
+	if key != "model" {
+		return s.literal(key, v)
+	}
+	models, err := v.Texts()
+	if err != nil {
+		return err
+	}
+	var all []string
+	for _, m := range models {
+		if err := s.Set(v.Key(), m); err != nil {
+			return v.Wrap(err)
+		}
+		all = append(all, s.resources.Models...)
+	}
+	s.resources.Models = all
+	return nil
+}
+
+// parseAnyOf reads alternatives. This version knows regions: any of several.
+func (s *Spec) parseAnyOf(v yamlfile.Value) error {
+	items, err := v.Items()
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		return v.Errorf("is empty: no offer could match")
+	}
+	for _, item := range items {
+		regions := 0
+		err := item.Each(choiceKeys, func(key string, v yamlfile.Value) error {
+			if key == "rtt_ms" {
+				return v.Wrap(ErrUnavailable)
+			}
+			names, err := v.Texts()
+			if err != nil {
+				return err
+			}
+			regions += len(names)
+			for _, n := range names {
+				if err := s.AddRegion(n); err != nil {
+					return v.Wrap(err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if regions == 0 {
+			return item.Errorf("is empty: every offer would match")
+		}
+	}
+	return nil
+}
+
+func (s *Spec) parseData(key string, v yamlfile.Value) error {
+	if key == "sync_every" {
+		return v.Wrap(ErrUnavailable)
+	}
+	s.at[v.Key()] = v
+	s.outSet = s.outSet || key == "out"
+	items, err := v.Items()
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		at := make(map[string]string)
+		if err := item.Each(placeKeys, func(key string, v yamlfile.Value) (err error) {
+			at[key], err = v.Text()
+			return err
+		}); err != nil {
+			return err
+		}
+		add := s.AddOut
+		if key == "in" {
+			add = s.AddIn
+			if _, said := at["to"]; !said {
+				at["to"] = "/in"
+			}
+		}
+		if at["from"] == "" {
+			return item.Errorf("from is missing")
+		}
+		if err := add(at["from"], at["to"]); err != nil {
+			return item.Wrap(err)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) parseRetry(key string, v yamlfile.Value) error {
+	if key == "max" {
+		return s.literal(key, v)
+	}
+	causes, err := v.Texts()
+	if err != nil {
+		return err
+	}
+	if len(causes) == 0 {
+		return v.Wrap(fmt.Errorf("is empty: drop retry, or name a cause"))
+	}
+	return placed(v, s.SetRetry(causes))
+}
