@@ -98,7 +98,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // rows lists what can be measured today, in the order of the design.
 func rows() []bench {
-	return []bench{matchOrder(), bookChange(), voucherVerify(), ledgerTransfers()}
+	return []bench{matchOrder(), bookChange(), voucherVerify(), receiptCommit(), ledgerTransfers()}
 }
 
 // measure takes samples of ours and of the limit in turn, so that a machine
