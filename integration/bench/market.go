@@ -143,59 +143,39 @@ func p99(n int, call func(int)) float64 {
 	return float64(took[n*99/100].Nanoseconds()) / 1000
 }
 
+// A traffic is what gossip brings to a book: newer offers of the same providers.
+type traffic struct {
+	now      time.Time
+	book     *market.Book
+	offers   []*market.Offer
+	random   *rand.Rand
+	sequence uint64
+}
+
 func prepareChange(string) (*subject, error) {
 	now := time.Now()
 	book, offers, err := fullBook(now)
 	if err != nil {
 		return nil, err
 	}
+	t := &traffic{now, book, offers, rand.New(rand.NewPCG(3, 0)), 1}
 	type key struct {
 		provider souk.NodeKey
 		class    string
 	}
 	reference := make(map[key]*market.Offer, len(offers))
-	sequence := uint64(1)
-	random := rand.New(rand.NewPCG(3, 0))
-	// change makes newer offers, outside of what is timed.
-	change := func(edit func(*marketv1.Offer)) []*market.Offer {
-		sequence++
-		changed := make([]*market.Offer, len(offers)/10)
-		for i := range changed {
-			old := offers[random.IntN(len(offers))]
-			m := describe(old)
-			m.Sequence = sequence*uint64(len(offers)) + uint64(i)
-			edit(m)
-			changed[i] = &market.Offer{Offer: m, Provider: old.Provider, Issued: old.Issued, Expires: old.Expires}
-		}
-		return changed
-	}
-	price := func(m *marketv1.Offer) { m.PriceAtomsPerHour, m.Free = uint64(random.IntN(2_000_000)), m.Count }
-	all := func(m *marketv1.Offer) {
-		price(m)
-		m.MemoryBytes, m.Region, m.MaxDurationMs = uint64(1+random.IntN(80))<<30, regions()[random.IntN(len(regions()))], uint64(random.Int64N(1<<30))
-	}
-	put := func(changed []*market.Offer) (float64, error) {
-		return rate(len(changed), func() error {
-			for _, o := range changed {
-				if _, err := book.Load(now, o); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
 	var upserts []float64
 	return &subject{
 		ours: func() (float64, error) {
-			r, err := put(change(all))
+			r, err := t.load(t.newer(t.everything))
 			if err != nil {
 				return 0, err
 			}
 			upserts = append(upserts, r)
-			return put(change(price))
+			return t.load(t.newer(t.price))
 		},
 		limit: func() (float64, error) {
-			changed := change(price)
+			changed := t.newer(t.price)
 			return rate(len(changed), func() error {
 				for _, o := range changed {
 					reference[key{o.Provider, o.Class}] = o
@@ -206,6 +186,41 @@ func prepareChange(string) (*subject, error) {
 		met:  func(ours, _ figure) bool { return ours.median >= 6e6 && middle(upserts).median >= 2e6 },
 		note: func() string { return fmt.Sprintf("full upsert %s/s", number(middle(upserts).median)) },
 	}, nil
+}
+
+func (t *traffic) load(changed []*market.Offer) (float64, error) {
+	return rate(len(changed), func() error {
+		for _, o := range changed {
+			if _, err := t.book.Load(t.now, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// newer makes offers that replace some of the book's; it is not timed.
+func (t *traffic) newer(edit func(*marketv1.Offer)) []*market.Offer {
+	t.sequence++
+	changed := make([]*market.Offer, len(t.offers)/10)
+	for i := range changed {
+		old := t.offers[t.random.IntN(len(t.offers))]
+		m := describe(old)
+		m.Sequence = t.sequence*uint64(len(t.offers)) + uint64(i)
+		edit(m)
+		changed[i] = &market.Offer{Offer: m, Provider: old.Provider, Issued: old.Issued, Expires: old.Expires}
+	}
+	return changed
+}
+
+func (t *traffic) price(m *marketv1.Offer) {
+	m.PriceAtomsPerHour, m.Free = uint64(t.random.IntN(2_000_000)), uint32(t.random.IntN(int(m.Count)+1))
+}
+
+func (t *traffic) everything(m *marketv1.Offer) {
+	t.price(m)
+	m.MemoryBytes, m.Region = uint64(1+t.random.IntN(80))<<30, regions()[t.random.IntN(len(regions()))]
+	m.MaxDurationMs = uint64(t.random.Int64N(1 << 30))
 }
 
 func regions() []string { return []string{"EU", "US", "ASIA", "SA", "AF", "OC"} }
