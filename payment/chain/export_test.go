@@ -47,3 +47,14 @@ func (c *Client) SendUnchecked(ctx context.Context, to payment.Address, data []b
 	}
 	return tx.Hash().Hex(), nil
 }
+
+// DepositDigest is what a deposit's signature covers.
+func DepositDigest(d Deposit, at Contracts, dom payment.Domain, ch payment.Channel) souk.Digest {
+	return d.digest(at, dom, ch)
+}
+
+// DepositNonce is a deposit's ERC-3009 nonce.
+func DepositNonce(d Deposit, id souk.ChannelID) souk.Digest { return d.nonce(id) }
+
+// RandomChannelID is a channel that nobody has.
+func RandomChannelID() souk.ChannelID { return souk.ChannelID{Digest: souk.Digest{1}} }
