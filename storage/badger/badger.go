@@ -29,6 +29,7 @@ type Config struct {
 	Dir       string       // made if it is missing, with mode 0700; one process at a time
 	MemTable  int64        // bytes of one memory table, at least 4 MiB; default 8 MiB
 	FreeFloor uint64       // bytes that must be free on the disk for a write; default 256 MiB
+	NoSync    bool         // a loss of power may take the last writes along; for what can be made again
 	Log       *slog.Logger // Badger's own log, at debug; default: discarded
 }
 
@@ -144,7 +145,7 @@ func verify(db *badger.DB) (err error) {
 // settings says where we part from Badger's defaults, and why.
 func settings(c Config) badger.Options {
 	return badger.DefaultOptions(c.Dir).
-		WithSyncWrites(true). // the default loses acknowledged writes with the power
+		WithSyncWrites(!c.NoSync). // the default loses acknowledged writes with the power
 		WithDetectConflicts(true).
 		// The default is to check nothing. OnTableAndBlockRead would check each
 		// table as it is opened, in goroutines of Badger's that panic over damage
@@ -189,7 +190,8 @@ func (s *Store) checkDisk() error {
 }
 
 // Update runs fn in a transaction that commits if fn returns nil, and has no
-// effect otherwise. When Update returns nil the writes are on the disk. Updates
+// effect otherwise. When Update returns nil the writes are on the disk, unless
+// the store was opened with NoSync. Updates
 // run one at a time; a transaction holds at most 15 % of a memory table.
 func (s *Store) Update(fn func(storage.Txn) error) error {
 	if err := s.enter(); err != nil {
