@@ -1,0 +1,78 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
+)
+
+// anchorRecord is a checkpoint of our log that a transaction carries.
+type anchorRecord struct {
+	Checkpoint []byte        `json:"checkpoint"` // the signed note
+	Size       uint64        `json:"size"`
+	Root       souk.Digest   `json:"root"` // over the checkpoints in the transaction
+	Count      uint64        `json:"count"`
+	Index      uint64        `json:"index"`
+	Proof      []souk.Digest `json:"proof"`
+	Tx         string        `json:"tx"`
+	Block      uint64        `json:"block"`
+	Time       time.Time     `json:"time"`
+}
+
+// errNothingToAnchor is returned when the log is empty.
+var errNothingToAnchor = errors.New("the receipts log is empty: there is nothing to anchor")
+
+// anchors lists what was anchored, oldest first.
+func (k *keeper) anchors() (recs []anchorRecord, err error) {
+	err = k.cfg.Ledger.Scan("anchor/", func(key string, value []byte) error {
+		var a anchorRecord
+		if err := json.Unmarshal(value, &a); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		recs = append(recs, a)
+		return nil
+	})
+	return recs, err
+}
+
+// anchor puts the newest checkpoint into a transaction, unless one has it already.
+func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	note, size := k.cfg.Receipts.tree.Checkpoint(), k.cfg.Receipts.tree.Size()
+	if size == 0 {
+		return anchorRecord{}, errNothingToAnchor
+	}
+	had, err := k.anchors()
+	if err != nil {
+		return anchorRecord{}, err
+	}
+	if n := len(had); n > 0 && had[n-1].Size == size {
+		return had[n-1], nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, txWithin)
+	defer cancel()
+	leaves := [][]byte{bytes.Clone(note)}
+	a := anchorRecord{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: 1, Proof: []souk.Digest{}}
+	if a.Tx, err = k.cfg.Chain.Anchor(ctx, a.Root, a.Count); err != nil {
+		return a, fmt.Errorf("anchor: %w", err)
+	}
+	mined, err := k.cfg.Chain.Wait(ctx, a.Tx, 1)
+	if err != nil {
+		return a, fmt.Errorf("anchor %s: %w", a.Tx, err)
+	}
+	a.Block, a.Time = mined.Block, mined.Time
+	value, err := json.Marshal(a)
+	if err != nil {
+		return a, fmt.Errorf("encode anchor: %w", err)
+	}
+	k.cfg.Log.Info("anchored", "size", size, "tx", a.Tx)
+	return a, k.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{{Key: fmt.Sprintf("anchor/%016x", size), Value: value}}})
+}

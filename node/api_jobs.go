@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// Get tells all of one job.
+func (a api) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetResponse, error) {
+	j, err := a.job(req.Id)
+	if err != nil {
+		return nil, err
+	}
+	rec, _ := j.look()
+	out := &apiv1.GetResponse{Summary: rec.summary(j.id, j.msg), Job: j.msg, Removals: removalRows(rec.Removals)}
+	for _, at := range rec.Attempts {
+		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: stamp(at.Started), Ended: stamp(at.Ended),
+			DepositTx: at.DepositTx, PaidAtoms: uint64(at.Paid)}
+		for _, d := range at.Declines {
+			row.Declines = append(row.Declines, d.proto())
+		}
+		out.Attempts = append(out.Attempts, row)
+	}
+	if out.Receipts, err = a.n.jobReceipts(rec); err != nil {
+		return nil, coded(err)
+	}
+	return out, nil
+}
+
+func (d declineRecord) proto() *apiv1.Decline {
+	return &apiv1.Decline{Provider: d.Provider, Reason: d.Reason, Shortfall: d.Shortfall, Detail: d.Detail}
+}
+
+// jobReceipts returns the countersigned receipts of all attempts, oldest first.
+func (n *Node) jobReceipts(rec jobRecord) (out []*runv1.Receipt, err error) {
+	for _, at := range rec.Attempts {
+		if at.Lease == "" {
+			continue
+		}
+		d, err := souk.ParseDigest(at.Lease)
+		if err != nil {
+			return nil, fmt.Errorf("lease of an attempt: %w", err)
+		}
+		rs, err := n.receipts.of(souk.LeaseID{Digest: d})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rs...)
+	}
+	return out, nil
+}
+
+// follower is how far one Follow stream has come.
+type follower struct {
+	j        *job
+	s        *connect.ServerStream[apiv1.FollowResponse]
+	logs     bool
+	summary  []byte
+	stdout   uint64
+	stderr   uint64
+	receipts int
+	declines int
+}
+
+// Follow streams a job's changes and logs until it ends.
+func (a api) Follow(ctx context.Context, req *apiv1.FollowRequest, s *connect.ServerStream[apiv1.FollowResponse]) error {
+	j, err := a.job(req.Id)
+	if err != nil {
+		return err
+	}
+	f := &follower{j: j, s: s, logs: req.Logs}
+	for {
+		rec, news := j.look()
+		if err := f.catchUp(a.n, rec); err != nil {
+			return err
+		}
+		if req.Once || !rec.Ended.IsZero() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		}
+	}
+}
+
+// catchUp sends what the stream has not seen. Logs and receipts go before the
+// summary: who sees the end has seen all.
+func (f *follower) catchUp(n *Node, rec jobRecord) error {
+	if f.logs {
+		for _, l := range []struct {
+			stream runv1.LogStream
+			from   *logFile
+			offset *uint64
+		}{{runv1.LogStream_LOG_STREAM_STDOUT, f.j.stdout, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, f.j.stderr, &f.stderr}} {
+			if err := f.log(l.stream, l.from, l.offset); err != nil {
+				return err
+			}
+		}
+	}
+	declines := 0
+	for _, at := range rec.Attempts {
+		for _, d := range at.Declines {
+			if declines++; declines > f.declines {
+				if err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Decline{Decline: d.proto()}}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	f.declines = declines
+	receipts, err := n.jobReceipts(rec)
+	if err != nil {
+		return coded(err)
+	}
+	for _, r := range receipts[min(f.receipts, len(receipts)):] {
+		if err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Receipt{Receipt: r}}); err != nil {
+			return err
+		}
+	}
+	f.receipts = len(receipts)
+	return f.line(rec.summary(f.j.id, f.j.msg))
+}
+
+func (f *follower) log(stream runv1.LogStream, from *logFile, offset *uint64) error {
+	buf := make([]byte, logPiece)
+	for {
+		n := from.readAt(buf, *offset)
+		if n == 0 {
+			return nil
+		}
+		err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Log{
+			Log: &runv1.Log{Stream: stream, Offset: *offset, Data: buf[:n]}}})
+		if err != nil {
+			return err
+		}
+		*offset += uint64(n)
+	}
+}
+
+// line sends the summary if it changed.
+func (f *follower) line(s *apiv1.JobSummary) error {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode summary: %w", err)
+	}
+	if string(b) == string(f.summary) {
+		return nil
+	}
+	f.summary = b
+	return f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Summary{Summary: s}})
+}
+
+// domainOf names where a receipt counts, for strangers.
+func domainOf(d payment.Domain) (chainID uint64, settlement string) {
+	return d.ChainID, d.Settlement.Hex()
+}

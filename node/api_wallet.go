@@ -1,0 +1,233 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment/ledger"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+)
+
+// Balance tells what the wallet holds.
+func (a api) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.BalanceResponse, error) {
+	n := a.n
+	if n.chain == nil {
+		return nil, coded(errNoChain)
+	}
+	if err := n.keeper.reconcile(ctx); err != nil {
+		return nil, coded(fmt.Errorf("read the chain: %w", err))
+	}
+	gas, err := n.chain.GasBalance(ctx, n.chain.Address())
+	if err != nil {
+		return nil, coded(err)
+	}
+	out := &apiv1.BalanceResponse{Address: n.chain.Address().Hex(), WalletAtoms: uint64(max(n.ledger.Balance(ledger.Wallet), 0)),
+		GasWei: gas.String(), Accounts: map[string]int64{}, Balanced: n.ledger.Verify() == nil}
+	for acct, b := range n.ledger.Balances() {
+		out.Accounts[string(acct)] = int64(b)
+		switch kind, _, _ := strings.Cut(string(acct), ":"); kind {
+		case "channel":
+			out.ChannelsAtoms += uint64(b)
+		case "receivable":
+			out.ReceivableAtoms += uint64(b)
+		}
+	}
+	return out, nil
+}
+
+// Faucet takes test tokens and gas from a devnet.
+func (a api) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetResponse, error) {
+	n := a.n
+	if n.chain == nil {
+		return nil, coded(errNoChain)
+	}
+	ctx, cancel := context.WithTimeout(ctx, faucetWithin)
+	defer cancel()
+	amount, tx, err := n.chain.Faucet(ctx)
+	if err != nil {
+		return nil, coded(fmt.Errorf("faucet (only a devnet has one): %w", err))
+	}
+	if _, err := n.chain.Wait(ctx, tx, 1); err != nil {
+		return nil, coded(err)
+	}
+	return &apiv1.FaucetResponse{AmountAtoms: uint64(amount), Tx: tx}, coded(n.keeper.reconcile(ctx))
+}
+
+// resolvePeer reads a peer id, or a unique prefix of one that this node knows.
+func (n *Node) resolvePeer(s string) (peer.ID, error) {
+	if p, err := peer.Decode(s); err == nil {
+		return p, nil
+	}
+	var known []string
+	for _, o := range n.book.Offers() {
+		if p, err := keyPeer(o.Provider); err == nil {
+			known = append(known, p.String())
+		}
+	}
+	for _, rec := range n.channels.all() {
+		known = append(known, rec.Peer)
+	}
+	slices.Sort(known)
+	var found []string
+	for _, p := range slices.Compact(known) {
+		if s != "" && strings.HasPrefix(p, s) {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return peer.Decode(found[0])
+	case 0:
+		return "", invalid("no peer known here begins with %q; souk offers and souk wallet channels list them", s)
+	default:
+		return "", invalid("%d peers begin with %q; give more of the id", len(found), s)
+	}
+}
+
+// offerOf returns an offer of a provider, or nil.
+func (c *client) offerOf(p peer.ID) *market.Offer {
+	for _, o := range c.cfg.Book.Offers() {
+		if key, err := peerKey(p); err == nil && o.Provider == key {
+			return o
+		}
+	}
+	return nil
+}
+
+// Deposit funds the channel with a provider.
+func (a api) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.DepositResponse, error) {
+	n := a.n
+	if n.client == nil {
+		return nil, coded(errNoChain)
+	}
+	if req.AmountAtoms == 0 || req.AmountAtoms > 1<<62 {
+		return nil, invalid("the amount must be above zero")
+	}
+	p, err := n.resolvePeer(req.Peer)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.keeper.reconcile(ctx); err != nil {
+		return nil, coded(fmt.Errorf("read the chain: %w", err))
+	}
+	id, tx, err := n.client.fund(ctx, p, souk.Atoms(req.AmountAtoms))
+	if err != nil {
+		return nil, coded(err)
+	}
+	rec, _ := n.channels.get(id)
+	return &apiv1.DepositResponse{Channel: rec.proto(), Tx: tx}, nil
+}
+
+// paying returns the channel on which this node pays a peer.
+func (n *Node) paying(prefix string) (*channelRecord, error) {
+	p, err := n.resolvePeer(prefix)
+	if err != nil {
+		return nil, err
+	}
+	rec, ok := n.channels.with(p.String(), true)
+	if !ok {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no channel pays %s", p))
+	}
+	return rec, nil
+}
+
+// Refund asks a provider for what is left in the channel.
+func (a api) Refund(ctx context.Context, req *apiv1.RefundRequest) (*apiv1.RefundResponse, error) {
+	n := a.n
+	if n.client == nil {
+		return nil, coded(errNoChain)
+	}
+	rec, err := n.paying(req.Peer)
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.client.refund(ctx, rec)
+	if err != nil {
+		return nil, coded(err)
+	}
+	return &apiv1.RefundResponse{AmountAtoms: r.GetAmountAtoms(), Tx: r.GetRefundTx(), ClaimTx: r.GetClaimTx()}, nil
+}
+
+// Withdraw starts a timed withdrawal, or ends one whose time has come.
+func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.WithdrawResponse, error) {
+	n := a.n
+	if n.client == nil {
+		return nil, coded(errNoChain)
+	}
+	rec, err := n.paying(req.Peer)
+	if err == nil {
+		err = n.keeper.reconcile(ctx)
+	}
+	if err != nil {
+		return nil, coded(err)
+	}
+	rec, _ = n.channels.get(rec.id())
+	out := &apiv1.WithdrawResponse{}
+	switch left := rec.Balance - rec.Claimed; {
+	case rec.live():
+		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a lease on the channel is live; stop its job first"))
+	case left <= 0:
+		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("the channel is empty"))
+	case rec.Withdrawing == 0:
+		out.AmountAtoms = uint64(left)
+		out.Tx, err = n.chain.StartWithdraw(ctx, rec.Config, left)
+	case time.Now().Before(rec.WithdrawReady):
+		out.AmountAtoms, out.Ready = uint64(rec.Withdrawing), stamp(rec.WithdrawReady)
+		return out, nil
+	default:
+		out.AmountAtoms = uint64(rec.Withdrawing)
+		out.Tx, err = n.chain.FinishWithdraw(ctx, rec.Config)
+	}
+	if err == nil {
+		_, err = n.chain.Wait(ctx, out.Tx, 1)
+	}
+	if err == nil {
+		err = n.keeper.reconcile(ctx)
+	}
+	if now, ok := n.channels.get(rec.id()); ok {
+		out.Ready = stamp(now.WithdrawReady)
+	}
+	return out, coded(err)
+}
+
+func (r *channelRecord) proto() *apiv1.Channel {
+	return &apiv1.Channel{Id: r.id().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
+		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.due()), ClaimedAtoms: uint64(r.Claimed),
+		ReservedAtoms: uint64(r.reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
+}
+
+// Channels lists the channels of this node.
+func (a api) Channels(context.Context, *apiv1.ChannelsRequest) (*apiv1.ChannelsResponse, error) {
+	out := &apiv1.ChannelsResponse{}
+	for _, rec := range a.n.channels.all() {
+		out.Channels = append(out.Channels, rec.proto())
+	}
+	return out, nil
+}
+
+// History lists ledger entries, oldest first.
+func (a api) History(_ context.Context, req *apiv1.HistoryRequest) (*apiv1.HistoryResponse, error) {
+	limit := int(req.Limit)
+	if limit == 0 || limit > 1000 {
+		limit = 1000
+	}
+	entries, err := a.n.ledger.History(req.After, limit)
+	if err != nil {
+		return nil, coded(err)
+	}
+	out := &apiv1.HistoryResponse{}
+	for _, e := range entries {
+		out.Entries = append(out.Entries, &apiv1.LedgerEntry{Seq: e.Seq, Time: stamp(e.At), Kind: e.Kind, Debit: string(e.Debit),
+			Credit: string(e.Credit), AmountAtoms: uint64(e.Amount), Ref: e.Ref,
+			DebitBalanceAtoms: int64(e.DebitBalance), CreditBalanceAtoms: int64(e.CreditBalance)})
+	}
+	return out, nil
+}

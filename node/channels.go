@@ -1,0 +1,225 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+)
+
+// channelRecord is what this node knows of one channel: what was promised on
+// it, lease by lease, and what the chain said when it was last read.
+type channelRecord struct {
+	Config  payment.Channel       `json:"config"`
+	Domain  payment.Domain        `json:"domain"`
+	Peer    string                `json:"peer"`   // the other side's peer id
+	Paying  bool                  `json:"paying"` // whether this node is the payer
+	Voucher payment.Voucher       `json:"voucher"`
+	Leases  map[string]leaseMoney `json:"leases"` // by lease id
+
+	Balance       souk.Atoms `json:"balance"` // deposited less refunded, over the channel's life
+	Claimed       souk.Atoms `json:"claimed"` // claimed by the receiver, over the channel's life
+	Withdrawing   souk.Atoms `json:"withdrawing"`
+	WithdrawReady time.Time  `json:"withdraw_ready"`
+	RefundNonce   uint64     `json:"refund_nonce"`
+	Revision      uint64     `json:"revision"` // counts changes seen on chain; part of their transfer ids
+	DepositTx     string     `json:"deposit_tx"`
+	ClaimTx       string     `json:"claim_tx"`
+	RefundTx      string     `json:"refund_tx"`
+}
+
+// leaseMoney is one lease's part of a channel.
+type leaseMoney struct {
+	Paid    souk.Atoms `json:"paid"`    // vouched for this lease, in all
+	Due     souk.Atoms `json:"due"`     // by countersigned receipts
+	Reserve souk.Atoms `json:"reserve"` // the most it may cost
+	Live    bool       `json:"live"`    // whether more may become due
+}
+
+func (r *channelRecord) id() souk.ChannelID { return r.Config.ID(r.Domain) }
+
+// vouched is the sum over leases of what was vouched for each.
+func (r *channelRecord) vouched() (sum souk.Atoms) {
+	for _, l := range r.Leases {
+		sum += l.Paid
+	}
+	return sum
+}
+
+// due is the sum over leases of what their receipts say: what is claimed.
+func (r *channelRecord) due() (sum souk.Atoms) {
+	for _, l := range r.Leases {
+		sum += l.Due
+	}
+	return sum
+}
+
+// reserved is what live leases may still cost beyond what was vouched.
+func (r *channelRecord) reserved() (sum souk.Atoms) {
+	for _, l := range r.Leases {
+		if l.Live && l.Reserve > l.Paid {
+			sum += l.Reserve - l.Paid
+		}
+	}
+	return sum
+}
+
+// room is what a new lease may reserve: vouchers and live reserves stay
+// within the balance less a pending withdrawal. It may be negative.
+func (r *channelRecord) room() souk.Atoms {
+	return r.Balance - r.Withdrawing - r.vouched() - r.reserved()
+}
+
+// live tells whether a lease on the channel may still cost something.
+func (r *channelRecord) live() bool {
+	for _, l := range r.Leases {
+		if l.Live {
+			return true
+		}
+	}
+	return false
+}
+
+// tab is the channel's arithmetic over its leases.
+func (r *channelRecord) tab() *payment.Tab {
+	paid := make(map[souk.LeaseID]souk.Atoms, len(r.Leases))
+	for id, l := range r.Leases {
+		d, err := souk.ParseDigest(id)
+		if err != nil {
+			continue // written by us; the ledger's hash chain vouches for it
+		}
+		paid[souk.LeaseID{Digest: d}] = l.Paid
+	}
+	return payment.NewTab(r.Voucher.MaxClaimable, paid)
+}
+
+func (r *channelRecord) clone() *channelRecord {
+	c := *r
+	c.Leases = maps.Clone(r.Leases)
+	if c.Leases == nil {
+		c.Leases = map[string]leaseMoney{}
+	}
+	c.Voucher.Signature = slices.Clone(r.Voucher.Signature)
+	return &c
+}
+
+func channelKey(id souk.ChannelID) string { return "channel/" + id.String() }
+
+// channels is the index of this node's channels. A change is in the ledger
+// before it is here, and one channel changes one step at a time: that order is
+// what makes a cumulative voucher safe.
+type channels struct {
+	ledger *ledger.Ledger
+
+	mu    sync.Mutex // guards slots
+	slots map[souk.ChannelID]*channelSlot
+}
+
+type channelSlot struct {
+	mu  sync.Mutex // held while the channel changes; guards rec
+	rec *channelRecord
+}
+
+// loadChannels reads every channel from the ledger.
+func loadChannels(l *ledger.Ledger) (*channels, error) {
+	c := &channels{ledger: l, slots: map[souk.ChannelID]*channelSlot{}}
+	err := l.Scan("channel/", func(key string, value []byte) error {
+		var rec channelRecord
+		if err := json.Unmarshal(value, &rec); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		c.slots[rec.id()] = &channelSlot{rec: &rec}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load channels: %w", err)
+	}
+	return c, nil
+}
+
+// open makes the channel known; nothing is written before its first update.
+func (c *channels) open(cfg payment.Channel, d payment.Domain, peer string, paying bool) souk.ChannelID {
+	id := cfg.ID(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.slots[id]; !ok {
+		c.slots[id] = &channelSlot{rec: &channelRecord{Config: cfg, Domain: d, Peer: peer, Paying: paying,
+			Voucher: payment.Voucher{Channel: id}, Leases: map[string]leaseMoney{}}}
+	}
+	return id
+}
+
+func (c *channels) slot(id souk.ChannelID) *channelSlot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slots[id]
+}
+
+// get returns a copy of what is known of a channel.
+func (c *channels) get(id souk.ChannelID) (*channelRecord, bool) {
+	s := c.slot(id)
+	if s == nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec.clone(), true
+}
+
+// all returns copies of all channels, ordered by id.
+func (c *channels) all() []*channelRecord {
+	c.mu.Lock()
+	ids := slices.Collect(maps.Keys(c.slots))
+	c.mu.Unlock()
+	slices.SortFunc(ids, func(a, b souk.ChannelID) int { return slices.Compare(a.Digest[:], b.Digest[:]) })
+	recs := make([]*channelRecord, 0, len(ids))
+	for _, id := range ids {
+		if rec, ok := c.get(id); ok {
+			recs = append(recs, rec)
+		}
+	}
+	return recs
+}
+
+// with returns the channel with a peer in one direction.
+func (c *channels) with(peer string, paying bool) (*channelRecord, bool) {
+	for _, rec := range c.all() {
+		if rec.Peer == peer && rec.Paying == paying {
+			return rec, true
+		}
+	}
+	return nil, false
+}
+
+// update changes one channel: fn edits a copy and may add what else must become
+// durable in the same transaction. Nothing has changed when it returns an error.
+func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*channelRecord) (ledger.Batch, error)) error {
+	s := c.slot(id)
+	if s == nil {
+		return fmt.Errorf("channel %s is not known here", id.Short())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.rec.clone()
+	batch, err := fn(rec)
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("encode channel %s: %w", id.Short(), err)
+	}
+	batch.Records = append(batch.Records, ledger.Record{Key: channelKey(id), Value: value})
+	if err := c.ledger.Commit(ctx, batch); err != nil {
+		return fmt.Errorf("channel %s: %w", id.Short(), err)
+	}
+	s.rec = rec
+	return nil
+}

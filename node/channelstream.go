@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/proto/wire"
+)
+
+// onChannel answers what a client asks about its channel with this provider.
+func (p *provider) onChannel(ctx context.Context, s network.Stream) error {
+	var req leasev1.ChannelRequest
+	if err := wire.NewReader(s, MaxChannelBytes).Read(&req); err != nil {
+		return fmt.Errorf("read channel request: %w", err)
+	}
+	reply, err := p.channelReply(ctx, s.Conn().RemotePeer(), &req)
+	if err != nil {
+		refused, ok := err.(*refusal)
+		if !ok {
+			p.cfg.Log.Warn("channel request", "peer", s.Conn().RemotePeer(), "err", err)
+			refused = unpaid(0, "%v", err)
+		}
+		reply = &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Decline{
+			Decline: p.decline(souk.Digest{}, refused.reason, refused.shortfall, refused.detail)}}
+	}
+	return wire.Write(s, reply)
+}
+
+func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+	switch r := req.Request.(type) {
+	case *leasev1.ChannelRequest_Terms:
+		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
+			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys}}}, nil
+	case *leasev1.ChannelRequest_Deposit:
+		tx, err := p.takeDeposit(ctx, client, r.Deposit)
+		if err != nil {
+			return nil, err
+		}
+		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Deposited{Deposited: &leasev1.Deposited{Tx: tx}}}, nil
+	case *leasev1.ChannelRequest_Refund:
+		id, err := souk.DigestFrom(r.Refund.Channel)
+		if err != nil {
+			return nil, malformed("channel: %v", err)
+		}
+		known, ok := p.cfg.Channels.get(souk.ChannelID{Digest: id})
+		if !ok || known.Peer != client.String() || known.Paying {
+			return nil, unpaid(0, "no such channel of yours")
+		}
+		claim, refund, amount, err := p.cfg.Keeper.refund(ctx, known.id())
+		if err != nil {
+			return nil, err
+		}
+		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Refunded{
+			Refunded: &leasev1.Refunded{ClaimTx: claim, RefundTx: refund, AmountAtoms: uint64(amount)}}}, nil
+	default:
+		return nil, malformed("no request")
+	}
+}
+
+// takeDeposit submits a deposit that comes ahead of any lease.
+func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
+	key, err := peerKey(client)
+	if err != nil {
+		return "", malformed("%v", err)
+	}
+	ch, err := payment.ChannelFromProto(r.Channel)
+	if err != nil {
+		return "", malformed("channel: %v", err)
+	}
+	keys, err := payment.OpenKeys(r.ClientKeys, time.Now())
+	if err != nil || keys.Node != key || keys.Authorizer != ch.PayerAuthorizer {
+		return "", malformed("the client's keys are not those of the channel")
+	}
+	if refused := p.checkChannel(ch); refused != nil {
+		return "", refused
+	}
+	d, err := chain.DepositFromProto(r.Deposit)
+	if err != nil {
+		return "", malformed("deposit: %v", err)
+	}
+	if short := souk.Atoms(p.cfg.Settlement.MinDepositAtoms) - d.Amount; short > 0 {
+		return "", unpaid(short, "the deposit is below %s", souk.Atoms(p.cfg.Settlement.MinDepositAtoms))
+	}
+	if !d.ValidAt(time.Now()) {
+		return "", unpaid(0, "the deposit's authorization is not valid now")
+	}
+	domain := p.cfg.Chain.Domain()
+	if err := chain.VerifyDeposit(d, ch, p.cfg.Chain.Contracts, domain); err != nil {
+		return "", unpaid(0, "%v", err)
+	}
+	p.cfg.Channels.open(ch, domain, client.String(), false)
+	return p.cfg.Keeper.deposit(ctx, ch, d, func(string) error { return nil })
+}
+
+// channelAsk sends one request about a channel to a provider.
+func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+	var addrs []string
+	if o := c.offerOf(to); o != nil {
+		addrs = o.Addresses
+	}
+	if _, err := c.cfg.Dial(ctx, to, addrs); err != nil {
+		return nil, err
+	}
+	var reply leasev1.ChannelReply
+	if err := exchange(ctx, c.cfg.Host, to, ChannelProtocol, req, &reply, MaxChannelBytes); err != nil {
+		return nil, err
+	}
+	if env := reply.GetDecline(); env != nil {
+		key, err := peerKey(to)
+		if err != nil {
+			return nil, err
+		}
+		d, err := openDecline(env, souk.Digest{}, key)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &declinedError{d}
+	}
+	return &reply, nil
+}
+
+// declinedError is a provider's refusal of something other than an order.
+type declinedError struct{ decline *marketv1.Decline }
+
+func (e *declinedError) Error() string { return "the provider declined: " + e.decline.Detail }
+
+// fund deposits into the channel with a provider ahead of any job.
+func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
+	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}})
+	if err != nil {
+		return souk.ChannelID{}, "", err
+	}
+	keys, err := payment.OpenKeys(reply.GetTerms().GetKeys(), time.Now())
+	if err != nil {
+		return souk.ChannelID{}, "", fmt.Errorf("provider keys: %w", err)
+	}
+	if key, err := peerKey(to); err != nil || key != keys.Node {
+		return souk.ChannelID{}, "", fmt.Errorf("the provider showed another node's keys")
+	}
+	ch, d, err := c.channelFor(reply.GetTerms().GetSettlement(), keys)
+	if err != nil {
+		return souk.ChannelID{}, "", err
+	}
+	dep, err := c.deposit(ch, amount)
+	if err != nil {
+		return souk.ChannelID{}, "", err
+	}
+	id := c.cfg.Channels.open(ch, d, to.String(), true)
+	if err := c.cfg.Keeper.mark(ctx, id, func(*channelRecord) {}); err != nil { // known before the provider has the authorization
+		return id, "", err
+	}
+	reply, err = c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Deposit{
+		Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: c.cfg.Keys, Deposit: dep.Proto()}}})
+	if err != nil {
+		return id, "", err
+	}
+	tx := reply.GetDeposited().GetTx()
+	if err := c.cfg.Keeper.mark(ctx, id, func(r *channelRecord) { r.DepositTx = clip(tx, 100) }); err != nil {
+		return id, tx, err
+	}
+	return id, tx, c.cfg.Keeper.reconcile(ctx)
+}
+
+// refund asks a provider to claim what is due and to give the rest back.
+func (c *client) refund(ctx context.Context, rec *channelRecord) (*leasev1.Refunded, error) {
+	to, err := peer.Decode(rec.Peer)
+	if err != nil {
+		return nil, fmt.Errorf("peer of channel %s: %w", rec.id().Short(), err)
+	}
+	id := rec.id()
+	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Refund{
+		Refund: &leasev1.RefundRequest{Channel: id.Digest[:]}}})
+	if err != nil {
+		return nil, err
+	}
+	r := reply.GetRefunded()
+	err = c.cfg.Keeper.mark(ctx, id, func(rec *channelRecord) {
+		rec.ClaimTx, rec.RefundTx = clip(r.GetClaimTx(), 100), clip(r.GetRefundTx(), 100)
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, c.cfg.Keeper.reconcile(ctx)
+}

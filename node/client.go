@@ -1,0 +1,261 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/files"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+)
+
+// clientConfig holds what the client role needs.
+type clientConfig struct {
+	Key        ed25519.PrivateKey
+	VoucherKey *ecdsa.PrivateKey
+	Keys       []byte // our signed key binding
+	Host       host.Host
+	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
+	Home       string // job folders go below jobs/
+
+	Book      *book
+	Ledger    *ledger.Ledger
+	Channels  *channels
+	Receipts  *receiptBook
+	Files     *files.Files
+	Chain     *chain.Client
+	Contracts chain.Contracts
+	Keeper    *keeper
+	Log       *slog.Logger
+}
+
+// client runs this node's jobs on other nodes' devices.
+type client struct {
+	cfg        clientConfig
+	key        souk.NodeKey
+	authorizer payment.Address
+	queue      chan *job // jobs whose goroutine Run starts
+
+	mu   sync.Mutex // guards jobs
+	jobs map[souk.JobID]*job
+}
+
+func newClient(cfg clientConfig) (*client, error) {
+	keys, err := payment.OpenKeys(cfg.Keys, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, queue: make(chan *job, 1024), jobs: map[souk.JobID]*job{}}
+	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
+		var rec jobRecord
+		if err := json.Unmarshal(value, &rec); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		j, err := c.restore(rec)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		if rec.Ended.IsZero() {
+			c.queue <- j // longer than any sane backlog; see Submit
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	return c, nil
+}
+
+func (c *client) restore(rec jobRecord) (*job, error) {
+	var msg jobv1.Job
+	if err := proto.Unmarshal(rec.Message, &msg); err != nil {
+		return nil, err
+	}
+	id := souk.JobID{Digest: sha256.Sum256(rec.Message)}
+	j := newJob(c, id, &msg, rec)
+	c.jobs[id] = j
+	return j, nil
+}
+
+// Run runs the jobs until ctx ends.
+func (c *client) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case j := <-c.queue:
+				g.Go(func() error {
+					if err := j.run(ctx); err != nil && ctx.Err() == nil {
+						c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
+					}
+					return nil
+				})
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// errTooMany is returned when more jobs wait than this node runs at once.
+var errTooMany = errors.New("too many jobs are waiting; wait for some to end")
+
+// submit makes a job durable and starts it. The same job again is the same job.
+func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
+	payload := mustMarshal(msg)
+	id := souk.JobID{Digest: sha256.Sum256(payload)}
+	c.mu.Lock()
+	_, known := c.jobs[id]
+	c.mu.Unlock()
+	if known {
+		return id, nil
+	}
+	if err := checkJob(msg); err != nil {
+		return id, err
+	}
+	j := newJob(c, id, msg, jobRecord{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
+	if err := j.note(ctx, func(*jobRecord) {}); err != nil {
+		return id, err
+	}
+	c.mu.Lock()
+	if _, known = c.jobs[id]; !known {
+		c.jobs[id] = j
+	}
+	c.mu.Unlock()
+	if known {
+		return id, nil
+	}
+	select {
+	case c.queue <- j:
+		return id, nil
+	default:
+		return id, errTooMany
+	}
+}
+
+// checkJob refuses a job that no provider could take, whoever wrote it.
+func checkJob(m *jobv1.Job) error {
+	switch {
+	case len(m.Nonce) != 16:
+		return errors.New("a job needs a nonce of 16 bytes")
+	case m.Resources == nil || m.Price == nil || m.Limits == nil:
+		return errors.New("a job needs resources, a price and limits")
+	case (m.Wasm == "") == (m.Image == ""):
+		return errors.New("a job needs either a module or an image")
+	case m.Price.MaxAtomsPerHour == 0 || m.Price.MaxTotalAtoms == 0:
+		return errors.New("the price must be above zero")
+	case m.Limits.MaxDurationMs == 0 || m.Limits.StartWithinMs == 0:
+		return errors.New("a job needs max_duration and start_within")
+	}
+	for _, o := range m.Outputs {
+		if p := filepath.Clean(o.From); p != "/out" && !strings.HasPrefix(p, "/out/") {
+			return fmt.Errorf("output %s is not below /out", o.From)
+		}
+	}
+	return nil
+}
+
+// errNoJob and errAmbiguous are what an id can be.
+var (
+	errNoJob     = errors.New("no such job")
+	errAmbiguous = errors.New("more than one job begins so; give more digits")
+)
+
+// find returns the job whose id begins with prefix.
+func (c *client) find(prefix string) (*job, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found *job
+	for id, j := range c.jobs {
+		if prefix != "" && strings.HasPrefix(id.String(), strings.ToLower(prefix)) {
+			if found != nil {
+				return nil, fmt.Errorf("job %s: %w", prefix, errAmbiguous)
+			}
+			found = j
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("job %q: %w", prefix, errNoJob)
+	}
+	return found, nil
+}
+
+// list returns the jobs, newest first.
+func (c *client) list() []*job {
+	c.mu.Lock()
+	jobs := make([]*job, 0, len(c.jobs))
+	for _, j := range c.jobs {
+		jobs = append(jobs, j)
+	}
+	c.mu.Unlock()
+	slices.SortFunc(jobs, func(a, b *job) int {
+		ra, _ := a.look()
+		rb, _ := b.look()
+		return rb.Started.Compare(ra.Started)
+	})
+	return jobs
+}
+
+// live counts the jobs that have not ended.
+func (c *client) live() (n uint32) {
+	for _, j := range c.list() {
+		if rec, _ := j.look(); rec.Ended.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// stop asks for a job's end.
+func (j *job) stop() {
+	select {
+	case j.stops <- struct{}{}:
+	default: // asked already
+	}
+}
+
+// summary is a job in a line, with its money over all attempts.
+func (r *jobRecord) summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
+	s := &apiv1.JobSummary{Job: id.String(), Name: msg.Name, State: r.State, ExitCode: r.ExitCode, Outputs: r.Outputs,
+		Started: stamp(r.Started), Ended: stamp(r.Ended), Reason: r.Reason, Detail: r.Detail}
+	for _, a := range r.Attempts {
+		if a.Lease == "" {
+			continue
+		}
+		s.Attempts++
+		s.PaidAtoms += uint64(a.Paid)
+		s.Receipts += a.Receipts
+		s.Provider, s.Lease = a.Provider, a.Lease
+		s.PriceAtomsPerHour, s.ReserveAtoms = a.Price, uint64(a.Reserve)
+	}
+	return s
+}
+
+// stamp shows a time as the API does; the zero time is empty.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

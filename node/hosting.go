@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"google.golang.org/protobuf/proto"
+)
+
+// collectWithin is how long a client has to fetch its outputs and send the last
+// voucher. The device is free by then, only disk is held.
+const collectWithin = 10 * time.Minute
+
+// leaseRecord is what a provider must not forget of a lease.
+type leaseRecord struct {
+	Payload       []byte          `json:"payload"`        // the lease, as both signed it
+	ClientLease   []byte          `json:"client_lease"`   // signed by the client
+	ProviderLease []byte          `json:"provider_lease"` // signed by us
+	Deposit       *chain.Deposit  `json:"deposit,omitempty"`
+	Phase         runv1.Phase     `json:"phase"`
+	Reason        runv1.EndReason `json:"reason"`
+	Detail        string          `json:"detail,omitempty"`
+	DepositTx     string          `json:"deposit_tx,omitempty"`
+	ExitCode      int32           `json:"exit_code"`
+	Output        string          `json:"output,omitempty"`
+	Ended         time.Time       `json:"ended"`
+}
+
+func leaseKey(id souk.LeaseID) string { return "lease/" + id.String() }
+
+func (r *leaseRecord) ledgerRecord(id souk.LeaseID) ledger.Record {
+	value, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("encode lease record: %v", err)) // plain fields: our bug
+	}
+	return ledger.Record{Key: leaseKey(id), Value: value}
+}
+
+// hosting is one lease at its provider. Its goroutine owns the meter and moves
+// the phases; streams only look at what is under mu and leave messages.
+type hosting struct {
+	p       *provider
+	id      souk.LeaseID
+	lease   *leasev1.Lease
+	terms   payment.Terms
+	channel payment.Channel
+	client  peer.ID
+	dir     string // files and logs of this lease
+	stdout  *logFile
+	stderr  *logFile
+	meter   *payment.Meter
+
+	jobs         chan []byte             // the job message, from the first attach that brings it
+	countersigns chan *runv1.Countersign // from streams; full: dropped, the client repeats
+	releases     chan bool               // the client's wish to end; true: drop the outputs
+	mu           sync.Mutex              // guards what follows
+	rec          leaseRecord             // as it is in the ledger
+	receipts     []*runv1.Receipt        // signed by us, not yet by the client; oldest first
+	news         chan struct{}           // closed and replaced at each change
+}
+
+func newHosting(p *provider, pr *proposal) *hosting {
+	h := restoreHosting(p, pr.id, pr.lease, pr.terms, pr.channel, pr.peer)
+	h.rec = leaseRecord{Payload: pr.payload, ClientLease: pr.request.Lease,
+		ProviderLease: wire.Seal(p.cfg.Key, souk.DomainLease, pr.payload),
+		Deposit:       pr.deposit, Phase: runv1.Phase_PHASE_FUNDING}
+	return h
+}
+
+func restoreHosting(p *provider, id souk.LeaseID, l *leasev1.Lease, t payment.Terms, ch payment.Channel, client peer.ID) *hosting {
+	h := &hosting{p: p, id: id, lease: l, terms: t, channel: ch, client: client,
+		dir: filepath.Join(p.cfg.Home, "jobs", id.String()), meter: payment.NewMeter(t),
+		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1),
+		news: make(chan struct{})}
+	h.stdout, h.stderr = newLogFile(filepath.Join(h.dir, "stdout.log"), h.tell), newLogFile(filepath.Join(h.dir, "stderr.log"), h.tell)
+	return h
+}
+
+// recover brings back the leases that had not ended. What ran is gone with the
+// process; what was receipted and what was collected is still owed.
+func (p *provider) recover(now time.Time) error {
+	return p.cfg.Ledger.Scan("lease/", func(key string, value []byte) error {
+		var rec leaseRecord
+		if err := json.Unmarshal(value, &rec); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		if rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > collectWithin {
+			return nil
+		}
+		var l leasev1.Lease
+		if err := proto.Unmarshal(rec.Payload, &l); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		terms, ch, err := leaseTerms(rec.Payload, &l)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		client, err := keyPeer(terms.ClientKey)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		h := restoreHosting(p, terms.Lease, &l, terms, ch, client)
+		h.rec = rec
+		if h.receipts, err = p.cfg.Receipts.pending(terms.Lease); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		p.hostings[terms.Lease] = h
+		if rec.Phase != runv1.Phase_PHASE_ENDED {
+			p.queue <- h // the queue is longer than any floor
+		}
+		return nil
+	})
+}
+
+// record returns a copy of the durable state.
+func (h *hosting) record() leaseRecord {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rec
+}
+
+func (h *hosting) over() bool { return h.record().Phase == runv1.Phase_PHASE_ENDED }
+
+// look returns what a stream shows, and a channel that closes at the next change.
+func (h *hosting) look() (leaseRecord, []*runv1.Receipt, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rec, h.receipts, h.news
+}
+
+// tell wakes the streams.
+func (h *hosting) tell() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.news)
+	h.news = make(chan struct{})
+}
+
+// save makes a change of the record durable, then shows it.
+func (h *hosting) save(ctx context.Context, change func(*leaseRecord)) error {
+	rec := h.record()
+	change(&rec)
+	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}); err != nil {
+		return fmt.Errorf("lease %s: %w", h.id.Short(), err)
+	}
+	h.show(func() { h.rec = rec })
+	return nil
+}
+
+// show changes what streams see.
+func (h *hosting) show(change func()) {
+	h.mu.Lock()
+	change()
+	h.mu.Unlock()
+	h.tell()
+}
+
+func (h *hosting) phase(ctx context.Context, ph runv1.Phase) error {
+	h.p.cfg.Log.Info("run", "lease", h.id.Short(), "phase", phaseName(ph))
+	return h.save(ctx, func(r *leaseRecord) { r.Phase = ph })
+}
+
+// ending is why a run is over.
+type ending struct {
+	reason runv1.EndReason
+	detail string
+}
+
+func (e *ending) Error() string { return reasonName(e.reason) + ": " + e.detail }
+
+func ended(reason runv1.EndReason, format string, args ...any) *ending {
+	return &ending{reason, fmt.Sprintf(format, args...)}
+}
+
+// run takes one lease from countersigned to ended. It is the only goroutine
+// that moves the lease.
+func (h *hosting) run(ctx context.Context) {
+	e := h.steps(ctx)
+	if ctx.Err() != nil && h.record().Phase == runv1.Phase_PHASE_COLLECTING {
+		return // the outputs and the last receipt are safe: the next start goes on from here
+	}
+	h.p.free(h.id)
+	h.close(e)
+	h.p.cfg.Log.Info("run ended", "lease", h.id.Short(), "reason", reasonName(e.reason), "detail", e.detail)
+	h.p.cfg.Keeper.poke()
+}
+
+// steps is the path of a run, left to right.
+func (h *hosting) steps(ctx context.Context) *ending {
+	switch rec := h.record(); rec.Phase {
+	case runv1.Phase_PHASE_FUNDING:
+		if rec.ProviderLease == nil {
+			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the record has no lease")
+		}
+	case runv1.Phase_PHASE_COLLECTING:
+		return h.collect(ctx)
+	default:
+		return ended(runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted")
+	}
+	if e := h.fund(ctx); e != nil {
+		return e
+	}
+	job, e := h.stage(ctx)
+	if e != nil {
+		return e
+	}
+	if e := h.execute(ctx, job); e != nil {
+		return e
+	}
+	return h.collect(ctx)
+}
+
+// fund submits the client's deposit and waits until the chain has it. A channel
+// that is funded already costs no call.
+func (h *hosting) fund(ctx context.Context) *ending {
+	rec := h.record()
+	if rec.Deposit == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fundWithin)
+	defer cancel()
+	tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, func(tx string) error {
+		return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
+	})
+	if err != nil {
+		return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "deposit: %v", err)
+	}
+	known, ok := h.p.cfg.Channels.get(h.terms.Channel)
+	if !ok || known.room() < 0 {
+		return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the channel holds less than was promised on it after %s", tx)
+	}
+	return nil
+}
+
+// close ends the lease: its part of the channel is released, its files go.
+func (h *hosting) close(e *ending) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
+	defer cancel()
+	rec := h.record()
+	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED {
+		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
+	}
+	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
+	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
+		m := c.Leases[h.id.String()]
+		m.Live = false
+		c.Leases[h.id.String()] = m
+		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}, nil
+	})
+	if err != nil {
+		h.p.cfg.Log.Error("end lease", "lease", h.id.Short(), "err", err)
+	}
+	h.show(func() { h.rec = rec })
+	h.cleanUp()
+}

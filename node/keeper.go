@@ -1,0 +1,359 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
+)
+
+const (
+	keepEvery   = time.Hour       // a withdrawal takes a day at least: this sees it with room to claim
+	keepRetry   = 2 * time.Second // until the chain answers for the first time
+	claimAt     = souk.AtomsPerToken / 5
+	claimAfter  = 12 * time.Hour
+	txWithin    = 2 * time.Minute
+	lookTries   = 5
+	anchorEvery = time.Hour
+)
+
+// claimed is what this node has claimed on chain and not yet been paid.
+const claimed ledger.Account = "claimed"
+
+// keeperConfig holds what a keeper needs.
+type keeperConfig struct {
+	Chain         *chain.Client
+	Ledger        *ledger.Ledger
+	Channels      *channels
+	Receipts      *receiptBook
+	VoucherKey    *ecdsa.PrivateKey
+	Confirmations uint64     // how deep a deposit must be; 0: 3, and 1 on a devnet
+	ExposureCap   souk.Atoms // above it a deposit must be final, but not on a devnet; 0: one token
+	Log           *slog.Logger
+}
+
+// keeper holds the ledger against the chain: it reads balances and channels on a
+// timer and when told, posts what changed, and claims and anchors when it is
+// time. Events are never trusted: what it missed, it finds. No run waits for it.
+type keeper struct {
+	cfg   keeperConfig
+	pokes chan struct{}
+
+	mu        sync.Mutex // one thing at a time is done on chain
+	lastClaim time.Time
+}
+
+func newKeeper(cfg keeperConfig) *keeper {
+	return &keeper{cfg: cfg, pokes: make(chan struct{}, 1)}
+}
+
+// poke asks for a look at the chain soon.
+func (k *keeper) poke() {
+	select {
+	case k.pokes <- struct{}{}:
+	default: // asked already
+	}
+}
+
+// Run reconciles until ctx ends.
+func (k *keeper) Run(ctx context.Context) error {
+	for k.reconcile(ctx) != nil {
+		if !sleep(ctx, keepRetry) {
+			return nil
+		}
+	}
+	timer := time.NewTicker(keepEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			if _, err := k.anchor(ctx); err != nil {
+				k.cfg.Log.Warn("anchor", "err", err)
+			}
+		case <-k.pokes:
+		}
+		if err := k.reconcile(ctx); err != nil {
+			if ctx.Err() == nil {
+				k.cfg.Log.Warn("reconcile with the chain", "err", err)
+			}
+			continue
+		}
+		if err := k.claimDue(ctx); err != nil && ctx.Err() == nil {
+			k.cfg.Log.Warn("claim", "err", err)
+		}
+	}
+}
+
+// reconcile posts to the ledger what the chain says has changed.
+func (k *keeper) reconcile(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reconcileLocked(ctx)
+}
+
+// sight is one consistent look at the chain.
+type sight struct {
+	block    uint64
+	wallet   souk.Atoms
+	channels map[souk.ChannelID]chain.ChannelState
+}
+
+// look reads everything between two looks at the same newest block: balances
+// read at different blocks would not add up.
+func (k *keeper) look(ctx context.Context) (s sight, err error) {
+	for range lookTries {
+		if s.block, _, err = k.cfg.Chain.Block(ctx); err != nil {
+			return s, err
+		}
+		if s.wallet, err = k.cfg.Chain.TokenBalance(ctx, k.cfg.Chain.Address()); err != nil {
+			return s, err
+		}
+		s.channels = map[souk.ChannelID]chain.ChannelState{}
+		for _, rec := range k.cfg.Channels.all() {
+			if s.channels[rec.id()], err = k.cfg.Chain.Channel(ctx, rec.id(), s.block); err != nil {
+				return s, err
+			}
+		}
+		after, _, err := k.cfg.Chain.Block(ctx)
+		if err != nil || after == s.block {
+			return s, err
+		}
+	}
+	return s, errors.New("the chain moves faster than it can be read")
+}
+
+func (k *keeper) reconcileLocked(ctx context.Context) error {
+	s, err := k.look(ctx)
+	if err != nil {
+		return err
+	}
+	// The wallet first where it grew: a deposit may have left it since.
+	grown := s.wallet - k.cfg.Ledger.Balance(ledger.Wallet)
+	for id, st := range s.channels {
+		rec, _ := k.cfg.Channels.get(id)
+		if rec.Paying {
+			grown += (st.Balance - rec.Balance)
+		}
+	}
+	if err := k.postWallet(ctx, s.block, grown); err != nil {
+		return err
+	}
+	for id, st := range s.channels {
+		if err := k.postChannel(ctx, id, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// postWallet explains a change of the wallet that no channel of ours explains:
+// a settlement of what was claimed, or money from or to outside.
+func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms) error {
+	if grown == 0 {
+		return nil
+	}
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], block)
+	ref := fmt.Sprintf("block %d", block)
+	var batch ledger.Batch
+	if paid := min(grown, k.cfg.Ledger.Balance(claimed)); paid > 0 {
+		batch.Transfers = append(batch.Transfers, ledger.Transfer{ID: ledger.TransferID("settle", b[:]), Debit: ledger.Wallet,
+			Credit: claimed, Amount: paid, Kind: "settle", Ref: ref, At: time.Now()})
+		grown -= paid
+	}
+	t := ledger.Transfer{ID: ledger.TransferID("outside", b[:]), Debit: ledger.Wallet, Credit: ledger.External, Amount: grown, Kind: "received", Ref: ref, At: time.Now()}
+	if grown < 0 {
+		t.Debit, t.Credit, t.Amount, t.Kind = ledger.External, ledger.Wallet, -grown, "sent"
+	}
+	if grown != 0 {
+		batch.Transfers = append(batch.Transfers, t)
+	}
+	return k.cfg.Ledger.Commit(ctx, batch)
+}
+
+// postChannel posts what changed on one channel since it was last read.
+func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.ChannelState) error {
+	if rec, ok := k.cfg.Channels.get(id); ok && rec.Balance == st.Balance && rec.Claimed == st.Claimed &&
+		rec.Withdrawing == st.PendingWithdrawal && rec.RefundNonce == st.RefundNonce {
+		return nil
+	}
+	return k.cfg.Channels.update(ctx, id, func(rec *channelRecord) (ledger.Batch, error) {
+		rec.Revision++
+		var b ledger.Batch
+		post := func(kind string, debit, credit ledger.Account, amount souk.Atoms) {
+			if amount <= 0 {
+				return
+			}
+			var rev [8]byte
+			binary.BigEndian.PutUint64(rev[:], rec.Revision)
+			b.Transfers = append(b.Transfers, ledger.Transfer{ID: ledger.TransferID(kind, id.Digest[:], rev[:]),
+				Debit: debit, Credit: credit, Amount: amount, Kind: kind, Ref: id.String(), At: time.Now()})
+		}
+		taken := st.Claimed - rec.Claimed
+		if rec.Paying {
+			post("deposit", ledger.Channel(id), ledger.Wallet, st.Balance-rec.Balance)
+			owed := k.cfg.Ledger.Balance(ledger.Owed(id))
+			post("claim", ledger.Owed(id), ledger.Channel(id), min(taken, owed))
+			post("overclaim", ledger.Spent, ledger.Channel(id), taken-min(taken, owed)) // within what was vouched, beyond what was due
+			post("refund", ledger.Wallet, ledger.Channel(id), rec.Balance-st.Balance)
+		} else {
+			post("claim", claimed, ledger.Receivable(id), taken)
+		}
+		rec.Balance, rec.Claimed, rec.Withdrawing = st.Balance, st.Claimed, st.PendingWithdrawal
+		rec.RefundNonce, rec.WithdrawReady = st.RefundNonce, time.Time{}
+		if at, ok := st.WithdrawReady(rec.Config); ok {
+			rec.WithdrawReady = at
+		}
+		return b, nil
+	})
+}
+
+// deposit submits a client's authorization, waits until it is as deep as its
+// amount asks, and reads the channel again.
+func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, submitted func(tx string) error) (tx string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	tx, err = k.cfg.Chain.Deposit(ctx, ch, d)
+	if err != nil && !errors.Is(err, chain.ErrUsed) {
+		return "", err
+	}
+	if err == nil {
+		if err := submitted(tx); err != nil {
+			return "", err
+		}
+		if err := k.confirm(ctx, tx, d.Amount); err != nil {
+			return "", err
+		}
+	}
+	if err := k.reconcileLocked(ctx); err != nil {
+		return tx, err
+	}
+	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) { r.DepositTx = tx })
+}
+
+// confirm waits until a deposit can be relied on. A devnet has no reorganisations.
+func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) error {
+	if k.cfg.Chain.ChainID == chain.DevnetChainID {
+		_, err := k.cfg.Chain.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
+		return err
+	}
+	depth, limit := k.cfg.Confirmations, k.cfg.ExposureCap
+	if depth == 0 {
+		depth = 3
+	}
+	if limit == 0 {
+		limit = souk.AtomsPerToken
+	}
+	mined, err := k.cfg.Chain.Wait(ctx, tx, depth)
+	for err == nil && amount > limit {
+		final, ferr := k.cfg.Chain.Final(ctx)
+		if ferr == nil && final >= mined.Block {
+			break
+		}
+		if !sleep(ctx, keepRetry) {
+			return fmt.Errorf("deposit %s is not final: %w", tx, errors.Join(ctx.Err(), ferr))
+		}
+	}
+	return err
+}
+
+// mark notes a transaction on a channel.
+func (k *keeper) mark(ctx context.Context, id souk.ChannelID, change func(*channelRecord)) error {
+	return k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
+		change(r)
+		return ledger.Batch{}, nil
+	})
+}
+
+// claimDue claims what is worth its gas, is threatened by a withdrawal, has
+// nearly used up its channel, or has waited long.
+func (k *keeper) claimDue(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var due []*channelRecord
+	for _, rec := range k.cfg.Channels.all() {
+		open := rec.due() - rec.Claimed
+		switch {
+		case rec.Paying || open <= 0 || rec.live():
+		case open >= claimAt, rec.Withdrawing > 0, rec.due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
+			due = append(due, rec)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	_, err := k.claimLocked(ctx, due)
+	return err
+}
+
+// claimLocked claims exactly what receipts say is due on each channel, has it
+// paid out, and posts it.
+func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, txWithin)
+	defer cancel()
+	claims := make([]chain.Claim, 0, len(recs))
+	for _, rec := range recs {
+		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: min(rec.due(), rec.Voucher.MaxClaimable)})
+	}
+	if tx, err = k.cfg.Chain.ClaimAndSettle(ctx, claims); err != nil {
+		return "", err
+	}
+	if _, err := k.cfg.Chain.Wait(ctx, tx, 1); err != nil {
+		return tx, fmt.Errorf("claim %s: %w", tx, err)
+	}
+	k.lastClaim = time.Now()
+	for _, rec := range recs {
+		if err := k.mark(ctx, rec.id(), func(r *channelRecord) { r.ClaimTx = tx }); err != nil {
+			return tx, err
+		}
+	}
+	k.cfg.Log.Info("claimed", "channels", len(recs), "tx", tx)
+	return tx, k.reconcileLocked(ctx)
+}
+
+// refund claims what is due on a channel and gives the rest back to its payer.
+func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.reconcileLocked(ctx); err != nil {
+		return "", "", 0, err
+	}
+	rec, ok := k.cfg.Channels.get(id)
+	switch {
+	case !ok || rec.Paying:
+		return "", "", 0, errors.New("no such channel")
+	case rec.live():
+		return "", "", 0, errors.New("a lease on the channel is live")
+	}
+	if claimTx = rec.ClaimTx; rec.due() > rec.Claimed {
+		if claimTx, err = k.claimLocked(ctx, []*channelRecord{rec}); err != nil {
+			return "", "", 0, err
+		}
+		rec, _ = k.cfg.Channels.get(id)
+	}
+	amount = rec.Balance - rec.Claimed
+	if amount <= 0 {
+		return claimTx, rec.RefundTx, 0, nil
+	}
+	if refundTx, err = k.cfg.Chain.Refund(ctx, rec.Config, amount, rec.RefundNonce, k.cfg.VoucherKey); err != nil {
+		return claimTx, "", 0, fmt.Errorf("refund: %w", err)
+	}
+	if _, err := k.cfg.Chain.Wait(ctx, refundTx, 1); err != nil {
+		return claimTx, refundTx, 0, fmt.Errorf("refund %s: %w", refundTx, err)
+	}
+	if err := k.mark(ctx, id, func(r *channelRecord) { r.RefundTx = refundTx }); err != nil {
+		return claimTx, refundTx, amount, err
+	}
+	return claimTx, refundTx, amount, k.reconcileLocked(ctx)
+}

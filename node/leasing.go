@@ -1,0 +1,328 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
+	"google.golang.org/protobuf/proto"
+)
+
+// Bounds on what a lease may say, whoever wrote it.
+const (
+	maxGrace      = 30 * time.Second
+	maxHoldPaused = 10 * time.Minute
+	maxInterval   = 10 * time.Minute
+	leaseSkew     = 30 * time.Second // how far apart two clocks may be
+)
+
+// refusal is why a lease or a channel request is declined.
+type refusal struct {
+	reason    marketv1.DeclineReason
+	shortfall uint64
+	detail    string
+}
+
+func (r *refusal) Error() string { return r.detail }
+
+func unpaid(shortfall souk.Atoms, format string, args ...any) *refusal {
+	return &refusal{marketv1.DeclineReason_DECLINE_REASON_PAYMENT, uint64(max(shortfall, 0)), fmt.Sprintf(format, args...)}
+}
+
+func malformed(format string, args ...any) *refusal {
+	return &refusal{marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, fmt.Sprintf(format, args...)}
+}
+
+// proposal is a lease request after every check that needs no state of ours.
+type proposal struct {
+	id      souk.LeaseID
+	payload []byte
+	request *leasev1.LeaseRequest
+	lease   *leasev1.Lease
+	client  souk.NodeKey
+	peer    peer.ID
+	channel payment.Channel
+	voucher payment.Voucher
+	deposit *chain.Deposit
+	terms   payment.Terms
+}
+
+// onLease countersigns a lease, or says why not.
+func (p *provider) onLease(ctx context.Context, s network.Stream) error {
+	var req leasev1.LeaseRequest
+	if err := wire.NewReader(s, MaxLeaseBytes).Read(&req); err != nil {
+		return fmt.Errorf("read lease request: %w", err)
+	}
+	signed, refused := p.accept(ctx, s.Conn().RemotePeer(), &req)
+	if refused != nil {
+		var subject souk.Digest
+		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes); err == nil {
+			subject = sha256.Sum256(payload)
+		}
+		d := p.decline(subject, refused.reason, refused.shortfall, refused.detail)
+		return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Decline{Decline: d}})
+	}
+	return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Lease{Lease: signed}})
+}
+
+// accept checks a proposal, takes its devices, makes the lease durable and
+// only then returns our signature. The same request again gets the same answer.
+func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *refusal) {
+	pr, refused := openProposal(client, req)
+	if refused != nil {
+		return nil, refused
+	}
+	p.accepting.Lock()
+	defer p.accepting.Unlock()
+	p.mu.Lock()
+	if h, ok := p.hostings[pr.id]; ok {
+		p.mu.Unlock()
+		return h.record().ProviderLease, nil
+	}
+	open := p.bids[souk.Digest(pr.lease.Bid)]
+	p.mu.Unlock()
+	now := time.Now()
+	if refused := p.checkProposal(now, pr, open); refused != nil {
+		return nil, refused
+	}
+	p.mu.Lock()
+	taken := p.floor.Commit(now, scheduler.Lease{ID: pr.id, Client: pr.client, Devices: pr.lease.Devices, Use: pr.lease.Resources,
+		Until: time.UnixMilli(pr.lease.StartByMs).Add(pr.terms.MaxDuration + time.Hour)})
+	p.mu.Unlock()
+	if taken != nil {
+		return nil, &refusal{taken.Reason, taken.Shortfall, taken.Detail}
+	}
+	h := newHosting(p, pr)
+	if refused := p.reserve(ctx, pr, h); refused != nil {
+		p.free(pr.id)
+		return nil, refused
+	}
+	p.mu.Lock()
+	p.hostings[pr.id] = h
+	delete(p.bids, souk.Digest(pr.lease.Bid))
+	p.mu.Unlock()
+	select {
+	case p.queue <- h:
+	default: // more leases than devices cannot be: the queue is as long as any floor
+		p.free(pr.id)
+		return nil, &refusal{marketv1.DeclineReason_DECLINE_REASON_BUSY, 1, "too many leases are starting"}
+	}
+	p.changed()
+	p.cfg.Log.Info("lease", "lease", pr.id.Short(), "peer", client, "price", souk.Atoms(pr.lease.PriceAtomsPerHour))
+	return h.record().ProviderLease, nil
+}
+
+// reserve puts the lease, its voucher and its part of the channel into the
+// ledger in one transaction, if the channel has room for it.
+func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *refusal {
+	p.cfg.Channels.open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
+	err := p.cfg.Channels.update(ctx, pr.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+		funded := rec.room()
+		if pr.deposit != nil {
+			funded += pr.deposit.Amount
+		}
+		if short := pr.terms.Reserve - funded; short > 0 {
+			return ledger.Batch{}, unpaid(short, "the channel is %s short of the lease's reserve", short)
+		}
+		if rec.Withdrawing > 0 {
+			return ledger.Batch{}, unpaid(0, "a withdrawal from the channel is pending")
+		}
+		first := pr.terms.First()
+		if err := rec.tab().Show(pr.id, first, pr.voucher.MaxClaimable); err != nil {
+			return ledger.Batch{}, unpaid(first, "first voucher: %v", err)
+		}
+		rec.take(pr.voucher)
+		rec.Leases[pr.id.String()] = leaseMoney{Paid: first, Reserve: pr.terms.Reserve, Live: true}
+		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
+	})
+	switch err := err.(type) {
+	case nil:
+		return nil
+	case *refusal:
+		return err
+	default:
+		p.cfg.Log.Error("lease", "lease", pr.id.Short(), "err", err)
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DRAINING, 0, "the provider cannot write its ledger"}
+	}
+}
+
+// take keeps the higher of two vouchers.
+func (r *channelRecord) take(v payment.Voucher) {
+	if v.MaxClaimable >= r.Voucher.MaxClaimable {
+		r.Voucher = v
+	}
+}
+
+// free gives a lease's devices back and offers them again.
+func (p *provider) free(id souk.LeaseID) {
+	p.mu.Lock()
+	p.floor.Release(time.Now(), id)
+	p.mu.Unlock()
+	p.changed()
+}
+
+// openProposal decodes a request and checks its signatures and ranges.
+func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *refusal) {
+	payload, signer, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes)
+	if err != nil {
+		return nil, malformed("lease: %v", err)
+	}
+	var l leasev1.Lease
+	if err := proto.Unmarshal(payload, &l); err != nil {
+		return nil, malformed("lease: %v", err)
+	}
+	if key, err := peerKey(client); err != nil || key != signer || !bytes.Equal(l.ClientKey, signer[:]) {
+		return nil, malformed("the lease is not signed by who sent it")
+	}
+	pr := &proposal{id: souk.LeaseID{Digest: sha256.Sum256(payload)}, payload: payload, request: req, lease: &l, client: signer, peer: client}
+	if pr.terms, pr.channel, err = leaseTerms(payload, &l); err != nil {
+		return nil, malformed("lease: %v", err)
+	}
+	if pr.voucher, err = payment.VoucherFromProto(req.Voucher); err != nil {
+		return nil, malformed("voucher: %v", err)
+	}
+	if req.Deposit != nil {
+		d, err := chain.DepositFromProto(req.Deposit)
+		if err != nil {
+			return nil, malformed("deposit: %v", err)
+		}
+		pr.deposit = &d
+	}
+	return pr, nil
+}
+
+// leaseTerms reads from a lease what metering needs, and refuses values out of
+// range. Both sides use it, so that both meter the same.
+func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.Channel, err error) {
+	if ch, err = payment.ChannelFromProto(l.Channel); err != nil {
+		return t, ch, err
+	}
+	ms := func(v uint64) time.Duration { return time.Duration(min(v, 1<<40)) * time.Millisecond }
+	t = payment.Terms{Lease: souk.LeaseID{Digest: sha256.Sum256(payload)}, PriceAtomsPerHour: l.PriceAtomsPerHour,
+		Devices: len(l.Devices), Interval: ms(l.IntervalMs), Grace: ms(l.GraceMs), HoldPaused: ms(l.HoldPausedMs),
+		MaxDuration: ms(l.MaxDurationMs), PayAhead: ms(l.PayAheadMs), Reserve: souk.Atoms(l.ReserveAtoms)}
+	t.Domain = payment.Domain{ChainID: l.ChainId}
+	if len(l.Settlement) != len(t.Domain.Settlement) || len(l.ProviderKey) != 32 || len(l.ClientKey) != 32 || len(l.Job) != 32 || len(l.Bid) != 32 {
+		return t, ch, fmt.Errorf("an id, key or address has the wrong length")
+	}
+	t.Domain.Settlement = payment.Address(l.Settlement)
+	t.Job = souk.JobID{Digest: souk.Digest(l.Job)}
+	t.ProviderKey, t.ClientKey = souk.NodeKey(l.ProviderKey), souk.NodeKey(l.ClientKey)
+	t.Channel = ch.ID(t.Domain)
+	if len(l.InputDigest) != 0 {
+		if t.InputDigest, err = souk.DigestFrom(l.InputDigest); err != nil {
+			return t, ch, fmt.Errorf("input digest: %w", err)
+		}
+	}
+	switch {
+	case t.Devices == 0 || t.Devices > 64 || slices.Contains(l.Devices, ""):
+		err = fmt.Errorf("%d devices", t.Devices)
+	case t.Interval < minInterval || t.Interval > maxInterval:
+		err = fmt.Errorf("interval %s, not %s to %s", t.Interval, minInterval, maxInterval)
+	case t.Grace <= 0 || t.Grace > maxGrace:
+		err = fmt.Errorf("grace %s, not up to %s", t.Grace, maxGrace)
+	case t.HoldPaused < 0 || t.HoldPaused > maxHoldPaused:
+		err = fmt.Errorf("hold %s, not up to %s", t.HoldPaused, maxHoldPaused)
+	case t.MaxDuration <= 0:
+		err = fmt.Errorf("no duration")
+	case t.Reserve <= 0 || l.ReserveAtoms > 1<<62 || l.PriceAtomsPerHour == 0 || l.PriceAtomsPerHour > 1<<50:
+		err = fmt.Errorf("price %d or reserve %d out of range", l.PriceAtomsPerHour, l.ReserveAtoms)
+	case t.PayAhead < 0 || t.PayAhead > maxInterval:
+		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, maxInterval)
+	}
+	return t, ch, err
+}
+
+// checkProposal holds a proposal against the bid it names and our payment terms.
+func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *refusal {
+	l := pr.lease
+	switch {
+	case open == nil:
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0, "no such bid, or it has lapsed"}
+	case now.After(open.until.Add(bidFirm)):
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, uint64(now.Sub(open.until).Milliseconds()), "the bid has lapsed"}
+	case open.client != pr.client:
+		return malformed("the bid was another's")
+	case souk.NodeKey(l.ProviderKey) != p.key:
+		return malformed("the lease names another provider")
+	case !slices.Equal(l.Devices, open.bid.Devices) || l.PriceAtomsPerHour != open.bid.PriceAtomsPerHour || l.Runner != open.bid.Runner:
+		return malformed("the lease differs from the bid")
+	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):
+		return malformed("the lease asks for more than the order")
+	case time.UnixMilli(l.SignedMs).Sub(now).Abs() > leaseSkew:
+		return malformed("the lease was signed %s away from my clock", time.UnixMilli(l.SignedMs).Sub(now).Abs().Round(time.Second))
+	case !time.UnixMilli(l.StartByMs).After(now):
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0, "the lease should have started already"}
+	}
+	return p.checkPayment(now, pr)
+}
+
+// checkPayment holds a proposal's channel, keys, voucher and deposit against
+// what this provider accepts.
+func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
+	ours, ch := p.cfg.Settlement, pr.channel
+	keys, err := payment.OpenKeys(pr.lease.ClientKeys, now)
+	switch {
+	case err != nil:
+		return malformed("client keys: %v", err)
+	case keys.Node != pr.client || keys.Authorizer != ch.PayerAuthorizer:
+		return malformed("the client's keys are not those of the channel")
+	case !bytes.Equal(pr.lease.ProviderKeys, p.cfg.Keys):
+		return malformed("the provider's keys are not those of the bid")
+	case pr.terms.Domain.ChainID != ours.ChainId || !bytes.Equal(pr.lease.Settlement, ours.Contract):
+		return unpaid(0, "the channel is on another chain or contract")
+	}
+	if refused := p.checkChannel(ch); refused != nil {
+		return refused
+	}
+	if pr.voucher.Channel != pr.terms.Channel {
+		return unpaid(0, "the voucher is for another channel")
+	}
+	if err := pr.voucher.Verify(pr.terms.Domain, ch.PayerAuthorizer); err != nil {
+		return unpaid(0, "voucher: %v", err)
+	}
+	if pr.deposit != nil {
+		if short := souk.Atoms(ours.MinDepositAtoms) - pr.deposit.Amount; short > 0 {
+			return unpaid(short, "the deposit is below %s", souk.Atoms(ours.MinDepositAtoms))
+		}
+		if !pr.deposit.ValidAt(now) {
+			return unpaid(0, "the deposit's authorization is not valid now")
+		}
+		if err := chain.VerifyDeposit(*pr.deposit, ch, p.cfg.Chain.Contracts, pr.terms.Domain); err != nil {
+			return unpaid(0, "%v", err)
+		}
+	}
+	return nil
+}
+
+// checkChannel refuses a channel that could not pay us.
+func (p *provider) checkChannel(ch payment.Channel) *refusal {
+	ours := p.cfg.Settlement
+	mine, err := payment.OpenKeys(p.cfg.Keys, time.Now())
+	switch {
+	case err != nil:
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DRAINING, 0, "the provider's keys have lapsed"}
+	case ch.Receiver != payment.Address(ours.Receiver) || ch.ReceiverAuthorizer != mine.Authorizer:
+		return unpaid(0, "the channel does not pay me")
+	case ch.Token != payment.Address(ours.Token):
+		return unpaid(0, "the channel holds another token")
+	case ch.WithdrawDelay < ours.WithdrawDelayMinS || ch.WithdrawDelay > ours.WithdrawDelayMaxS:
+		return unpaid(0, "withdrawal delay of %d s, not %d to %d", ch.WithdrawDelay, ours.WithdrawDelayMinS, ours.WithdrawDelayMaxS)
+	case ch.Payer == payment.Address{} || ch.PayerAuthorizer == payment.Address{}:
+		return unpaid(0, "the channel has no payer")
+	}
+	return nil
+}

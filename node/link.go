@@ -1,0 +1,475 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/files"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	reattachFirst = 250 * time.Millisecond
+	reattachMost  = 5 * time.Second
+	releaseWait   = 5 * time.Second // for a release and the last voucher to get through before the stream is given up
+)
+
+// link is a client's end of one run: it keeps the stream open, keeps the logs,
+// and pays. A receipt is checked, then it and its voucher are durable, then they
+// are sent; the final one only after the outputs are verified.
+type link struct {
+	j     *job
+	s     *signing
+	payer *payment.Payer
+
+	allowed  chan struct{} // closed: the last voucher may go
+	once     sync.Once
+	releases chan bool     // the wish to end the run; true: drop the outputs
+	quit     chan struct{} // closed: give the stream up after what is under way
+	quitOnce sync.Once
+
+	// Owned by run.
+	final  *runv1.Receipt // held back until allowed
+	output string         // the CID of /out, once the provider named it
+	paid   bool           // the final receipt is countersigned
+	over   bool           // the provider said that the run has ended
+}
+
+// linkClosed tells the job's goroutine that a link is gone.
+type linkClosed struct {
+	scheduler.Tick // an event like any other
+	lease          souk.LeaseID
+}
+
+// signed returns what was signed for a lease, from the ledger after a restart.
+func (j *job) signed(id souk.LeaseID) (*signing, error) {
+	j.mu.Lock()
+	s := j.signs[id]
+	j.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	payload, err := j.c.cfg.Ledger.Get("signed/" + id.String())
+	if err != nil || payload == nil {
+		return nil, fmt.Errorf("lease %s is not in the ledger: %w", id.Short(), err)
+	}
+	var l leasev1.Lease
+	if err := proto.Unmarshal(payload, &l); err != nil {
+		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
+	}
+	s = &signing{id: id, payload: payload, lease: &l}
+	if s.terms, s.channel, err = leaseTerms(payload, &l); err != nil {
+		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
+	}
+	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {
+		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
+	}
+	j.mu.Lock()
+	j.signs[id] = s
+	j.mu.Unlock()
+	return s, nil
+}
+
+// attach opens the run's stream and lets the provider have the job's files.
+func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach) error {
+	s, err := j.signed(a.Lease)
+	if err != nil {
+		return err
+	}
+	for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
+		if cid == "" {
+			continue
+		}
+		if err := j.c.cfg.Files.Grant(ctx, cid, s.peer); err != nil {
+			return fmt.Errorf("serve inputs: %w", err)
+		}
+	}
+	l := &link{j: j, s: s, payer: payment.NewPayer(s.terms), allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
+	had, err := j.c.cfg.Receipts.of(s.id)
+	if err != nil {
+		return err
+	}
+	for _, msg := range had {
+		r, err := payment.ReceiptFromProto(msg)
+		if err != nil {
+			return fmt.Errorf("receipt of lease %s: %w", s.id.Short(), err)
+		}
+		l.payer.Accept(r)
+		l.paid = r.Kind == payment.KindFinal
+	}
+	j.links[s.id] = l
+	g.Go(func() error {
+		l.run(ctx)
+		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
+			j.c.cfg.Files.Withdraw(cid, s.peer)
+		}
+		j.post(ctx, linkClosed{lease: s.id})
+		return nil
+	})
+	return nil
+}
+
+func (l *link) allow()  { l.once.Do(func() { close(l.allowed) }) }
+func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
+
+// release ends a lease: by its stream where there is one, or by a stream for
+// just that.
+func (j *job) release(ctx context.Context, a scheduler.Release) error {
+	id := a.Lease
+	if id == (souk.LeaseID{}) {
+		id = j.lastSigned(a.Peer)
+	}
+	if l := j.links[id]; l != nil {
+		select {
+		case l.releases <- a.Discard:
+		default: // asked already
+		}
+		l.giveUp()
+		return nil
+	}
+	s, err := j.signed(id)
+	if err != nil {
+		return nil // nothing was signed: nothing to release
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseWait)
+	defer cancel()
+	if st, done, err := openStream(ctx, j.c.cfg.Host, s.peer, RunProtocol); err == nil {
+		defer done()
+		err = errors.Join(
+			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: id.Digest[:]}}}),
+			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: a.Discard}}}),
+			st.CloseWrite())
+		if err != nil {
+			j.c.cfg.Log.Debug("release", "lease", id.Short(), "err", err)
+		}
+	}
+	return j.c.abandon(ctx, s.terms.Channel, id)
+}
+
+func (j *job) lastSigned(peer souk.NodeKey) souk.LeaseID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var last souk.LeaseID
+	var at int64
+	for id, s := range j.signs {
+		if s.terms.ProviderKey == peer && s.lease.SignedMs >= at {
+			last, at = id, s.lease.SignedMs
+		}
+	}
+	return last
+}
+
+// run keeps a session with the provider until the run is over, the job lets go,
+// or ctx ends.
+func (l *link) run(ctx context.Context) {
+	wait, lost := reattachFirst, false
+	var deadline <-chan time.Time
+	quit := l.quit
+	for {
+		err := l.session(ctx, func() {
+			wait = reattachFirst
+			if lost {
+				lost = false
+				l.j.post(ctx, scheduler.LinkBack{Lease: l.s.id})
+			}
+		})
+		if l.over || ctx.Err() != nil {
+			return
+		}
+		if !lost {
+			lost = true
+			l.j.post(ctx, scheduler.LinkLost{Lease: l.s.id})
+			l.j.c.cfg.Log.Warn("run stream lost", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
+		}
+		t := time.NewTimer(wait)
+		wait = min(2*wait, reattachMost)
+		select {
+		case <-ctx.Done():
+		case <-deadline:
+			t.Stop()
+			return
+		case <-quit:
+			quit, deadline = nil, time.After(releaseWait)
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// session is one stream, from attach to its end.
+func (l *link) session(ctx context.Context, opened func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if _, err := l.j.c.cfg.Dial(ctx, l.s.peer, nil); err != nil {
+		return err
+	}
+	st, done, err := openStream(ctx, l.j.c.cfg.Host, l.s.peer, RunProtocol)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	frames := make(chan *runv1.ToClient, 16)
+	g.Go(func() error {
+		defer close(frames)
+		r := wire.NewReader(st, MaxRunBytes)
+		for {
+			f := new(runv1.ToClient)
+			if err := r.Read(f); err != nil {
+				return err
+			}
+			select {
+			case frames <- f:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	err = l.attachAndFollow(ctx, st, frames, opened)
+	cancel()
+	done() // resets the stream, which ends the reader
+	return errors.Join(err, ignoreCancel(g.Wait()))
+}
+
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, network.ErrReset) {
+		return nil
+	}
+	return err
+}
+
+func (l *link) attachAndFollow(ctx context.Context, st network.Stream, frames <-chan *runv1.ToClient, opened func()) error {
+	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
+	rec, _ := l.j.look()
+	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs}
+	if err := wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
+		return err
+	}
+	opened()
+	return l.follow(ctx, st, frames)
+}
+
+// follow takes what the provider says and answers it.
+func (l *link) follow(ctx context.Context, st network.Stream, frames <-chan *runv1.ToClient) error {
+	allowed, quit := l.allowed, l.quit
+	var giveUp <-chan time.Time
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case f, ok := <-frames:
+			if !ok {
+				return errors.New("the provider closed the stream")
+			}
+			err = l.heard(ctx, st, f)
+		case <-allowed:
+			allowed = nil
+			if l.final != nil {
+				err = l.pay(ctx, st, l.final)
+			}
+		case discard := <-l.releases:
+			err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: discard}}})
+		case <-quit:
+			quit, giveUp = nil, time.After(releaseWait)
+		case <-giveUp:
+			l.over = true
+		}
+		if err != nil || l.over {
+			return err
+		}
+	}
+}
+
+// heard handles one frame.
+func (l *link) heard(ctx context.Context, st network.Stream, f *runv1.ToClient) error {
+	switch m := f.Message.(type) {
+	case *runv1.ToClient_Log:
+		return l.keepLog(m.Log)
+	case *runv1.ToClient_Receipt:
+		if m.Receipt.GetKind() == uint32(payment.KindFinal) {
+			l.final = m.Receipt
+			select {
+			case <-l.allowed:
+			default:
+				return nil
+			}
+		}
+		return l.pay(ctx, st, m.Receipt)
+	case *runv1.ToClient_State:
+		return l.state(ctx, m.State)
+	default:
+		return errors.New("the provider sent no message")
+	}
+}
+
+func (l *link) state(ctx context.Context, s *runv1.State) error {
+	l.output = s.Output
+	if s.DepositTx != "" {
+		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != s.DepositTx {
+			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = clip(s.DepositTx, 100) }); err != nil {
+				return err
+			}
+		}
+	}
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: clip(s.Detail, 200)})
+	if s.Phase != runv1.Phase_PHASE_ENDED {
+		return nil
+	}
+	l.over = true
+	return l.closeMoney(ctx)
+}
+
+// closeMoney frees what the lease reserved; if the final receipt is paid, the
+// provider has it, and what was vouched beyond it serves the next lease.
+func (l *link) closeMoney(ctx context.Context) error {
+	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+		m := rec.Leases[l.s.id.String()]
+		m.Live = false
+		if l.paid {
+			m.Paid = m.Due
+		}
+		rec.Leases[l.s.id.String()] = m
+		return ledger.Batch{}, nil
+	})
+	if l.paid {
+		l.j.post(ctx, scheduler.Settled{Lease: l.s.id})
+	}
+	return err
+}
+
+// pay checks a receipt, makes our signature and voucher durable, and sends them.
+func (l *link) pay(ctx context.Context, st network.Stream, msg *runv1.Receipt) error {
+	r, err := payment.ReceiptFromProto(msg)
+	if err != nil {
+		return l.cheated(ctx, err)
+	}
+	if err := l.checkOutput(r); err != nil {
+		return l.cheated(ctx, err)
+	}
+	paid, err := l.payer.Check(time.Now(), r)
+	if err != nil {
+		return l.cheated(ctx, err)
+	}
+	r.SignClient(l.s.terms.Domain, l.j.c.cfg.Key)
+	v, err := l.book(ctx, r, paid)
+	if err != nil {
+		return err
+	}
+	l.payer.Accept(r)
+	if r.Kind == payment.KindFinal {
+		l.paid = true
+	}
+	digest := r.Digest(l.s.terms.Domain)
+	return wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
+		Receipt: digest[:], Signature: r.ClientSig, Voucher: v.Proto(), LeasePaidAtoms: uint64(paid)}}})
+}
+
+// checkOutput holds the final receipt against the outputs that were verified.
+func (l *link) checkOutput(r payment.Receipt) error {
+	if r.Kind != payment.KindFinal || l.output == "" {
+		return nil
+	}
+	d, err := files.DigestOf(l.output)
+	if err == nil && d != r.OutputDigest {
+		err = errors.New("the final receipt names other outputs")
+	}
+	return err
+}
+
+// cheated ends the run at our side: nothing more is paid on it.
+func (l *link) cheated(ctx context.Context, err error) error {
+	l.j.c.cfg.Log.Warn("receipt refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
+		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: clip(err.Error(), 200)})
+	l.over = true
+	return l.closeMoney(ctx)
+}
+
+// book posts a receipt and its voucher in one transaction, then logs the receipt.
+func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) (v payment.Voucher, err error) {
+	digest := r.Digest(l.s.terms.Domain)
+	err = l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+		m := rec.Leases[l.s.id.String()]
+		total, err := rec.tab().Promise(l.s.id, paid)
+		if err != nil {
+			return ledger.Batch{}, err
+		}
+		v = rec.Voucher
+		if total > v.MaxClaimable {
+			v = payment.Voucher{Channel: l.s.terms.Channel, MaxClaimable: total}
+			if err := v.Sign(l.s.terms.Domain, l.j.c.cfg.VoucherKey); err != nil {
+				return ledger.Batch{}, err
+			}
+		}
+		usage := r.CumulativeDue - m.Due
+		m.Paid, m.Due = max(m.Paid, paid), max(m.Due, r.CumulativeDue)
+		rec.Leases[l.s.id.String()] = m
+		rec.take(v)
+		b := ledger.Batch{Records: []ledger.Record{receiptRecord(l.s.id, r.Seq, r.Proto())}}
+		if usage > 0 {
+			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Spent,
+				Credit: ledger.Owed(l.s.terms.Channel), Amount: usage, Kind: "usage", Ref: l.s.id.String(), At: time.Now()}}
+		}
+		return b, nil
+	})
+	if err != nil {
+		return v, err
+	}
+	if err := l.j.c.cfg.Receipts.log(ctx, r); err != nil {
+		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.id.Short(), "err", err) // the next start logs it
+	}
+	err = l.j.note(ctx, func(rec *jobRecord) {
+		if a := rec.byLease(l.s.id.String()); a != nil {
+			a.Paid, a.Receipts = max(a.Paid, r.CumulativeDue), max(a.Receipts, uint32(r.Seq))
+		}
+	})
+	return v, err
+}
+
+// offset is how much of a log this attempt has brought.
+func (l *link) offset(stream runv1.LogStream) uint64 {
+	f, base := l.logOf(stream)
+	return f.len() - min(base, f.len())
+}
+
+func (l *link) logOf(stream runv1.LogStream) (*logFile, uint64) {
+	rec, _ := l.j.look()
+	base := map[string]uint64{}
+	if a := rec.byLease(l.s.id.String()); a != nil {
+		base = a.LogBase
+	}
+	if stream == runv1.LogStream_LOG_STREAM_STDERR {
+		return l.j.stderr, base["stderr"]
+	}
+	return l.j.stdout, base["stdout"]
+}
+
+// keepLog appends what is new of a piece of log.
+func (l *link) keepLog(p *runv1.Log) error {
+	f, _ := l.logOf(p.Stream)
+	have := l.offset(p.Stream)
+	if p.Offset > have || len(p.Data) > 2*logPiece {
+		if f.len() == maxLogBytes {
+			return nil // no more is kept
+		}
+		return fmt.Errorf("log piece at %d, have %d", p.Offset, have)
+	}
+	fresh := p.Data[min(have-p.Offset, uint64(len(p.Data))):]
+	if len(fresh) == 0 {
+		return nil
+	}
+	_, err := f.Write(fresh)
+	return err
+}

@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+)
+
+// netNode is the network part of a node, as node.New would wire it.
+type netNode struct {
+	key     ed25519.PrivateKey
+	host    host.Host
+	streams *streams
+	book    *book
+	gossip  *gossip
+	sync    *syncer
+	peers   *peers
+	traffic *traffic
+	stop    func() // ends Run, waits, closes the host; may be called again
+}
+
+func newKey(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// loopback opens a host that only this machine reaches.
+func loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host {
+	t.Helper()
+	if len(listen) == 0 {
+		listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
+	}
+	h, err := newHost(hostConfig{Key: key, Listen: listen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// startNode runs a node on a loopback host until the test ends. Changes to its
+// peers' configuration are made by edit.
+func startNode(t testing.TB, edit func(*peersConfig)) *netNode {
+	t.Helper()
+	n := &netNode{key: newKey(t), traffic: new(traffic)}
+	n.host = loopback(t, n.key)
+	log := slog.New(slog.DiscardHandler)
+	n.streams = newStreams(n.host, log)
+	n.book = newBook(market.Config{}, time.Now)
+	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: log, Tracer: n.traffic})
+	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
+	cfg := peersConfig{Host: n.host, OnConnect: n.sync.Want, Rand: rand.New(rand.NewPCG(1, 2)), Log: log}
+	if edit != nil {
+		edit(&cfg)
+	}
+	n.peers = newPeers(cfg)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range []func(context.Context) error{n.book.Run, n.gossip.Run, n.sync.Run, n.peers.Run} {
+		g.Go(func() error { return run(ctx) })
+	}
+	var stopped atomic.Bool
+	n.stop = func() {
+		if stopped.Swap(true) {
+			return
+		}
+		cancel()
+		began := time.Now()
+		if err := g.Wait(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("Run took %s to end", took)
+		}
+		n.host.Close()
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// reach is how others find n.
+func (n *netNode) reach() peer.AddrInfo { return peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()} }
+
+// connect dials other from n.
+func (n *netNode) connect(t testing.TB, others ...*netNode) {
+	t.Helper()
+	for _, o := range others {
+		if _, err := n.peers.Connect(t.Context(), o.host.ID(), o.host.Addrs()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// meshed waits until n has others in its mesh of topic.
+func (n *netNode) meshed(t testing.TB, topic string, others ...host.Host) {
+	t.Helper()
+	eventually(t, "the mesh of "+topic, func() bool {
+		for _, o := range others {
+			if !n.traffic.inMesh(topic, o.ID()) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// eventually waits for something that happens on other goroutines or sockets.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("never came: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// offerOf is a good offer of class.
+func offerOf(class string, sequence uint64) *marketv1.Offer {
+	now := time.Now()
+	return &marketv1.Offer{
+		Class: class, Epoch: 1_700_000_000_000, Sequence: sequence,
+		IssuedMs: now.UnixMilli(), ExpiresMs: now.Add(30 * time.Minute).UnixMilli(),
+		Model: "NVIDIA " + class, MemoryBytes: 24 << 30, ComputeCap: 89, Count: 2, Free: 1, PriceAtomsPerHour: 400_000,
+		Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM}, Evidence: marketv1.Evidence_EVIDENCE_NONE,
+		CpuMilli: 4000, RamBytes: 8 << 30, DiskBytes: 10 << 30, Addresses: []string{"/ip4/127.0.0.1/udp/4001/quic-v1"},
+	}
+}
+
+func seal(t testing.TB, key ed25519.PrivateKey, d souk.Domain, m proto.Message) []byte {
+	t.Helper()
+	payload, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire.Seal(key, d, payload)
+}
+
+func sealOffer(t testing.TB, key ed25519.PrivateKey, o *marketv1.Offer) []byte {
+	t.Helper()
+	return seal(t, key, souk.DomainOffer, o)
+}
+
+// publish sends an offer of n.
+func (n *netNode) publish(t testing.TB, class string, sequence uint64) {
+	t.Helper()
+	if err := n.gossip.PublishOffer(t.Context(), class, sealOffer(t, n.key, offerOf(class, sequence))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rogue is a peer that checks nothing of what it sends.
+type rogue struct {
+	host   host.Host
+	topics map[string]*pubsub.Topic
+}
+
+func startRogue(t testing.TB, to *netNode) *rogue {
+	t.Helper()
+	r := &rogue{host: loopback(t, newKey(t)), topics: map[string]*pubsub.Topic{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	ps, err := pubsub.NewGossipSub(ctx, r.host, (&gossip{}).options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range gossipTopics() {
+		topic, err := ps.Join(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := topic.Relay(); err != nil {
+			t.Fatal(err)
+		}
+		r.topics[name] = topic
+	}
+	if err := r.host.Connect(t.Context(), to.reach()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rogue) send(t testing.TB, topic string, data []byte) {
+	t.Helper()
+	if err := r.topics[topic].Publish(t.Context(), data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPeerKey(t *testing.T) {
+	key := newKey(t)
+	want := souk.NodeKey(key.Public().(ed25519.PublicKey))
+	p, err := keyPeer(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := peerKey(p); err != nil || got != want {
+		t.Errorf("peerKey(keyPeer(%s)) = %s, %v", want, got, err)
+	}
+	if h := loopback(t, key); h.ID() != p {
+		t.Errorf("host id %s; want %s", h.ID(), p)
+	}
+	secp, err := peer.Decode("16Uiu2HAmTYkHhBmvg5SXSzMSAsaxYmmTWfXFqJLYq1xqA5tyuQCR")
+	if err != nil {
+		secp = "\x00\x02\x08\x02"
+	}
+	for name, p := range map[string]peer.ID{
+		"empty":        "",
+		"hashed":       "\x12\x20" + peer.ID(want[:]),
+		"short":        p[:len(p)-1],
+		"long":         p + "\x00",
+		"other curve":  secp,
+		"extra field":  "\x00\x26" + p[2:] + "\x18\x00",
+		"not a digest": "souk",
+	} {
+		if got, err := peerKey(p); !errors.Is(err, ErrPeer) {
+			t.Errorf("%s: peerKey = %s, %v; want ErrPeer", name, got, err)
+		}
+	}
+}

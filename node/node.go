@@ -1,0 +1,305 @@
+// Package node joins the rooms into one daemon: it builds the libp2p host, the
+// stores, the chain client and the roles, hands each only what it uses, and runs
+// them.
+//
+// [New] builds, [Node.Run] runs. Run owns every goroutine, ends within three
+// seconds of its context, and leaves nothing behind. What a role promised is in
+// the ledger before a peer hears of it, so a node that is killed goes on from
+// there.
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/devnet"
+	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
+	"github.com/souk-market/souk/storage/badger"
+	"github.com/souk-market/souk/storage/files"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config holds what a node needs. A field without a default is required.
+type Config struct {
+	Home       string             // the node's folder; made if it is missing
+	Identity   ed25519.PrivateKey // the node key
+	Wallet     *ecdsa.PrivateKey  // owns the tokens; pays gas
+	VoucherKey *ecdsa.PrivateKey  // signs vouchers and refunds; another than Wallet
+
+	Listen    []string // multiaddresses; default: any port, QUIC and TCP
+	Bootstrap []string // multiaddresses with /p2p/ of peers to begin with
+	MDNS      bool     // look for peers on the local network
+	API       string   // address of the HTTP API; default 127.0.0.1:7071
+
+	ChainURLs     []string        // JSON-RPC endpoints; none and no Devnet: watch only
+	ChainID       uint64          // default: what the first endpoint says
+	Contracts     chain.Contracts // default: those of a devnet
+	Confirmations uint64          // blocks a deposit waits for; default 3, 1 on a devnet
+	Devnet        bool            // serve a chain of our own
+	DevnetListen  string          // default 127.0.0.1:8545
+
+	Provide bool                  // sell the devices that have a price
+	Probes  []gpu.Probe           // where devices are found
+	Runners []runner.Runner       // how jobs are run
+	Prices  map[string]souk.Atoms // per device class, for one hour
+	Payout  payment.Address       // where earnings go; default: the wallet
+	Region  string                // default: not said
+
+	Version string
+	Log     *slog.Logger
+}
+
+// errNoChain is returned by what needs a chain on a node without one.
+var errNoChain = errors.New("this node has no chain: start it with --chain URL, or with --devnet for a test chain")
+
+// Node is a daemon. Its parts are built by New and belong to Run.
+type Node struct {
+	cfg     Config
+	started time.Time
+	devices []gpu.Device
+
+	store    *badger.Store
+	host     host.Host
+	listener net.Listener
+	devnet   *devnet.Devnet // nil: none served
+
+	ledger   *ledger.Ledger
+	channels *channels
+	receipts *receiptBook
+	files    *files.Files
+	book     *book
+	streams  *streams
+	peers    *peers
+	gossip   *gossip
+	syncer   *syncer
+	chain    *chain.Client // nil: watch only, and so are the next three
+	keeper   *keeper
+	client   *client
+	provider *provider // nil: this node does not sell
+}
+
+// New checks the config and builds every part. Ports are taken, nothing runs.
+func New(cfg Config) (n *Node, err error) {
+	if cfg.Home == "" || cfg.Identity == nil || cfg.Wallet == nil || cfg.VoucherKey == nil {
+		return nil, errors.New("node: a home, an identity, a wallet and a voucher key are needed")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	n = &Node{cfg: cfg, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
+		if err := build(); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// buildStores opens ledger and log: from here on the home is ours.
+func (n *Node) buildStores() (err error) {
+	if n.store, err = badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), Log: n.cfg.Log}); err != nil {
+		return fmt.Errorf("ledger store: %w", err)
+	}
+	if n.ledger, err = ledger.Open(ledger.Config{Store: n.store, Log: n.cfg.Log}); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	if n.channels, err = loadChannels(n.ledger); err != nil {
+		return err
+	}
+	id, err := n.peerID()
+	if err != nil {
+		return err
+	}
+	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity, Log: n.cfg.Log})
+	if err != nil {
+		return fmt.Errorf("receipts log: %w", err)
+	}
+	n.receipts = &receiptBook{ledger: n.ledger, tree: tree, seen: map[souk.NodeKey]uint32{}}
+	return nil
+}
+
+func (n *Node) peerID() (peer.ID, error) {
+	return keyPeer(souk.NodeKey(n.cfg.Identity.Public().(ed25519.PublicKey)))
+}
+
+// buildNetwork opens the host, and makes what talks through it.
+func (n *Node) buildNetwork() (err error) {
+	bootstrap, err := parseBootstrap(n.cfg.Bootstrap)
+	if err != nil {
+		return err
+	}
+	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen}); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host, Log: n.cfg.Log}); err != nil {
+		return fmt.Errorf("files: %w", err)
+	}
+	n.book = newBook(market.Config{Score: n.receipts.score}, time.Now)
+	n.streams = newStreams(n.host, n.cfg.Log)
+	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
+	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Rand: newRand(), Log: n.cfg.Log})
+	n.peers = newPeers(peersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
+		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
+	return nil
+}
+
+// newRand spreads timers; nothing secret hangs on it.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
+
+// buildChain makes the chain's server, if we serve it, and its client.
+func (n *Node) buildChain() (err error) {
+	urls, id := n.cfg.ChainURLs, n.cfg.ChainID
+	if n.cfg.Devnet {
+		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen, Log: n.cfg.Log}); err != nil {
+			return err
+		}
+		urls, id = []string{n.devnet.URL()}, chain.DevnetChainID
+	}
+	if len(urls) == 0 {
+		return nil
+	}
+	contracts := n.cfg.Contracts
+	if contracts == (chain.Contracts{}) {
+		contracts = chain.DevnetContracts()
+	}
+	n.chain, err = chain.New(chain.Config{URLs: urls, ChainID: id, Contracts: contracts, Wallet: n.cfg.Wallet,
+		Authorizer: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	n.receipts.domain = n.chain.Domain()
+	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
+		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, Log: n.cfg.Log})
+	return nil
+}
+
+// buildDevices asks every probe once. One that fails is said and left out.
+func (n *Node) buildDevices() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	for _, p := range n.cfg.Probes {
+		found, err := p.Devices(ctx)
+		if err != nil {
+			n.cfg.Log.Warn("probe devices", "err", err)
+			continue
+		}
+		n.devices = append(n.devices, found...)
+	}
+	return nil
+}
+
+// close lets go of what New took.
+func (n *Node) close() error {
+	var errs []error
+	if n.listener != nil {
+		errs = append(errs, ignoreClosed(n.listener.Close()))
+	}
+	if n.files != nil {
+		errs = append(errs, n.files.Close())
+	}
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
+	if n.chain != nil {
+		n.chain.Close()
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Run runs the node until ctx ends or a part of it fails. It can be called once.
+//
+// The ledger outlives the roles and the chain outlives the ledger's writers: a
+// role that is told to stop can still write down how far it came.
+func (n *Node) Run(ctx context.Context) error {
+	late, stopLate := context.WithCancel(context.WithoutCancel(ctx))
+	base, lateCtx := errgroup.WithContext(late)
+	g, ctx := errgroup.WithContext(ctx)
+	base.Go(func() error { return n.ledger.Run(lateCtx) })
+	g.Go(func() error { // a store that fails ends the node
+		select {
+		case <-lateCtx.Done():
+			return errors.New("the ledger stopped")
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if err := n.receipts.catchUp(ctx); err != nil {
+		stopLate()
+		return errors.Join(err, base.Wait(), n.close())
+	}
+	n.runParts(ctx, g)
+	n.cfg.Log.Info("souk is up", "peer", n.host.ID(), "api", n.apiURL())
+	err := g.Wait()
+	stopLate()
+	return errors.Join(err, base.Wait(), n.close())
+}
+
+// runParts starts every part on g.
+func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
+	parts := []func(context.Context) error{n.files.Run, n.book.Run, n.gossip.Run, n.syncer.Run, n.peers.Run, n.serveAPI}
+	if n.devnet != nil {
+		parts = append(parts, n.devnet.Run)
+	}
+	if n.chain != nil {
+		parts = append(parts, n.keeper.Run, n.client.Run)
+	}
+	if n.provider != nil {
+		parts = append(parts, n.provider.Run)
+	}
+	for _, run := range parts {
+		g.Go(func() error { return run(ctx) })
+	}
+	if n.provider != nil {
+		g.Go(func() error { return n.serveStreams(ctx) })
+	}
+}
+
+// serveStreams answers the protocols of a provider until ctx ends.
+func (n *Node) serveStreams(ctx context.Context) error {
+	for _, stop := range []func(){
+		n.streams.handle(ctx, OrderProtocol, orderLimits, n.provider.onOrder),
+		n.streams.handle(ctx, LeaseProtocol, leaseLimits, n.provider.onLease),
+		n.streams.handle(ctx, RunProtocol, runLimits, n.provider.onRun),
+		n.streams.handle(ctx, ChannelProtocol, channelLimits, n.provider.onChannel),
+	} {
+		defer stop()
+	}
+	<-ctx.Done()
+	return nil
+}

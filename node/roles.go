@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	keysValid  = 30 * 24 * time.Hour      // a key binding is made anew at each start
+	minDeposit = souk.AtomsPerToken / 20  // below it a deposit's gas is a tax
+	minDelay   = uint64(60 * 60)          // seconds: a provider may be offline for a while
+	maxDelay   = uint64(7 * 24 * 60 * 60) // seconds
+)
+
+// buildRoles makes the client, and the provider where this node sells.
+func (n *Node) buildRoles() (err error) {
+	if n.chain == nil {
+		if n.cfg.Provide {
+			return fmt.Errorf("cannot provide: %w", errNoChain)
+		}
+		return nil
+	}
+	keys, err := payment.NewKeys(n.cfg.Identity, n.cfg.VoucherKey, n.started.Add(keysValid))
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	n.client, err = newClient(clientConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
+		Dial: n.dial, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
+		Files: n.files, Chain: n.chain, Contracts: n.chain.Contracts, Keeper: n.keeper, Log: n.cfg.Log})
+	if err != nil || !n.cfg.Provide {
+		return err
+	}
+	if err := n.checkPrices(); err != nil {
+		return err
+	}
+	var ram uint64
+	for _, d := range n.devices {
+		if d.CPU {
+			ram = d.MemoryBytes
+		}
+	}
+	disk, err := freeDisk(n.cfg.Home)
+	if err != nil {
+		return fmt.Errorf("provider: %w", err)
+	}
+	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices, Prices: n.cfg.Prices,
+		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: disk / 2,
+		Settlement: n.settlement(), Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
+		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Chain: n.chain, Keeper: n.keeper,
+		Log: n.cfg.Log}, n.started)
+	return err
+}
+
+// checkPrices refuses a price for a device that is not here: it is a slip, and
+// the owner would wonder why nobody comes.
+func (n *Node) checkPrices() error {
+	have := map[string]bool{}
+	for _, d := range n.devices {
+		have[d.Class] = true
+	}
+	for class, price := range n.cfg.Prices {
+		if !have[class] {
+			return fmt.Errorf("price for %s: this machine has no such device; souk gpus lists what it has", class)
+		}
+		if price <= 0 {
+			return fmt.Errorf("price for %s: it must be above zero", class)
+		}
+	}
+	if len(n.cfg.Prices) == 0 {
+		return errors.New("nothing is for sale: give --price, such as --price CPU=0.05")
+	}
+	return nil
+}
+
+// settlement is how this provider is paid.
+func (n *Node) settlement() *marketv1.Settlement {
+	payout := n.cfg.Payout
+	if payout == (payment.Address{}) {
+		payout = n.chain.Address()
+	}
+	d, c := n.chain.Domain(), n.chain.Contracts
+	return &marketv1.Settlement{ChainId: d.ChainID, Contract: d.Settlement[:], Token: c.Token[:], Collector: c.Collector[:],
+		Receiver: payout[:], WithdrawDelayMinS: minDelay, WithdrawDelayMaxS: maxDelay, MinDepositAtoms: uint64(minDeposit)}
+}
+
+// dial connects to a peer at the addresses of its offer.
+func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) (time.Duration, error) {
+	return n.peers.Connect(ctx, p, parseAddrs(p, addrs))
+}
+
+// shareable lists the addresses that an offer names: at most eight, loopback
+// only where there is nothing else.
+func shareable(h host.Host) []string {
+	var far, near []string
+	for _, a := range h.Addrs() {
+		if manet.IsIPLoopback(a) {
+			near = append(near, a.String())
+		} else {
+			far = append(far, a.String())
+		}
+	}
+	return append(far, near...)[:min(8, len(far)+len(near))]
+}
+
+const peersKey = "peers"
+
+func (n *Node) loadPeers() ([]peer.AddrInfo, error) {
+	value, err := n.ledger.Get(peersKey)
+	if err != nil || value == nil {
+		return nil, err
+	}
+	var infos []peer.AddrInfo
+	if err := json.Unmarshal(value, &infos); err != nil {
+		return nil, fmt.Errorf("remembered peers: %w", err)
+	}
+	return infos, nil
+}
+
+func (n *Node) savePeers(infos []peer.AddrInfo) error {
+	value, err := json.Marshal(infos)
+	if err != nil {
+		return fmt.Errorf("remember peers: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return n.ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{{Key: peersKey, Value: value}}})
+}
+
+func freeDisk(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// apiURL is where the page and the HTTP API are.
+func (n *Node) apiURL() string { return "http://" + n.listener.Addr().(*net.TCPAddr).String() }

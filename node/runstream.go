@@ -1,0 +1,148 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/souk-market/souk"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"golang.org/x/sync/errgroup"
+)
+
+// logPiece is how much of a log travels in one frame.
+const logPiece = 32 << 10
+
+// onRun attaches a client to its run. The stream carries no state of its own: it
+// shows what the hosting holds from the offsets the client names, so a client
+// that comes back misses nothing and sees nothing twice.
+func (p *provider) onRun(ctx context.Context, s network.Stream) error {
+	frames := wire.NewReader(s, MaxRunBytes)
+	var first runv1.ToProvider
+	if err := frames.Read(&first); err != nil {
+		return fmt.Errorf("read attach: %w", err)
+	}
+	attach := first.GetAttach()
+	id, err := souk.DigestFrom(attach.GetLease())
+	if err != nil {
+		return fmt.Errorf("attach: lease: %w", err)
+	}
+	p.mu.Lock()
+	h := p.hostings[souk.LeaseID{Digest: id}]
+	p.mu.Unlock()
+	if h == nil || h.client != s.Conn().RemotePeer() {
+		// Another's lease and no lease look the same from outside.
+		return wire.Write(s, stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_ENDED,
+			Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: "no such lease of yours"}))
+	}
+	if len(attach.Job) > 0 {
+		select {
+		case h.jobs <- attach.Job:
+		default: // it is here already
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.listen(frames) })
+	g.Go(func() error {
+		defer s.CloseRead() // unblocks listen
+		return h.speak(ctx, s, attach)
+	})
+	return g.Wait()
+}
+
+// listen takes the client's messages until the stream ends.
+func (h *hosting) listen(frames *wire.Reader) error {
+	for {
+		var msg runv1.ToProvider
+		if err := frames.Read(&msg); err != nil {
+			if errors.Is(err, io.EOF) {
+				return io.EOF
+			}
+			return fmt.Errorf("run stream: %w", err)
+		}
+		switch m := msg.Message.(type) {
+		case *runv1.ToProvider_Countersign:
+			select {
+			case h.countersigns <- m.Countersign:
+			default: // a flood; the client repeats after the receipt comes again
+			}
+		case *runv1.ToProvider_Release:
+			select {
+			case h.releases <- m.Release.GetDiscardOutputs():
+			default: // asked already
+			}
+		default:
+			return errors.New("run stream: a second attach, or no message")
+		}
+	}
+}
+
+// speak sends the state, what is missing of the logs, and the receipts that wait
+// for a signature; then again at each change, until the run has ended.
+func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) error {
+	var sent struct {
+		state   []byte
+		receipt uint64
+		stdout  uint64
+		stderr  uint64
+	}
+	sent.stdout, sent.stderr = from.StdoutOffset, from.StderrOffset
+	for {
+		rec, owed, news := h.look()
+		// Logs go before the state: who sees the end has seen every line.
+		if err := h.speakLog(w, runv1.LogStream_LOG_STREAM_STDOUT, h.stdout, &sent.stdout); err != nil {
+			return err
+		}
+		if err := h.speakLog(w, runv1.LogStream_LOG_STREAM_STDERR, h.stderr, &sent.stderr); err != nil {
+			return err
+		}
+		for _, r := range owed {
+			if r.Seq <= sent.receipt {
+				continue
+			}
+			if err := wire.Write(w, &runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: r}}); err != nil {
+				return err
+			}
+			sent.receipt = r.Seq
+		}
+		state := stateFrame(&runv1.State{Phase: rec.Phase, DepositTx: rec.DepositTx, Reason: rec.Reason,
+			ExitCode: rec.ExitCode, Output: rec.Output, Detail: rec.Detail})
+		if b := mustMarshal(state); !bytes.Equal(b, sent.state) {
+			if err := wire.Write(w, state); err != nil {
+				return err
+			}
+			sent.state = b
+		}
+		if rec.Phase == runv1.Phase_PHASE_ENDED && len(owed) == 0 {
+			return io.EOF
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-news:
+		}
+	}
+}
+
+func (h *hosting) speakLog(w io.Writer, stream runv1.LogStream, l *logFile, offset *uint64) error {
+	buf := make([]byte, logPiece)
+	for {
+		n := l.readAt(buf, *offset)
+		if n == 0 {
+			return nil
+		}
+		piece := &runv1.Log{Stream: stream, Offset: *offset, Data: buf[:n]}
+		if err := wire.Write(w, &runv1.ToClient{Message: &runv1.ToClient_Log{Log: piece}}); err != nil {
+			return err
+		}
+		*offset += uint64(n)
+	}
+}
+
+func stateFrame(s *runv1.State) *runv1.ToClient {
+	return &runv1.ToClient{Message: &runv1.ToClient_State{State: s}}
+}

@@ -1,0 +1,272 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk/market"
+	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"google.golang.org/protobuf/proto"
+)
+
+// A node that starts last sees every offer, whoever it meets first.
+func TestSyncLateJoiner(t *testing.T) {
+	var old []*netNode
+	for range 3 {
+		old = append(old, startNode(t, nil))
+	}
+	old[1].connect(t, old[0], old[2])
+	classes := []string{"CPU", "RTX_4090", "H100", "L40S"}
+	for _, n := range old {
+		for i, class := range classes {
+			n.publish(t, class, uint64(i+1))
+		}
+	}
+	eventually(t, "all offers at the first", func() bool { return old[0].book.Len() == 3*len(classes) })
+
+	late := startNode(t, func(c *peersConfig) { c.Bootstrap = []peer.AddrInfo{old[0].reach()} })
+	eventually(t, "all offers at the late node", func() bool { return late.book.Len() == 3*len(classes) })
+	for _, n := range old {
+		for _, class := range classes {
+			if !slices.ContainsFunc(late.book.Offers(), func(o *market.Offer) bool {
+				p, err := keyPeer(o.Provider)
+				return err == nil && p == n.host.ID() && o.Class == class
+			}) {
+				t.Errorf("no offer of %s by %s", class, n.host.ID())
+			}
+		}
+	}
+	if rejects := late.book.Rejects(); len(rejects) != 0 {
+		t.Errorf("the late node refused %v", rejects)
+	}
+}
+
+func newTestSyncer() *syncer {
+	return newSyncer(syncConfig{Book: newBook(market.Config{}, time.Now), Rand: rand.New(rand.NewPCG(1, 3)), Log: slog.New(slog.DiscardHandler)})
+}
+
+func TestSyncReadsWhatItWrites(t *testing.T) {
+	from, to := newTestSyncer(), newTestSyncer()
+	const providers = 300
+	for i := range providers {
+		key := newKey(t)
+		for j := range 10 { // more than one provider may offer at once by gossip
+			if _, err := from.cfg.Book.PutSnapshot(sealOffer(t, key, offerOf(fmt.Sprintf("GPU_%d", j), uint64(i*10+j+1)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := writeBook(&b, from.cfg.Book.Offers()); err != nil {
+		t.Fatal(err)
+	}
+	pages := 0
+	for r := wire.NewReader(bytes.NewReader(b.Bytes()), MaxSyncPageBytes); ; pages++ {
+		if _, err := r.Next(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	took, err := to.read(&b)
+	if want := (syncReport{Offers: providers * 10, Added: providers * 10}); err != nil || took != want {
+		t.Errorf("read = %+v, %v; want %+v", took, err, want)
+	}
+	if pages < 2 {
+		t.Errorf("%d pages; want several", pages)
+	}
+}
+
+func page(t testing.TB, offers ...[]byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := wire.Write(&b, &syncv1.SyncPage{Offers: offers}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestSyncRefuses(t *testing.T) {
+	good := func() []byte { return sealOffer(t, newKey(t), offerOf("CPU", 1)) }
+	forged := func() []byte { o := good(); o[len(o)-1] ^= 1; return o }
+	old := offerOf("CPU", 1)
+	old.IssuedMs, old.ExpiresMs = time.Now().Add(-time.Hour).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
+	same := good()
+	for _, tt := range []struct {
+		name  string
+		bytes []byte
+		want  syncReport
+		err   error
+	}{
+		{"nothing", nil, syncReport{}, nil},
+		{"an empty page", page(t), syncReport{}, nil},
+		{"one bad among good ones", page(t, good(), forged(), good()), syncReport{Offers: 3, Added: 2, Bad: 1}, nil},
+		{"the same twice", page(t, same, same), syncReport{Offers: 2, Added: 1}, nil},
+		{"one that ended", page(t, sealOffer(t, newKey(t), old)), syncReport{Offers: 1}, nil},
+		{"many bad ones", bytes.Repeat(page(t, forged()), 100), syncReport{Offers: maxBadOffers + 1, Bad: maxBadOffers + 1}, errSyncHostile},
+		{"too many", bytes.Repeat(page(t, slices.Repeat([][]byte{same}, 100)...), MaxSyncOffers/100+1),
+			syncReport{Offers: MaxSyncOffers + 100, Added: 1}, errSyncTooMuch},
+		{"a page too large", binary.AppendUvarint(nil, MaxSyncPageBytes+1), syncReport{}, wire.ErrTooLarge},
+		{"half a page", page(t, good())[:40], syncReport{}, io.ErrUnexpectedEOF},
+		{"no page", []byte("\x03abc"), syncReport{}, proto.Error},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() && len(tt.bytes) > 1<<20 {
+				t.Skip("verifies 100,000 signatures")
+			}
+			got, err := newTestSyncer().read(bytes.NewReader(tt.bytes))
+			if got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("read = %+v, %v; want %+v, %v", got, err, tt.want, tt.err)
+			}
+		})
+	}
+}
+
+// The book is given to one peer a few times a minute, and to a few at once.
+func TestSyncAdmit(t *testing.T) {
+	s, now := newTestSyncer(), time.Unix(1_700_000_000, 0)
+	for i := range servesPerPeer + 2 {
+		if got, want := s.admit("a", now), i < servesPerPeer; got != want {
+			t.Errorf("taking %d admitted: %t; want %t", i, got, want)
+		}
+	}
+	if !s.admit("b", now) {
+		t.Error("another peer was refused")
+	}
+	if !s.admit("a", now.Add(pullEvery)) {
+		t.Error("refused after a minute")
+	}
+	for i := range 2 * maxServed {
+		s.admit(peer.ID(fmt.Sprint(i)), now)
+	}
+	if len(s.served) > maxServed {
+		t.Errorf("%d peers remembered; want at most %d", len(s.served), maxServed)
+	}
+}
+
+func TestSyncPulls(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	s, state := newTestSyncer(), pulls{peers: map[peer.ID]*pull{}}
+	for i := range 2 * maxPulls {
+		state.want(peer.ID(fmt.Sprint(i)), now)
+	}
+	started := state.due(now)
+	if len(started) != maxPulls || len(state.due(now)) != 0 {
+		t.Fatalf("%d started; want %d at once", len(started), maxPulls)
+	}
+	// One is done: another starts. Wanted again, the first waits for its minute.
+	s.finished(&state, pulled{peer: started[0]})
+	if next := state.due(now); len(next) != 1 || next[0] == started[0] {
+		t.Fatalf("then started %v; want one other than %s", next, started[0])
+	}
+	state.want(started[0], state.peers[started[0]].last)
+	if due := state.peers[started[0]].due; due != state.peers[started[0]].last.Add(pullEvery) {
+		t.Errorf("asked again at %s; want a minute later", due)
+	}
+	// One fails: it is tried again, later each time, and then left.
+	p := started[1]
+	for i := range pullTries {
+		state.peers[p].running = true
+		s.finished(&state, pulled{peer: p, err: io.ErrUnexpectedEOF})
+		wait := time.Until(state.peers[p].due)
+		if i == pullTries-1 {
+			if !state.peers[p].due.IsZero() {
+				t.Error("still tried after the last time")
+			}
+		} else if least := pullRetry << i / 2; wait < least-time.Second || wait > 3*least {
+			t.Errorf("failure %d: again in %s; want %s to %s", i+1, wait, least, 3*least)
+		}
+		state.peers[p].due = time.Time{}
+	}
+	state.forget(func(peer.ID) bool { return false })
+	for p, e := range state.peers {
+		if !e.running {
+			t.Errorf("peer %s is still known", p)
+		}
+	}
+}
+
+// A peer that sends no end to its book is left at the deadline or with Run.
+func TestSyncSilentPeer(t *testing.T) {
+	n := startNode(t, nil)
+	silent := newStreams(loopback(t, newKey(t)), slog.New(slog.DiscardHandler))
+	asked := make(chan struct{}, 1)
+	stop := silent.handle(t.Context(), SyncProtocol, syncLimits, func(ctx context.Context, st network.Stream) error {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	defer stop()
+	if err := silent.host.Connect(t.Context(), n.reach()); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	n.stop() // checks that Run ends in time
+}
+
+func FuzzSyncPages(f *testing.F) {
+	good := sealOffer(f, newKey(f), offerOf("CPU", 1))
+	f.Add(page(f, good))
+	f.Add(page(f, good, nil, good[:9]))
+	f.Add(append(page(f), 0xff, 0xff, 0xff, 0xff, 0x7f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := newTestSyncer()
+		took, err := s.read(bytes.NewReader(b))
+		if took.Added > took.Offers || took.Added != s.cfg.Book.Len() || took.Offers > len(b) {
+			t.Errorf("%+v of %d bytes, book of %d, %v", took, len(b), s.cfg.Book.Len(), err)
+		}
+		// What was taken in can be given on, and is then the same.
+		var out bytes.Buffer
+		if err := writeBook(&out, s.cfg.Book.Offers()); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := newTestSyncer().read(&out); err != nil || again.Added != took.Added {
+			t.Errorf("given on: %+v, %v; want %d", again, err, took.Added)
+		}
+	})
+}
+
+func FuzzSyncRequest(f *testing.F) {
+	f.Add([]byte{0})
+	f.Add([]byte{2, 8, 5})
+	f.Add([]byte{7, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var req, again syncv1.SyncRequest
+		if err := wire.NewReader(bytes.NewReader(b), MaxSyncRequestBytes).Read(&req); err != nil {
+			return
+		}
+		out, err := proto.Marshal(&req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := proto.Unmarshal(out, &again); err != nil || !proto.Equal(&req, &again) {
+			t.Errorf("%v became %v, %v", &req, &again, err)
+		}
+	})
+}
+
+func FuzzRevocation(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0x0a}, 200))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		book := newBook(market.Config{}, time.Now)
+		if err := book.Revoke(b); err == nil {
+			t.Error("a revocation that nobody signed was taken")
+		}
+		if n := len(book.Rejects()); n != 1 {
+			t.Errorf("%d reasons counted; want 1", n)
+		}
+	})
+}
