@@ -10,8 +10,8 @@ import (
 	"github.com/souk-market/souk"
 )
 
-// BookConfig holds what a [Book] needs. A zero field takes its default.
-type BookConfig struct {
+// Config holds what a [Book] needs. A zero field takes its default.
+type Config struct {
 	MaxOffers      int                       // default 131072
 	MaxPerProvider int                       // device classes of one provider; default 16
 	Name           func(souk.NodeKey) string // how people write a key; default hex
@@ -26,7 +26,7 @@ type BookConfig struct {
 // Offers live in slots, and the orderings over them hold slot numbers: a column
 // or a bitmap over the slots can be added beside byPrice without moving an offer.
 type Book struct {
-	cfg       BookConfig
+	cfg       Config
 	slots     []*Offer // nil where free
 	free      []uint32 // free slots
 	byPrice   []uint32 // slots of live offers, by price and then by when they came
@@ -61,7 +61,7 @@ const (
 )
 
 // NewBook returns an empty book.
-func NewBook(cfg BookConfig) *Book {
+func NewBook(cfg Config) *Book {
 	cfg.MaxOffers = cmp.Or(cfg.MaxOffers, 1<<17)
 	cfg.MaxPerProvider = cmp.Or(cfg.MaxPerProvider, 16)
 	cfg.Every = cmp.Or(cfg.Every, OfferEvery)
@@ -237,22 +237,9 @@ func (b *Book) Len(now time.Time) (n int) {
 	return n
 }
 
-// Count adds a refusal that happened outside the book, in [OpenOffer] or
-// [OpenRevocation], to [Book.Rejects]. Other errors are not counted.
-func (b *Book) Count(err error) {
-	if e, ok := err.(*RejectError); ok {
-		b.rejects[e.Reason]++
-	}
-}
-
-// Rejects is how many messages were refused, by [Reason].
-func (b *Book) Rejects() map[string]uint64 {
-	m := make(map[string]uint64, len(b.rejects))
-	for r, n := range b.rejects {
-		m[string(r)] = n
-	}
-	return m
-}
+// Rejects is how often the book refused, by reason. What [OpenOffer] and
+// [OpenRevocation] refused never reached it.
+func (b *Book) Rejects() map[Reason]uint64 { return maps.Clone(b.rejects) }
 
 // Score is the reputation of a provider, 0 to 1000.
 func (b *Book) Score(k souk.NodeKey) uint32 { return min(b.cfg.Score(k), 1000) }

@@ -38,7 +38,7 @@ func (b *Book) rows(now time.Time) func(func(row) bool) {
 	return func(yield func(row) bool) {
 		for _, slot := range b.byPrice {
 			o := b.slots[slot]
-			if now.Before(o.Expires) && !yield(row{o, b.Score(o.Provider), b.cfg.Name(o.Provider)}) {
+			if now.Before(o.Expires) && !yield(row{o, b}) {
 				return
 			}
 		}
@@ -68,7 +68,7 @@ func (q *Query) compare(x, y row) int {
 			return c
 		}
 	}
-	return cmp.Or(cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour), cmp.Compare(y.score, x.score))
+	return cmp.Or(cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour), cmp.Compare(y.score(), x.score()))
 }
 
 // Removal is what one clause of a query takes away.

@@ -52,12 +52,13 @@ type field struct {
 	check  func(word string) (string, bool) // of fields of words: the word as it is kept
 }
 
-// row is an offer with what the book knows of its provider.
+// row is an offer in the book that knows more of its provider.
 type row struct {
 	*Offer
-	score uint32
-	name  string // the provider's, as people write it
+	book *Book
 }
+
+func (r row) score() uint64 { return uint64(r.book.Score(r.Provider)) }
 
 // fields lists what can be asked, in the order in which errors name them.
 var fields = []*field{
@@ -75,12 +76,12 @@ var fields = []*field{
 	{name: "disk", kind: sized, number: func(r row) uint64 { return r.DiskBytes }},
 	{name: "duration", kind: lasting, number: func(r row) uint64 { return r.duration() }},
 	{name: "provider", kind: words, word: row.hasPrefix, check: peerWord},
-	{name: "score", kind: counted, number: func(r row) uint64 { return uint64(r.score) }},
+	{name: "score", kind: counted, number: row.score},
 }
 
 // hasPrefix tells whether the provider's name or its key in hex starts with w.
 func (r row) hasPrefix(w string) bool {
-	return strings.HasPrefix(r.name, w) || strings.HasPrefix(r.Provider.String(), w)
+	return strings.HasPrefix(r.book.cfg.Name(r.Provider), w) || strings.HasPrefix(r.Provider.String(), w)
 }
 
 func capitals(ok func(string) bool) func(string) (string, bool) {
