@@ -136,7 +136,9 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 		case l.releases <- a.Discard:
 		default: // asked already
 		}
-		l.giveUp()
+		if a.Drop {
+			l.giveUp()
+		}
 		return nil
 	}
 	s, err := j.signed(id)

@@ -19,15 +19,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/cpu"
+	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
-	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
@@ -57,11 +60,13 @@ type Config struct {
 	DevnetListen  string          // default 127.0.0.1:8545
 
 	Provide bool                  // sell the devices that have a price
-	Probes  []gpu.Probe           // where devices are found
-	Runners []runner.Runner       // how jobs are run
 	Prices  map[string]souk.Atoms // per device class, for one hour
-	Payout  payment.Address       // where earnings go; default: the wallet
+	Payout  string                // address that earnings go to; default: the wallet's
 	Region  string                // default: not said
+
+	Self    []string        // argv of this program, whose commands probe-nvml and wasm-exec are run as children
+	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
+	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self
 
 	Version string
 	Log     *slog.Logger
@@ -201,6 +206,16 @@ func (n *Node) buildChain() (err error) {
 
 // buildDevices asks every probe once. One that fails is said and left out.
 func (n *Node) buildDevices() error {
+	if n.cfg.Probes == nil {
+		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml")}}
+	}
+	if n.cfg.Runners == nil && n.cfg.Provide {
+		r, err := wasm.New(wasm.Config{Command: n.child("wasm-exec"), CacheDir: filepath.Join(n.cfg.Home, "cache", "wasm"), Log: n.cfg.Log})
+		if err != nil {
+			return err
+		}
+		n.cfg.Runners = []runner.Runner{r}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	for _, p := range n.cfg.Probes {
@@ -213,6 +228,9 @@ func (n *Node) buildDevices() error {
 	}
 	return nil
 }
+
+// child is the argv of one of this program's hidden commands.
+func (n *Node) child(command string) []string { return append(slices.Clone(n.cfg.Self), command) }
 
 // close lets go of what New took.
 func (n *Node) close() error {

@@ -56,9 +56,13 @@ func (n *Node) buildRoles() (err error) {
 	if err != nil {
 		return fmt.Errorf("provider: %w", err)
 	}
+	settlement, err := n.settlement()
+	if err != nil {
+		return err
+	}
 	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices, Prices: n.cfg.Prices,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: disk / 2,
-		Settlement: n.settlement(), Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
+		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Chain: n.chain, Keeper: n.keeper,
 		Log: n.cfg.Log}, n.started)
 	return err
@@ -86,14 +90,16 @@ func (n *Node) checkPrices() error {
 }
 
 // settlement is how this provider is paid.
-func (n *Node) settlement() *marketv1.Settlement {
-	payout := n.cfg.Payout
-	if payout == (payment.Address{}) {
-		payout = n.chain.Address()
+func (n *Node) settlement() (*marketv1.Settlement, error) {
+	payout := n.chain.Address()
+	if n.cfg.Payout != "" {
+		if err := payout.UnmarshalText([]byte(n.cfg.Payout)); err != nil || payout == (payment.Address{}) {
+			return nil, fmt.Errorf("payout: %q is not an address of 0x and 40 hex digits", n.cfg.Payout)
+		}
 	}
 	d, c := n.chain.Domain(), n.chain.Contracts
 	return &marketv1.Settlement{ChainId: d.ChainID, Contract: d.Settlement[:], Token: c.Token[:], Collector: c.Collector[:],
-		Receiver: payout[:], WithdrawDelayMinS: minDelay, WithdrawDelayMaxS: maxDelay, MinDepositAtoms: uint64(minDeposit)}
+		Receiver: payout[:], WithdrawDelayMinS: minDelay, WithdrawDelayMaxS: maxDelay, MinDepositAtoms: uint64(minDeposit)}, nil
 }
 
 // dial connects to a peer at the addresses of its offer.
