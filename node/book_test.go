@@ -17,9 +17,9 @@ func TestBookWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook(market.Config{}, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
 		var running sync.WaitGroup
 		defer running.Wait()
+		defer cancel()
 		running.Go(func() { b.Run(ctx) })
 
 		seen, unwatch := context.WithCancel(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,10 @@ const (
 	// maxSubscriptions bounds the topics of one subscription message.
 	maxSubscriptions = 100
 
+	// followWait is how long to wait for a new peer to follow the topics.
+	followWait = time.Second
+	// lastWords is how long gossip goes on after it is told to stop.
+	lastWords = 250 * time.Millisecond
 	// forwardSlack is how long a message may be under way after an honest peer
 	// checked its time.
 	forwardSlack = 30 * time.Second
@@ -80,7 +85,8 @@ type gossip struct {
 	cfg   gossipConfig
 	ready chan struct{} // closed once topics is set
 
-	topics map[string]*pubsub.Topic // fixed once ready
+	topics map[string]*pubsub.Topic // fixed once ready, as is ps
+	ps     *pubsub.PubSub
 
 	mu      sync.Mutex // guards rejects
 	rejects map[string]uint64
@@ -91,10 +97,13 @@ func newGossip(cfg gossipConfig) *gossip {
 	return &gossip{cfg: cfg, ready: make(chan struct{}), rejects: map[string]uint64{}}
 }
 
-// Run joins the topics and forwards until ctx ends; call it once. What the
-// library started ends with ctx and with the host.
+// Run joins the topics and forwards until a moment after ctx ends, so that a
+// provider that is told to stop can still revoke its offers; call it once. What
+// the library started ends with it and with the host.
 func (g *gossip) Run(ctx context.Context) error {
-	ps, err := pubsub.NewGossipSub(ctx, g.cfg.Host, g.options()...)
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	ps, err := pubsub.NewGossipSub(lasting, g.cfg.Host, g.options()...)
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
@@ -116,9 +125,10 @@ func (g *gossip) Run(ctx context.Context) error {
 		}
 		topics[name] = t
 	}
-	g.topics = topics
+	g.topics, g.ps = topics, ps
 	close(g.ready)
 	<-ctx.Done()
+	<-time.After(lastWords)
 	return nil
 }
 
@@ -139,6 +149,32 @@ func (g *gossip) PublishRevocation(ctx context.Context, envelope []byte) error {
 		return fmt.Errorf("publish revocation: %w", err)
 	}
 	return g.publish(ctx, revokeTopic, envelope)
+}
+
+// Relay sends on an offer that is in the book but did not come by gossip.
+func (g *gossip) Relay(ctx context.Context, o *market.Offer) error {
+	return g.publish(ctx, offerTopic(o.Class), o.Envelope)
+}
+
+// Follows waits until p gets what we publish, or a second has passed: p may not
+// speak gossip at all.
+func (g *gossip) Follows(ctx context.Context, p peer.ID) {
+	ctx, cancel := context.WithTimeout(ctx, followWait)
+	defer cancel()
+	select {
+	case <-g.ready:
+	case <-ctx.Done():
+		return
+	}
+	t := time.NewTicker(followWait / 50)
+	defer t.Stop()
+	for !slices.Contains(g.ps.ListPeers(revokeTopic), p) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 func (g *gossip) publish(ctx context.Context, topic string, envelope []byte) error {
@@ -163,7 +199,7 @@ func (g *gossip) Rejects() map[string]uint64 {
 // validate takes a message into the book and says whether it goes on.
 func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	if from == g.cfg.Host.ID() {
-		return pubsub.ValidationAccept // publish has put it into the book
+		return pubsub.ValidationAccept // it is in the book
 	}
 	err := g.take(m.GetTopic(), m.Data)
 	if err == nil {

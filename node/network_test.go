@@ -67,7 +67,7 @@ func startNode(t testing.TB, edit func(*peersConfig)) *netNode {
 	n.streams = newStreams(n.host, log)
 	n.book = newBook(market.Config{}, time.Now)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: log, Tracer: n.traffic})
-	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
+	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
 	cfg := peersConfig{Host: n.host, OnConnect: n.sync.Want, Rand: rand.New(rand.NewPCG(1, 2)), Log: log}
 	if edit != nil {
 		edit(&cfg)

@@ -168,7 +168,7 @@ func (n *Node) buildNetwork() (err error) {
 	n.book = newBook(market.Config{Score: n.receipts.score}, time.Now)
 	n.streams = newStreams(n.host, n.cfg.Log)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
-	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Rand: newRand(), Log: n.cfg.Log})
+	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: newRand(), Log: n.cfg.Log})
 	n.peers = newPeers(peersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
 		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
 	return nil

@@ -35,6 +35,11 @@ const (
 	// dropped, and the timer will find them.
 	pullQueue = 256
 
+	// maxRelayed bounds the news of one book that is told to the other peers. Few
+	// are: a provider's first offers, which it published before it knew anybody.
+	// Who joins with an empty book has nothing to tell.
+	maxRelayed = 128
+
 	// servesPerPeer is how often one peer may take our book in pullEvery: more
 	// than once, since its stream may break.
 	servesPerPeer = 3
@@ -56,15 +61,26 @@ type syncConfig struct {
 	Host    host.Host
 	Streams *streams
 	Book    *book
+	Gossip  gossiper
 	Rand    *rand.Rand // spreads retries; belongs to the syncer once Run starts
 	Log     *slog.Logger
+}
+
+// gossiper is what a syncer needs of gossip: books and gossip together leave no
+// gap in which an offer is missed.
+type gossiper interface {
+	// Follows waits, a moment at most, until p gets what we publish.
+	Follows(ctx context.Context, p peer.ID)
+	// Relay sends on an offer that we did not get by gossip.
+	Relay(ctx context.Context, o *market.Offer) error
 }
 
 // syncer takes whole books from peers, so that a node that starts last sees
 // every offer, and gives its own to those who ask.
 type syncer struct {
-	cfg  syncConfig
-	want chan peer.ID
+	cfg       syncConfig
+	want      chan peer.ID
+	maxOffers int // of one book
 
 	mu     sync.Mutex // guards served
 	served map[peer.ID]served
@@ -78,7 +94,7 @@ type served struct {
 
 // newSyncer starts nothing.
 func newSyncer(cfg syncConfig) *syncer {
-	return &syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), served: map[peer.ID]served{}}
+	return &syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), maxOffers: MaxSyncOffers, served: map[peer.ID]served{}}
 }
 
 // Want asks for the book of p, soon. It does not wait.
@@ -253,15 +269,27 @@ func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err erro
 	if err := st.CloseWrite(); err != nil {
 		return took, fmt.Errorf("ask for the book: %w", err)
 	}
-	took, err = s.read(st)
+	var news []*market.Offer
+	took, err = s.read(st, func(o *market.Offer) {
+		if len(news) < maxRelayed {
+			news = append(news, o)
+		}
+	})
+	for _, o := range news { // also of a book that broke off: they are in ours
+		if err := s.cfg.Gossip.Relay(ctx, o); err != nil {
+			s.cfg.Log.Debug("relay offer", "peer", p, "err", err)
+			break
+		}
+	}
 	if err != nil {
 		return took, fmt.Errorf("read the book: %w", errors.Join(ctx.Err(), err))
 	}
 	return took, st.Close()
 }
 
-// read takes in the pages of a book until the stream ends.
-func (s *syncer) read(r io.Reader) (took syncReport, err error) {
+// read takes in the pages of a book until the stream ends, and calls news with
+// each offer that was not known.
+func (s *syncer) read(r io.Reader, news func(*market.Offer)) (took syncReport, err error) {
 	pages := wire.NewReader(r, MaxSyncPageBytes)
 	for {
 		var page syncv1.SyncPage
@@ -270,7 +298,7 @@ func (s *syncer) read(r io.Reader) (took syncReport, err error) {
 		} else if err != nil {
 			return took, err
 		}
-		if took.Offers += len(page.Offers); took.Offers > MaxSyncOffers {
+		if took.Offers += len(page.Offers); took.Offers > s.maxOffers {
 			return took, errSyncTooMuch
 		}
 		for _, o := range s.verify(page.Offers) {
@@ -280,6 +308,7 @@ func (s *syncer) read(r io.Reader) (took syncReport, err error) {
 			switch reason := rejectReason(o.err); {
 			case o.err == nil:
 				took.Added++
+				news(o.offer)
 			case reason == market.Oversized || reason == market.Signature || reason == market.Malformed:
 				took.Bad++
 			}
@@ -314,14 +343,16 @@ func (s *syncer) verify(envelopes [][]byte) []opened {
 }
 
 // serve sends our book to a peer that asks.
-func (s *syncer) serve(_ context.Context, st network.Stream) error {
-	if !s.admit(st.Conn().RemotePeer(), time.Now()) {
+func (s *syncer) serve(ctx context.Context, st network.Stream) error {
+	p := st.Conn().RemotePeer()
+	if !s.admit(p, time.Now()) {
 		return errSyncTooOften
 	}
 	var req syncv1.SyncRequest
 	if err := wire.NewReader(st, MaxSyncRequestBytes).Read(&req); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
+	s.cfg.Gossip.Follows(ctx, p) // then what is not in this copy of the book reaches p by gossip
 	offers := s.cfg.Book.Offers()
 	if n := int(min(req.Limit, MaxSyncOffers)); n > 0 && n < len(offers) {
 		offers = offers[:n]

@@ -53,6 +53,17 @@ func TestSyncLateJoiner(t *testing.T) {
 	}
 }
 
+// A provider that published before it knew anybody is heard by those its first
+// peer knows.
+func TestSyncTellsOthers(t *testing.T) {
+	hub, client, provider := startNode(t, nil), startNode(t, nil), startNode(t, nil)
+	hub.connect(t, client)
+	hub.meshed(t, offerTopic("CPU"), client.host)
+	provider.publish(t, "CPU", 1)
+	provider.connect(t, hub)
+	eventually(t, "the offer at the client", func() bool { return client.book.Len() == 1 })
+}
+
 func newTestSyncer() *syncer {
 	return newSyncer(syncConfig{Book: newBook(market.Config{}, time.Now), Rand: rand.New(rand.NewPCG(1, 3)), Log: slog.New(slog.DiscardHandler)})
 }
@@ -80,7 +91,7 @@ func TestSyncReadsWhatItWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	took, err := to.read(&b)
+	took, err := to.read(&b, unheard)
 	if want := (syncReport{Offers: providers * 10, Added: providers * 10}); err != nil || took != want {
 		t.Errorf("read = %+v, %v; want %+v", took, err, want)
 	}
@@ -98,11 +109,16 @@ func page(t testing.TB, offers ...[]byte) []byte {
 	return b.Bytes()
 }
 
+// testSyncOffers keeps a test from verifying [MaxSyncOffers] signatures.
+const testSyncOffers = 1000
+
+func unheard(*market.Offer) {}
+
 func TestSyncRefuses(t *testing.T) {
 	good := func() []byte { return sealOffer(t, newKey(t), offerOf("CPU", 1)) }
 	forged := func() []byte { o := good(); o[len(o)-1] ^= 1; return o }
 	old := offerOf("CPU", 1)
-	old.IssuedMs, old.ExpiresMs = time.Now().Add(-time.Hour).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
+	old.IssuedMs, old.ExpiresMs = time.Now().Add(-30*time.Minute).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
 	same := good()
 	for _, tt := range []struct {
 		name  string
@@ -116,17 +132,16 @@ func TestSyncRefuses(t *testing.T) {
 		{"the same twice", page(t, same, same), syncReport{Offers: 2, Added: 1}, nil},
 		{"one that ended", page(t, sealOffer(t, newKey(t), old)), syncReport{Offers: 1}, nil},
 		{"many bad ones", bytes.Repeat(page(t, forged()), 100), syncReport{Offers: maxBadOffers + 1, Bad: maxBadOffers + 1}, errSyncHostile},
-		{"too many", bytes.Repeat(page(t, slices.Repeat([][]byte{same}, 100)...), MaxSyncOffers/100+1),
-			syncReport{Offers: MaxSyncOffers + 100, Added: 1}, errSyncTooMuch},
+		{"too many", bytes.Repeat(page(t, slices.Repeat([][]byte{same}, 100)...), testSyncOffers/100+1),
+			syncReport{Offers: testSyncOffers + 100, Added: 1}, errSyncTooMuch},
 		{"a page too large", binary.AppendUvarint(nil, MaxSyncPageBytes+1), syncReport{}, wire.ErrTooLarge},
 		{"half a page", page(t, good())[:40], syncReport{}, io.ErrUnexpectedEOF},
 		{"no page", []byte("\x03abc"), syncReport{}, proto.Error},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if testing.Short() && len(tt.bytes) > 1<<20 {
-				t.Skip("verifies 100,000 signatures")
-			}
-			got, err := newTestSyncer().read(bytes.NewReader(tt.bytes))
+			s := newTestSyncer()
+			s.maxOffers = testSyncOffers
+			got, err := s.read(bytes.NewReader(tt.bytes), unheard)
 			if got != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("read = %+v, %v; want %+v, %v", got, err, tt.want, tt.err)
 			}
@@ -148,7 +163,7 @@ func TestSyncAdmit(t *testing.T) {
 	if !s.admit("a", now.Add(pullEvery)) {
 		t.Error("refused after a minute")
 	}
-	for i := range 2 * maxServed {
+	for i := range maxServed + 100 {
 		s.admit(peer.ID(fmt.Sprint(i)), now)
 	}
 	if len(s.served) > maxServed {
@@ -223,7 +238,7 @@ func FuzzSyncPages(f *testing.F) {
 	f.Add(append(page(f), 0xff, 0xff, 0xff, 0xff, 0x7f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newTestSyncer()
-		took, err := s.read(bytes.NewReader(b))
+		took, err := s.read(bytes.NewReader(b), unheard)
 		if took.Added > took.Offers || took.Added != s.cfg.Book.Len() || took.Offers > len(b) {
 			t.Errorf("%+v of %d bytes, book of %d, %v", took, len(b), s.cfg.Book.Len(), err)
 		}
@@ -232,7 +247,7 @@ func FuzzSyncPages(f *testing.F) {
 		if err := writeBook(&out, s.cfg.Book.Offers()); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := newTestSyncer().read(&out); err != nil || again.Added != took.Added {
+		if again, err := newTestSyncer().read(&out, unheard); err != nil || again.Added != took.Added {
 			t.Errorf("given on: %+v, %v; want %d", again, err, took.Added)
 		}
 	})
