@@ -66,7 +66,8 @@ func failed(err error) report {
 	return report{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: err.Error()}
 }
 
-// run compiles the module, calls begin, and runs it to its end.
+// run compiles the module or takes it from the cache, calls begin, and runs it to
+// its end.
 func (g *guest) run(ctx context.Context, begin func()) report {
 	code, bad := g.program()
 	if code == nil {
@@ -89,6 +90,9 @@ func (g *guest) run(ctx context.Context, begin func()) report {
 	}
 	if bad, ok := fits(module, runtime.Module(wasi_snapshot_preview1.ModuleName)); !ok {
 		return bad
+	}
+	if g.Compile {
+		return report{Reason: runv1.EndReason_END_REASON_COMPLETED}
 	}
 	config, err := g.module()
 	if err != nil {

@@ -7,9 +7,12 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// overhead is address space for what is not the module's memory: the Go runtime
-// and wazero crash with less than about 2 GiB of it.
-const overhead = 3 << 30
+// What this process may have beside the module's memory, in bytes: the Go runtime
+// reserves about 2 GiB of addresses, and uses little of them.
+const (
+	addresses = 3 << 30
+	data      = 512 << 20
+)
 
 // bound makes the kernel refuse this process more than it needs: a module can
 // make wazero allocate outside of the module's own memory.
@@ -18,7 +21,8 @@ func bound(memory uint64) error {
 		what  int
 		value uint64
 	}{
-		{syscall.RLIMIT_AS, memory + overhead},
+		{syscall.RLIMIT_AS, memory + addresses},
+		{syscall.RLIMIT_DATA, memory + data},
 		{syscall.RLIMIT_CORE, 0}, // a core file could fill the disk
 		{syscall.RLIMIT_NOFILE, 1024},
 	} {

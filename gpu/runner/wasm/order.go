@@ -22,6 +22,7 @@ const (
 
 // order is what the process reads from its standard input.
 type order struct {
+	Compile bool     `json:"compile"` // into the cache, and nothing more
 	Program string   `json:"program"`
 	Args    []string `json:"args"`
 	Env     []string `json:"env"`

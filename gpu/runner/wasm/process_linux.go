@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -26,12 +27,13 @@ type process struct {
 // exit is how a process ended.
 type exit struct {
 	state string        // "exit status 2"
+	code  int           // -1: a signal
 	cpu   time.Duration // over all cores
 	rss   uint64        // bytes, at most at one time
 }
 
 // spawn starts the process and hands it its order.
-func spawn(c Config, o order) (*process, error) {
+func spawn(command []string, o order) (*process, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -51,7 +53,10 @@ func spawn(c Config, o order) (*process, error) {
 			return nil, fmt.Errorf("pipe: %w", err)
 		}
 	}
-	cmd := exec.Command(c.Command[0], c.Command[1:]...)
+	// Go closes its own descriptors in a child, but not what we inherited. Older
+	// kernels cannot do this; there, whoever started us must not leave any open.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = []string{} // nil would hand on ours
 	cmd.Stdin = bytes.NewReader(text)
@@ -63,7 +68,7 @@ func spawn(c Config, o order) (*process, error) {
 		exited: make(chan exit), reap: make(chan struct{}),
 	}
 	started := make(chan error)
-	go p.own(cmd, started)
+	go p.own(cmd, o, started)
 	if err := <-started; err != nil {
 		closeAll()
 		return nil, err
@@ -77,9 +82,13 @@ func spawn(c Config, o order) (*process, error) {
 
 // own starts the child and waits for it, all from one thread: the kernel sends
 // the death signal when the thread that started the child ends.
-func (p *process) own(cmd *exec.Cmd, started chan<- error) {
+func (p *process) own(cmd *exec.Cmd, o order, started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	// Restricted and never unlocked, the thread ends with this goroutine.
+	if err := restrict(cmd.Path, o); err != nil {
+		started <- fmt.Errorf("restrict a module's process: %w", err)
+		return
+	}
 	err := cmd.Start()
 	started <- err
 	if err != nil {
@@ -96,7 +105,7 @@ func (p *process) own(cmd *exec.Cmd, started chan<- error) {
 	<-p.reap
 	_ = syscall.Kill(-pid, syscall.SIGKILL) // what it may have left in its group
 	_ = cmd.Wait()                          // the state says more than the error
-	e := exit{state: cmd.ProcessState.String(), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	e := exit{state: cmd.ProcessState.String(), code: cmd.ProcessState.ExitCode(), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		e.rss = uint64(usage.Maxrss) << 10
 	}

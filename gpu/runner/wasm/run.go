@@ -18,10 +18,14 @@ import (
 // in case something it left behind keeps a pipe open.
 const drainWithin = 10 * time.Second
 
+// noMemory is the exit code of the Go runtime when the kernel gives it no more.
+const noMemory = 2
+
 // run is a module in its process.
 type run struct {
 	process  *process
 	memory   uint64
+	lost     runv1.EndReason // what it means when the process ends without a word
 	duration time.Duration
 	log      *slog.Logger
 	began    chan struct{} // closed when the module begins
@@ -37,9 +41,9 @@ type run struct {
 	result runner.Result
 }
 
-func newRun(p *process, s runner.Spec, log *slog.Logger) *run {
+func newRun(p *process, s runner.Spec, lost runv1.EndReason, log *slog.Logger) *run {
 	return &run{
-		process: p, memory: s.Memory, duration: s.Duration,
+		process: p, memory: s.Memory, lost: lost, duration: s.Duration,
 		log:   log.With("lease", s.Lease.Short()),
 		began: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -189,13 +193,13 @@ func (u *run) finish(exit exit) {
 	case end.Reason != runv1.EndReason_END_REASON_UNSPECIFIED:
 	case u.cause.Reason != runv1.EndReason_END_REASON_UNSPECIFIED:
 		end = u.cause
-	case exit.rss > u.memory:
+	case exit.rss > u.memory || exit.code == noMemory:
 		// The process is bounded too, for what a module holds outside its own
 		// memory: tables, open files, code.
 		end = report{Reason: runv1.EndReason_END_REASON_JOB_MEMORY, Detail: "out of memory outside of the module's own"}
 	default:
-		end = report{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: oneLine("the module's process ended unexpectedly: " + exit.state)}
-		u.log.Error("a module's process ended without a report", "err", errors.New(exit.state))
+		end = report{Reason: u.lost, Detail: oneLine("the module's process ended unexpectedly: " + exit.state)}
+		u.log.Warn("a module's process ended without a report", "err", errors.New(exit.state))
 	}
 	u.result = runner.Result{
 		ExitCode: int(int32(end.Exit)), Reason: end.Reason, Detail: end.Detail,

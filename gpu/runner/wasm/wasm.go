@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,10 +27,15 @@ import (
 // MaxMemory is the most memory that a module can address, in bytes.
 const MaxMemory = 4 << 30
 
+// compileMemory is what compiling may use, in bytes, beside what any process of
+// ours may.
+const compileMemory = 1 << 30
+
 // Config holds what a [Runner] needs. A field without a default is required.
 type Config struct {
 	Command     []string      // argv of the process that holds a module: it calls [Main]
-	CacheDir    string        // compiled modules; written by those processes, never seen by a module
+	CacheDir    string        // compiled modules; this runner's own
+	CacheBytes  uint64        // what is kept there, about; default 1 GiB
 	StartWithin time.Duration // for reading and compiling a module; default 60s
 	Log         *slog.Logger  // runs that ended oddly; default: discarded
 }
@@ -37,6 +43,7 @@ type Config struct {
 // Runner starts modules.
 type Runner struct {
 	config Config
+	cache  *cache
 }
 
 // New checks c and makes the cache folder.
@@ -46,6 +53,9 @@ func New(c Config) (*Runner, error) {
 	}
 	if c.CacheDir == "" {
 		return nil, errors.New("wasm runner: no cache folder")
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 1 << 30
 	}
 	if c.StartWithin == 0 {
 		c.StartWithin = time.Minute
@@ -60,24 +70,77 @@ func New(c Config) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wasm runner: cache: %w", err)
 	}
-	c.CacheDir = dir
-	return &Runner{config: c}, nil
+	return &Runner{config: c, cache: newCache(dir, c.CacheBytes)}, nil
 }
 
 // Kind is RUNNER_WASM.
 func (r *Runner) Kind() marketv1.Runner { return marketv1.Runner_RUNNER_WASM }
 
+// Confinement names, for people, what holds a module on this machine beside
+// wazero itself: not every kernel has all of it.
+func (r *Runner) Confinement() string { return confinement() }
+
 // Start implements [runner.Runner].
 func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
-	o, err := r.order(s)
+	u, err := r.start(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("start lease %s: %w", s.Lease.Short(), err)
 	}
-	p, err := spawn(r.config, o)
+	return u, nil
+}
+
+func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
+	o, err := newOrder(s)
 	if err != nil {
-		return nil, fmt.Errorf("start lease %s: %w", s.Lease.Short(), err)
+		return nil, err
 	}
-	u := newRun(p, s, r.config.Log)
+	folder, compiled, err := r.cache.find(o.Program)
+	if err != nil {
+		return nil, err
+	}
+	if !compiled {
+		if bad, err := r.compile(ctx, s, o, folder); bad != nil || err != nil {
+			return bad, err
+		}
+	}
+	o.Cache = folder
+	return r.launch(ctx, s, o, runv1.EndReason_END_REASON_PROVIDER_FAILED)
+}
+
+// compile makes the folder of a program, in a process that can write nothing
+// else. It returns a run only if that failed, which then has ended.
+func (r *Runner) compile(ctx context.Context, s runner.Spec, o order, folder string) (*run, error) {
+	into, err := r.cache.begin()
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	defer os.RemoveAll(into) // it is not there any more if all went well
+	bounds := runner.Spec{Lease: s.Lease, Memory: math.MaxUint64, Duration: r.config.StartWithin}
+	o = order{Compile: true, Program: o.Program, Seed: o.Seed, Memory: compileMemory, Cache: into}
+	// Compiling takes nothing but the module, so a crash is its doing.
+	u, err := r.launch(ctx, bounds, o, runv1.EndReason_END_REASON_JOB_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	if u.Wait().Reason != runv1.EndReason_END_REASON_COMPLETED {
+		return u, nil
+	}
+	if err := r.cache.add(into, folder); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	if err := r.cache.prune(time.Now()); err != nil {
+		r.config.Log.Warn("the cache of compiled modules was not pruned", "err", err)
+	}
+	return nil, nil
+}
+
+// launch starts a process and returns once its module runs, or it has ended.
+func (r *Runner) launch(ctx context.Context, s runner.Spec, o order, lost runv1.EndReason) (*run, error) {
+	p, err := spawn(r.config.Command, o)
+	if err != nil {
+		return nil, err
+	}
+	u := newRun(p, s, lost, r.config.Log)
 	u.follow(s.Stdout, s.Stderr)
 	timer := time.NewTimer(r.config.StartWithin)
 	defer timer.Stop()
@@ -86,20 +149,18 @@ func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 	case <-u.done:
 	case <-timer.C:
 		u.end(runv1.EndReason_END_REASON_JOB_INVALID, fmt.Sprintf("the module was not compiled within %v", r.config.StartWithin))
+		<-u.done
 	case <-ctx.Done():
 		u.Stop()
 		<-u.done
-		return nil, fmt.Errorf("start lease %s: %w", s.Lease.Short(), context.Cause(ctx))
+		return nil, context.Cause(ctx)
 	}
 	return u, nil
 }
 
-// order is what the process is told: the run in its own words.
-func (r *Runner) order(s runner.Spec) (order, error) {
-	o := order{
-		Args: s.Args, Env: s.Env, Seed: s.Seed[:],
-		Memory: s.Memory, Disk: s.Disk, Cache: r.config.CacheDir,
-	}
+// newOrder is what the process is told: the run in its own words.
+func newOrder(s runner.Spec) (order, error) {
+	o := order{Args: s.Args, Env: s.Env, Seed: s.Seed[:], Memory: s.Memory, Disk: s.Disk}
 	switch {
 	case s.Memory == 0 || s.Memory > MaxMemory:
 		return o, fmt.Errorf("memory of %d bytes is not between 1 and %d", s.Memory, uint64(MaxMemory))

@@ -9,9 +9,12 @@ import (
 	"github.com/souk-market/souk/gpu/runner/wasm"
 )
 
+// child is the process that holds a module: the test binary, see [TestMain].
+var child = []string{os.Args[0], "wasm-exec"}
+
 func newRunner(t *testing.T) *wasm.Runner {
 	t.Helper()
-	r, err := wasm.New(wasm.Config{Command: []string{os.Args[0], "wasm-exec"}, CacheDir: t.TempDir()})
+	r, err := wasm.New(wasm.Config{Command: child, CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
