@@ -229,15 +229,12 @@ func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline
 	return nil, nil
 }
 
-// abandon gives back what a lease reserved when nothing came of it. Its first
-// voucher stays promised: the provider may hold it.
+// abandon gives back what a lease reserved when nothing came of it. The provider
+// may hold its first voucher: the next lease with it is paid by that one first,
+// so a provider that takes vouchers and declines never holds more than one.
 func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
 	return c.cfg.Channels.update(ctx, ch, func(rec *channelRecord) (ledger.Batch, error) {
-		m, ok := rec.Leases[lease.String()]
-		if ok {
-			m.Live = false
-			rec.Leases[lease.String()] = m
-		}
+		rec.end(lease)
 		return ledger.Batch{}, nil
 	})
 }

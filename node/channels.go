@@ -87,6 +87,17 @@ func (r *channelRecord) live() bool {
 	return false
 }
 
+// end closes a lease's part: nothing more becomes due, and what was vouched
+// beyond what is due serves the channel's other leases.
+func (r *channelRecord) end(lease souk.LeaseID) {
+	m, ok := r.Leases[lease.String()]
+	if !ok {
+		return
+	}
+	m.Live, m.Paid = false, m.Due
+	r.Leases[lease.String()] = m
+}
+
 // tab is the channel's arithmetic over its leases.
 func (r *channelRecord) tab() *payment.Tab {
 	paid := make(map[souk.LeaseID]souk.Atoms, len(r.Leases))

@@ -99,6 +99,9 @@ func (c *client) restore(rec jobRecord) (*job, error) {
 
 // Run runs the jobs until ctx ends.
 func (c *client) Run(ctx context.Context) error {
+	if err := c.forget(ctx); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		for {
@@ -116,6 +119,32 @@ func (c *client) Run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// forget ends the reserves of leases that no unfinished job holds: the last run
+// of this node ended between a lease and the job's record of it.
+func (c *client) forget(ctx context.Context) error {
+	held := map[string]bool{}
+	for _, j := range c.list() {
+		if rec, _ := j.look(); rec.Ended.IsZero() {
+			held[rec.Snapshot.Lease.String()] = true
+		}
+	}
+	for _, rec := range c.cfg.Channels.all() {
+		for id, m := range rec.Leases {
+			if !rec.Paying || !m.Live || held[id] {
+				continue
+			}
+			lease, err := souk.ParseDigest(id)
+			if err != nil {
+				return fmt.Errorf("lease on channel %s: %w", rec.id().Short(), err)
+			}
+			if err := c.abandon(ctx, rec.id(), souk.LeaseID{Digest: lease}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // errTooMany is returned when more jobs wait than this node runs at once.

@@ -205,10 +205,13 @@ func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *
 	defer cancel()
 	var output string
 	var digest souk.Digest
-	if why.reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED {
+	if out != "" && why.reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED {
 		var err error
 		if output, _, err = h.p.cfg.Files.Add(ctx, out); err == nil {
 			digest, err = files.DigestOf(output)
+		}
+		if err == nil {
+			err = h.p.cfg.Files.Grant(ctx, output, h.client) // before the client hears of it
 		}
 		if err != nil {
 			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "keep outputs: %v", err)
@@ -232,9 +235,6 @@ func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *
 func (h *hosting) collect(ctx context.Context) *ending {
 	rec := h.record()
 	if rec.Output != "" {
-		if err := h.p.cfg.Files.Grant(ctx, rec.Output, h.client); err != nil {
-			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "serve outputs: %v", err)
-		}
 		defer h.p.cfg.Files.Withdraw(rec.Output, h.client)
 	}
 	deadline := time.NewTimer(collectWithin)
@@ -315,6 +315,9 @@ func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher
 		m.Paid, m.Due = max(m.Paid, paid), r.CumulativeDue
 		c.Leases[h.id.String()] = m
 		c.take(v)
+		if r.Kind == payment.KindFinal {
+			c.end(h.id)
+		}
 		b := ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, r.Proto())}}
 		if usage > 0 {
 			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Receivable(h.terms.Channel),

@@ -113,7 +113,7 @@ func (p *provider) recover(now time.Time) error {
 		}
 		h := restoreHosting(p, terms.Lease, &l, terms, ch, client)
 		h.rec = rec
-		if h.receipts, err = p.cfg.Receipts.pending(terms.Lease); err != nil {
+		if err := h.restoreMeter(); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
 		p.hostings[terms.Lease] = h
@@ -122,6 +122,29 @@ func (p *provider) recover(now time.Time) error {
 		}
 		return nil
 	})
+}
+
+// restoreMeter goes on from the receipts in the ledger.
+func (h *hosting) restoreMeter() error {
+	had, err := h.p.cfg.Receipts.of(h.id)
+	if err != nil {
+		return err
+	}
+	signed := make([]payment.Receipt, len(had))
+	for i, msg := range had {
+		if signed[i], err = payment.ReceiptFromProto(msg); err != nil {
+			return err
+		}
+		if len(msg.ClientSignature) == 0 {
+			h.receipts = append(h.receipts, msg)
+		}
+	}
+	var paid souk.Atoms
+	if rec, ok := h.p.cfg.Channels.get(h.terms.Channel); ok {
+		paid = rec.Leases[h.id.String()].Paid
+	}
+	h.meter, err = payment.RestoreMeter(h.terms, signed, paid)
+	return err
 }
 
 // record returns a copy of the durable state.
@@ -205,9 +228,21 @@ func (h *hosting) steps(ctx context.Context) *ending {
 			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the record has no lease")
 		}
 	case runv1.Phase_PHASE_COLLECTING:
+		if rec.Output != "" {
+			if err := h.p.cfg.Files.Grant(ctx, rec.Output, h.client); err != nil {
+				return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "serve outputs: %v", err)
+			}
+		}
 		return h.collect(ctx)
-	default:
+	case runv1.Phase_PHASE_STAGING:
 		return ended(runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted")
+	default:
+		// What ran is gone with its process. What was receipted is settled.
+		restarted := ended(runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted")
+		if e := h.finish(time.Now(), "", 0, restarted); e != nil {
+			return e
+		}
+		return h.collect(ctx)
 	}
 	if e := h.fund(ctx); e != nil {
 		return e
@@ -254,9 +289,7 @@ func (h *hosting) close(e *ending) {
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
 	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		m := c.Leases[h.id.String()]
-		m.Live = false
-		c.Leases[h.id.String()] = m
+		c.end(h.id)
 		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}, nil
 	})
 	if err != nil {

@@ -426,6 +426,8 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 
 // fetch brings the outputs home and verifies them, block by block.
 func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
+	ctx, cancel := context.WithTimeout(ctx, collectWithin) // the provider keeps them no longer
+	defer cancel()
 	s, err := j.signed(a.Lease)
 	if err == nil {
 		last := time.Now()
@@ -448,20 +450,12 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 // finish closes the books on a job: outputs get their names, and its inputs are
 // served to nobody any more.
 func (j *job) finish(ctx context.Context, end scheduler.End) error {
-	outputs := map[string]string{}
+	outputs, err := j.keepOutputs(ctx, end.Output)
 	detail := end.Detail
-	if end.Output != "" {
-		for _, o := range j.msg.Outputs {
-			name := strings.Trim(o.From, "/")
-			cid, err := j.c.cfg.Files.Resolve(ctx, end.Output, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
-			if err != nil {
-				detail = clip(fmt.Sprintf("output %s: %v", o.From, err), 200)
-				continue
-			}
-			outputs[name] = cid
-		}
+	if err != nil {
+		detail = clip(err.Error(), 200)
 	}
-	err := j.note(ctx, func(r *jobRecord) {
+	err = j.note(ctx, func(r *jobRecord) {
 		r.State, r.Reason, r.Detail, r.ExitCode = end.State.String(), string(end.Reason), detail, end.Exit
 		r.Outputs, r.Ended = outputs, time.Now().UTC()
 		if c := r.current(); c.Ended.IsZero() {
@@ -474,6 +468,32 @@ func (j *job) finish(ctx context.Context, end scheduler.End) error {
 	j.c.cfg.Log.Info("job ended", "job", j.id.Short(), "state", end.State, "reason", string(end.Reason))
 	j.c.cfg.Keeper.poke()
 	return err
+}
+
+// keepOutputs names the outputs and writes them where their owner wants them.
+// What cannot be written stays in the store, and the error says so.
+func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, error) {
+	outputs, errs := map[string]string{}, []error(nil)
+	if root == "" {
+		return outputs, nil
+	}
+	rec, _ := j.look()
+	for i, o := range j.msg.Outputs {
+		name := strings.Trim(o.From, "/")
+		cid, err := j.c.cfg.Files.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("output %s: %w", o.From, err))
+			continue
+		}
+		outputs[name] = cid
+		if i >= len(rec.SaveTo) || rec.SaveTo[i] == "" {
+			continue
+		}
+		if _, _, err := j.c.cfg.Files.Save(ctx, cid, rec.SaveTo[i]); err != nil {
+			errs = append(errs, fmt.Errorf("output %s is in the store as %s but was not written: %w", o.From, cid, err))
+		}
+	}
+	return outputs, errors.Join(errs...)
 }
 
 // summary is the job in a line.

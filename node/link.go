@@ -221,7 +221,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g := new(errgroup.Group) // its end must not cut short what the last frames ask for
 	frames := make(chan *runv1.ToClient, 16)
 	g.Go(func() error {
 		defer close(frames)
@@ -333,16 +333,10 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 	return l.closeMoney(ctx)
 }
 
-// closeMoney frees what the lease reserved; if the final receipt is paid, the
-// provider has it, and what was vouched beyond it serves the next lease.
+// closeMoney frees what the lease reserved and did not use.
 func (l *link) closeMoney(ctx context.Context) error {
 	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		m := rec.Leases[l.s.id.String()]
-		m.Live = false
-		if l.paid {
-			m.Paid = m.Due
-		}
-		rec.Leases[l.s.id.String()] = m
+		rec.end(l.s.id)
 		return ledger.Batch{}, nil
 	})
 	if l.paid {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -174,8 +175,39 @@ func TestParseAddresses(t *testing.T) {
 	}
 }
 
-// Two nodes that found each other by multicast trade offers; once both have
-// ended nothing of them is left. Machines without multicast skip the finding.
+// Nodes on one local network need no bootstrap address.
+func TestPeersFindEachOther(t *testing.T) {
+	if !multicast(t) {
+		t.Skip("no multicast on this machine")
+	}
+	edit := func(c *peersConfig) { c.MDNS = true }
+	a, b := startNode(t, edit), startNode(t, edit)
+	eventually(t, "the peer on the same network", connected(a, b.host.ID()))
+}
+
+// multicast tells whether this machine hears what it sends to a group.
+func multicast(t *testing.T) bool {
+	t.Helper()
+	group := &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 53535}
+	in, err := net.ListenMulticastUDP("udp4", nil, group)
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	out, err := net.DialUDP("udp4", nil, group)
+	if err != nil {
+		return false
+	}
+	defer out.Close()
+	in.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := out.Write([]byte("souk")); err != nil {
+		return false
+	}
+	_, err = in.Read(make([]byte, 16))
+	return err == nil
+}
+
+// Two nodes trade offers; once both have ended nothing of them is left.
 func TestRunLeavesNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	edit := func(c *peersConfig) { c.MDNS = true }

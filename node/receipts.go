@@ -50,17 +50,6 @@ func (b *receiptBook) of(lease souk.LeaseID) (rs []*runv1.Receipt, err error) {
 	return rs, err
 }
 
-// pending returns the receipts of a lease that the client has not signed.
-func (b *receiptBook) pending(lease souk.LeaseID) (rs []*runv1.Receipt, err error) {
-	err = b.each(receiptPrefix(lease), func(r *runv1.Receipt) error {
-		if len(r.ClientSignature) == 0 {
-			rs = append(rs, r)
-		}
-		return nil
-	})
-	return rs, err
-}
-
 // log appends a finished receipt's digest.
 func (b *receiptBook) log(ctx context.Context, r payment.Receipt) error {
 	digest := r.Digest(b.domain)

@@ -51,7 +51,10 @@ func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 		defer s.CloseRead() // unblocks listen
 		return h.speak(ctx, s, attach)
 	})
-	return g.Wait()
+	if err := g.Wait(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil // all was said, or the client left: closed, not reset, so that the last frames arrive
 }
 
 // listen takes the client's messages until the stream ends.

@@ -1,0 +1,195 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/cpu"
+	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/payment/chain/devnet"
+	"github.com/souk-market/souk/payment/ledger"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+// guests are the jobs that these tests run: goroutines in a box like a module's.
+var guests = map[string]fake.Guest{
+	"train": func(p *fake.Process) int {
+		in, err := fs.ReadFile(p.In, "data.txt")
+		if err != nil {
+			fmt.Fprintln(p.Stderr, err)
+			return 2
+		}
+		for epoch := range 3 {
+			fmt.Fprintf(p.Stdout, "epoch %d\n", epoch)
+			p.Work(700 * time.Millisecond)
+		}
+		if err := p.WriteFile("model.bin", append([]byte("trained on "), in...)); err != nil {
+			return 3
+		}
+		return 0
+	},
+}
+
+// startDaemon runs a node until the test ends and returns it with its stop.
+func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
+	t.Helper()
+	_, id, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wallet, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	voucher, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Home: t.TempDir(), Identity: id, Wallet: wallet, VoucherKey: voucher, API: "127.0.0.1:0",
+		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}, Probes: []gpu.Probe{cpu.Probe{}}, Runners: []runner.Runner{r},
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
+	change(&cfg)
+	n, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("node ended with %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return n, stop
+}
+
+func address(n *Node) string {
+	return n.host.Addrs()[0].String() + "/p2p/" + n.host.ID().String()
+}
+
+// testJob is a job whose program and inputs the client has.
+func testJob(t *testing.T, n *Node, guest string) *jobv1.Job {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"program": guest, "data.txt": "some data"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := context.Background()
+	a := api{n}
+	program, err := a.Add(ctx, &apiv1.AddRequest{Path: filepath.Join(dir, "program")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := a.Add(ctx, &apiv1.AddRequest{Entries: []*apiv1.AddEntry{{From: filepath.Join(dir, "data.txt"), Name: "data.txt"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, 16)
+	rand.Read(nonce)
+	return &jobv1.Job{Nonce: nonce, Name: guest, Wasm: program.Cid, Input: in.Cid, Outputs: []*jobv1.Output{{From: "/out"}},
+		Resources: &marketv1.Resources{CpuMilli: 500, MemoryBytes: 64e6, DiskBytes: 10e6, Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
+			MinEvidence: marketv1.Evidence_EVIDENCE_NONE},
+		Price:  &jobv1.Price{MaxAtomsPerHour: 10 * uint64(souk.AtomsPerToken), MaxTotalAtoms: 5 * uint64(souk.AtomsPerToken), PayEveryMs: 500},
+		Limits: &jobv1.Limits{StartWithinMs: 60_000, MaxDurationMs: 60_000, HoldPausedMs: 5_000}}
+}
+
+func TestPath(t *testing.T) {
+	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- d.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-served })
+
+	provider, _ := startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Provide = []string{d.URL()}, 1337, true
+		c.Prices = map[string]souk.Atoms{"CPU": 2 * souk.AtomsPerToken}
+	})
+	client, _ := startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Bootstrap = []string{d.URL()}, 1337, []string{address(provider)}
+	})
+	for _, n := range []*Node{provider, client} {
+		if _, err := (api{n}).Faucet(ctx, &apiv1.FaucetRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
+	job := testJob(t, client, "train")
+	begun := time.Now()
+	id, err := (api{client}).Submit(ctx, &apiv1.SubmitRequest{Job: job})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := client.client.find(id.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+	s := j.summary()
+	t.Logf("job took %s: %v", time.Since(begun).Round(time.Millisecond), s)
+	if s.State != "done" || s.ExitCode != 0 || s.Receipts < 4 || s.PaidAtoms == 0 || s.Outputs["out"] == "" {
+		t.Fatalf("job ended as %v", s)
+	}
+	peer := provider.host.ID().String()
+	eventually(t, "the provider's last voucher", func() bool {
+		rec, ok := provider.channels.with(client.host.ID().String(), false)
+		return ok && !rec.live() && rec.due() == souk.Atoms(s.PaidAtoms)
+	})
+	refund, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("refund %v", refund)
+	rec, _ := client.channels.with(peer, true)
+	if rec.Claimed != souk.Atoms(s.PaidAtoms) || rec.Balance != rec.Claimed {
+		t.Errorf("claimed %s and balance %s after a refund, paid %s", rec.Claimed, rec.Balance, souk.Atoms(s.PaidAtoms))
+	}
+	for _, n := range []*Node{provider, client} {
+		if err := n.keeper.reconcile(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := n.ledger.Verify(); err != nil {
+			t.Error(err)
+		}
+		have, err := n.chain.TokenBalance(ctx, n.chain.Address())
+		if err != nil || have != n.ledger.Balance(ledger.Wallet) {
+			t.Errorf("wallet holds %s on chain, %s in the ledger, %v", have, n.ledger.Balance(ledger.Wallet), err)
+		}
+		if n.receipts.tree.Size() != uint64(s.Receipts) {
+			t.Errorf("log holds %d of %d receipts", n.receipts.tree.Size(), s.Receipts)
+		}
+	}
+	if _, err := (api{client}).Anchor(ctx, &apiv1.AnchorRequest{}); err != nil {
+		t.Error(err)
+	}
+}
