@@ -37,6 +37,7 @@ type source struct {
 	strays    int                     // blocks that it sent and nobody waited for
 	renew     bool                    // it may have lost our wants: tell it all of them
 	full      bool                    // a transfer wanted more than there was room for
+	quiet     time.Time               // until then nothing is asked for, see relinked
 
 	sending sync.Mutex // held while a message goes out; guards sender
 	sender  network.MessageSender
@@ -63,6 +64,12 @@ const (
 
 // sendTimeout bounds one message of wants; the next attempt sends them again.
 const sendTimeout = 10 * time.Second
+
+// settle is how long a new connection is given, beside two round trips, to bring
+// what the peer was sending when the last one broke.
+const settle = 100 * time.Millisecond
+
+var errSettling = errors.New("a connection was cut; waiting for what is still on its way")
 
 // leaveTimeout bounds the message that takes wants back, for which a Fetch that
 // has failed has to wait.
@@ -189,9 +196,9 @@ func (x *exchange) sync(ctx context.Context, s *source) error {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	msg := x.message(s)
-	if msg.Empty() {
-		return nil
+	msg, err := x.message(s)
+	if err != nil || msg.Empty() {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -206,9 +213,12 @@ func (x *exchange) sync(ctx context.Context, s *source) error {
 
 // message is the difference between what is wanted and what the peer knows,
 // which it then counts as known: an answer may come before sending returns.
-func (x *exchange) message(s *source) message.BitSwapMessage {
+func (x *exchange) message(s *source) (message.BitSwapMessage, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if time.Now().Before(s.quiet) {
+		return nil, errSettling
+	}
 	msg := message.New(s.renew && len(s.wants) > 0)
 	if s.renew {
 		clear(s.told)
@@ -228,7 +238,7 @@ func (x *exchange) message(s *source) message.BitSwapMessage {
 			s.told[c] = struct{}{}
 		}
 	}
-	return msg
+	return msg, nil
 }
 
 func (x *exchange) send(ctx context.Context, s *source, msg message.BitSwapMessage) (err error) {
@@ -312,11 +322,17 @@ func (t *transfer) poke() {
 }
 
 // relinked makes transfers from p ask again for all they wait for: with a
-// connection, messages are lost, and the peer may have forgotten our wants.
+// connection, messages are lost, and the peer may have forgotten our wants. But
+// not at once: a peer sends over the new connection what it could not over the
+// old one, and would send it twice.
 func (x *exchange) relinked(p peer.ID) {
+	latency := x.net.Latency(p)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if s := x.peers[p]; s != nil {
+		if len(s.told) > 0 {
+			s.quiet = time.Now().Add(settle + 2*min(latency, time.Second))
+		}
 		s.renew = true
 		clear(s.refused)
 		for t := range s.transfers {

@@ -145,7 +145,7 @@ func (w *fetch) run(ctx context.Context, from peer.ID) error {
 			return nil
 		}
 		err := ex.sync(ctx, w.source)
-		if err != nil {
+		if err != nil && !errors.Is(err, errSettling) {
 			w.f.log.Debug("wants not sent", "peer", from, "err", err)
 		}
 		if refused, _ := ex.refusals(w.source); !retrying && (refused > 0 || err != nil) {
@@ -198,8 +198,13 @@ func (f *Files) running(ctx context.Context) error {
 	}
 }
 
-// why says what was amiss when ctx ended.
+// why keeps what has come and says what was amiss when ctx ended.
 func (w *fetch) why(ctx context.Context, from peer.ID) error {
+	for len(w.transfer.arrived) > 0 {
+		if err := w.accept(<-w.transfer.arrived); err != nil {
+			return err
+		}
+	}
 	err := context.Cause(ctx)
 	refused, strays := w.f.ex.refusals(w.source)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 )
 
 // Save writes a root that is here in full to dest: a folder's entries into the
@@ -39,12 +42,20 @@ func (f *Files) Save(ctx context.Context, root, dest string) (bytes uint64, nfil
 	return s.bytes, s.files, nil
 }
 
+// saver is the state of one Save. Files are written side by side, since most of
+// the time of a small one is the wait for the disk.
 type saver struct {
 	f     *Files
 	root  *os.Root
+	group *errgroup.Group
+
+	mu    sync.Mutex // guards the counts
 	bytes uint64
 	files int
 }
+
+// saveAtOnce is how many files are written side by side.
+const saveAtOnce = 8
 
 func (s *saver) save(ctx context.Context, c cid.Cid, dest string) error {
 	n, err := s.f.node(entry(c))
@@ -68,27 +79,41 @@ func (s *saver) save(ctx context.Context, c cid.Cid, dest string) error {
 		return err
 	}
 	defer s.root.Close()
+	s.group, ctx = errgroup.WithContext(ctx)
+	s.group.SetLimit(saveAtOnce)
 	if n.kind == kindFile {
-		return s.file(ctx, entry(c), name)
+		s.group.Go(func() error { return s.file(ctx, entry(c), name) })
+	} else {
+		err = s.folder(ctx, n, "")
 	}
-	return s.folder(ctx, n, "")
+	// The first failure cancels the rest, so it is the one that tells something.
+	if first := s.group.Wait(); first != nil {
+		return first
+	}
+	return err
 }
 
 // folder writes the entries of n into dir, which is there.
 func (s *saver) folder(ctx context.Context, n node, dir string) error {
 	return s.f.entries(ctx, n, func(l link) error {
 		at := path.Join(dir, l.name)
-		if l.cid.Prefix().Codec == cid.Raw { // saves reading it twice
-			return s.file(ctx, l, at)
+		file := l.cid.Prefix().Codec == cid.Raw
+		if !file {
+			n, err := s.f.node(l)
+			if err != nil {
+				return err
+			}
+			file = n.kind == kindFile
+		}
+		if file {
+			s.group.Go(func() error { return s.file(ctx, l, at) })
+			return nil
+		}
+		if err := s.mkdir(at); err != nil {
+			return err
 		}
 		n, err := s.f.node(l)
 		if err != nil {
-			return err
-		}
-		if n.kind == kindFile {
-			return s.file(ctx, l, at)
-		}
-		if err := s.mkdir(at); err != nil {
 			return err
 		}
 		return s.folder(ctx, n, at)
@@ -116,7 +141,9 @@ func (s *saver) file(ctx context.Context, l link, at string) error {
 	if done || err != nil {
 		return err
 	}
-	part := path.Join(path.Dir(at), ".souk-"+digest(l.cid).String()[:32]+".part")
+	// Named for what it holds and where it goes: two equal files do not meet.
+	name := sha256.Sum256([]byte(at + l.cid.String()))
+	part := path.Join(path.Dir(at), fmt.Sprintf(".souk-%x.part", name[:12]))
 	if err := s.root.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // left by a Save that was killed, and not removable
 	}
@@ -127,9 +154,15 @@ func (s *saver) file(ctx context.Context, l link, at string) error {
 	if err != nil {
 		return errors.Join(err, s.root.RemoveAll(part))
 	}
+	s.count(n)
+	return nil
+}
+
+func (s *saver) count(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.bytes += n
 	s.files++
-	return nil
 }
 
 func (s *saver) write(ctx context.Context, l link, part string) (uint64, error) {
@@ -195,8 +228,7 @@ func (s *saver) same(ctx context.Context, l link, at string) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	s.bytes += n.size
-	s.files++
+	s.count(n.size)
 	return true, nil
 }
 
