@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/plainjson"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/spf13/cobra"
+)
+
+func newJobs(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "jobs",
+		Short:   "List jobs, newest first",
+		Long:    `Lists the jobs of this node, newest first: where each stands and what it has cost.`,
+		Example: "  souk jobs\n  souk jobs --json",
+		Args:    exactly(),
+		RunE:    body(a.jobs),
+	}
+}
+
+func (a *app) jobs(ctx context.Context, _ []string) error {
+	res, err := a.daemon.Jobs.List(ctx, &apiv1.ListRequest{})
+	if err != nil {
+		return err
+	}
+	return a.show(res, func(w io.Writer) error {
+		var rows [][]string
+		for _, j := range res.Jobs {
+			rows = append(rows, []string{short(j.Job), j.Name, j.State, dash(short(j.Provider)), money(j.PaidAtoms),
+				fmt.Sprint(j.Receipts), clock(j.Started), clock(j.Ended), dash(j.Reason)})
+		}
+		return table(w, "JOB NAME STATE PROVIDER PAID RECEIPTS STARTED ENDED REASON", rows)
+	})
+}
+
+func newJob(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "job ID",
+		Short: "All of one job: attempts, lease, receipts, reasons",
+		Long: `Shows all that is known of a job: where it stands, each attempt with the refusals
+it met, its receipts, its outputs. ID may be any unique beginning of the id.`,
+		Example: "  souk job 7f3a\n  souk job 7f3a --json",
+		Args:    exactly("ID"),
+		RunE:    body(a.job),
+	}
+}
+
+func (a *app) job(ctx context.Context, args []string) error {
+	res, err := a.daemon.Jobs.Get(ctx, &apiv1.GetRequest{Id: args[0]})
+	if err != nil {
+		return err
+	}
+	return a.show(res, func(w io.Writer) error { return printJob(w, res) })
+}
+
+func printJob(w io.Writer, res *apiv1.GetResponse) error {
+	s := res.Summary
+	if err := pairs(w,
+		"job", s.GetJob(),
+		"name", s.GetName(),
+		"state", s.GetState(),
+		"reason", strings.TrimSuffix(s.GetReason()+": "+s.GetDetail(), ": "),
+		"exit code", exitCodeText(s),
+		"provider", s.GetProvider(),
+		"lease", s.GetLease(),
+		"price", money(s.GetPriceAtomsPerHour())+"/h a device",
+		"paid", money(s.GetPaidAtoms())+" of at most "+money(s.GetReserveAtoms()),
+		"started", s.GetStarted(),
+		"ended", s.GetEnded(),
+	); err != nil {
+		return err
+	}
+	for name, cid := range s.GetOutputs() {
+		fmt.Fprintf(w, "output %s  %s\n", name, cid)
+	}
+	if len(res.Attempts) > 0 {
+		var rows [][]string
+		for i, t := range res.Attempts {
+			rows = append(rows, []string{fmt.Sprint(i + 1), dash(short(t.Provider)), dash(short(t.Lease)), dash(t.Reason),
+				money(t.PaidAtoms), clock(t.Started), clock(t.Ended)})
+		}
+		fmt.Fprintln(w)
+		if err := table(w, "ATTEMPT PROVIDER LEASE REASON PAID STARTED ENDED", rows); err != nil {
+			return err
+		}
+		for _, t := range res.Attempts {
+			for _, d := range t.Declines {
+				fmt.Fprintf(w, "declined by %s: %s\n", short(d.Provider), declineText(d))
+			}
+		}
+	}
+	if len(res.Receipts) > 0 {
+		fmt.Fprintln(w)
+		if err := table(w, receiptHeading, receiptRows(res.Receipts)); err != nil {
+			return err
+		}
+	}
+	if len(res.Removals) > 0 {
+		fmt.Fprintln(w)
+		return removals(w, res.Removals)
+	}
+	return nil
+}
+
+func exitCodeText(s *apiv1.JobSummary) string {
+	if s.GetState() == "done" || s.GetState() == "failed" {
+		return fmt.Sprint(s.GetExitCode())
+	}
+	return ""
+}
+
+func declineText(d *apiv1.Decline) string {
+	if d.Detail == "" || strings.HasPrefix(d.Detail, d.Reason) {
+		return d.Reason + strings.TrimPrefix(d.Detail, d.Reason)
+	}
+	return d.Reason + ": " + d.Detail
+}
+
+func newLogs(a *app) *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "logs [-f] ID",
+		Short: "Output of a job",
+		Long: `Prints what a job wrote: its standard output to stdout, its standard error to
+stderr. With -f it goes on until the job ends, and exits as run does.`,
+		Example: "  souk logs 7f3a\n  souk logs -f 7f3a",
+		Args:    exactly("ID"),
+		RunE: body(func(ctx context.Context, args []string) error {
+			if follow {
+				return a.follow(ctx, args[0], nil)
+			}
+			return a.logs(ctx, args[0])
+		}),
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow until the job ends")
+	return cmd
+}
+
+func (a *app) logs(ctx context.Context, id string) error {
+	stream, err := a.daemon.Jobs.Follow(ctx, &apiv1.FollowRequest{Id: id, Logs: true, Once: true})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if l := stream.Msg().GetLog(); l != nil {
+			if err := a.jobOutput(l); err != nil {
+				return err
+			}
+		}
+	}
+	return stream.Err()
+}
+
+// logLine is a piece of a job's output in JSON.
+type logLine struct {
+	Event  string `json:"event"` // "log"
+	Stream string `json:"stream"`
+	Offset uint64 `json:"offset"`
+	Text   string `json:"text"`
+}
+
+// jobOutput passes on what a job wrote, stream by stream.
+func (a *app) jobOutput(l *runv1.Log) error {
+	if a.json {
+		return a.line(logLine{"log", plainjson.Word(l.Stream), l.Offset, string(l.Data)})
+	}
+	w := a.stdout
+	if l.Stream == runv1.LogStream_LOG_STREAM_STDERR {
+		w = a.stderr
+	}
+	_, err := w.Write(l.Data)
+	return err
+}
+
+func newStop(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop ID",
+		Short: "Release a job",
+		Long: `Ends a job early: its provider stops it, is paid for what ran, and the rest of the
+reserve is free again. What the job had written comes back as its outputs.`,
+		Example: "  souk stop 7f3a",
+		Args:    exactly("ID"),
+		RunE: body(func(ctx context.Context, args []string) error {
+			res, err := a.daemon.Jobs.Stop(ctx, &apiv1.StopRequest{Id: args[0]})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.line(daemon.ResultOf(res.Summary))
+			}
+			a.say("job %s is %s; paid %s", short(res.Summary.GetJob()), res.Summary.GetState(), money(res.Summary.GetPaidAtoms()))
+			return nil
+		}),
+	}
+}

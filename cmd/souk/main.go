@@ -1,0 +1,113 @@
+// Command souk is the market's one program: the daemon, and the commands that
+// ask it things.
+//
+// Results go to stdout and everything said to people to stderr, so that a
+// script may read the first and show the second. Exit codes are those of
+// INTERFACES; files, queries and flags are checked before a daemon is dialled.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"connectrpc.com/connect"
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// The exit codes of INTERFACES.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNoMatch     = 3
+	exitPayment     = 4
+	exitDaemon      = 5
+	exitJob         = 6
+	exitInterrupted = 130
+)
+
+// codeError is an error that chooses the exit code. A nil err has been said already.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *codeError) Unwrap() error { return e.err }
+
+// usagef is wrong usage: a flag, a word or a file that no daemon could act on.
+func usagef(format string, args ...any) error {
+	return &codeError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// misusef is wrong usage of a command, which its help would have told.
+func misusef(cmd *cobra.Command, format string, args ...any) error {
+	help := "souk help" + strings.TrimPrefix(cmd.CommandPath(), "souk")
+	return usagef("%w\n`%s` shows how", fmt.Errorf(format, args...), help)
+}
+
+// run is the program, but for the process around it.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if code, is := child(args, stdin, stdout, stderr); is {
+		return code
+	}
+	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv})
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if ce, ok := errors.AsType[*codeError](err); !ok || ce.err != nil {
+		fmt.Fprintf(stderr, "souk: %s\n", message(err))
+	}
+	return exitCode(ctx, err)
+}
+
+func exitCode(ctx context.Context, err error) int {
+	if ce, ok := errors.AsType[*codeError](err); ok {
+		return ce.code
+	}
+	if errors.Is(err, daemon.ErrUnreachable) {
+		return exitDaemon
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeInvalidArgument:
+		return exitUsage
+	case connect.CodeResourceExhausted:
+		return exitPayment
+	}
+	return exitFailed
+}
+
+// message drops the code that connect puts before a daemon's words.
+func message(err error) string {
+	if ce, ok := errors.AsType[*connect.Error](err); ok && err.Error() == ce.Error() {
+		return ce.Message()
+	}
+	return err.Error()
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/cmd/souk/plainjson"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+)
+
+// uncapped stands for "no cap" in a plan: far above any price, far below overflow.
+const uncapped = 1_000_000 * souk.AtomsPerToken
+
+// plan asks the daemon what the job would cost. Without an offer that fits, the
+// error names the clause that ruled offers out.
+func (a *app) plan(ctx context.Context, f *jobfile.File) (*apiv1.PlanResponse, error) {
+	capped := f.Capped
+	if !capped {
+		if err := f.CapAt(uncapped); err != nil {
+			return nil, err
+		}
+		f.Capped = false
+	}
+	plan, err := a.daemon.Jobs.Plan(ctx, &apiv1.PlanRequest{Job: f.Job})
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return plan, nil
+}
+
+// planLine is a plan in JSON.
+type planLine struct {
+	Event          string            `json:"event,omitempty"` // "plan" before other lines
+	Job            plainjson.Value   `json:"job"`
+	Query          string            `json:"query"`
+	Candidates     []plainjson.Value `json:"candidates"`
+	Removals       []plainjson.Value `json:"removals"`
+	Total          uint32            `json:"total"`
+	AvailableAtoms uint64            `json:"available_atoms"`
+}
+
+func newPlanLine(f *jobfile.File, p *apiv1.PlanResponse, event string) planLine {
+	l := planLine{event, plainjson.Value{Message: f.Job}, p.Query, []plainjson.Value{}, []plainjson.Value{}, p.Total, p.AvailableAtoms}
+	for _, c := range p.Candidates {
+		l.Candidates = append(l.Candidates, plainjson.Value{Message: c})
+	}
+	for _, r := range p.Removals {
+		l.Removals = append(l.Removals, plainjson.Value{Message: r})
+	}
+	return l
+}
+
+// showPlan is run --plan: the table or the object, and the exit code of a plan
+// that leads nowhere.
+func (a *app) showPlan(ctx context.Context, f *jobfile.File, p *apiv1.PlanResponse) error {
+	if a.json {
+		if err := a.addInputs(ctx, f); err != nil {
+			return err
+		}
+		if err := a.line(newPlanLine(f, p, "")); err != nil {
+			return err
+		}
+	} else if len(p.Candidates) > 0 {
+		if err := planTable(a.stdout, f, p); err != nil {
+			return err
+		}
+	}
+	return noMatch(p)
+}
+
+func noMatch(p *apiv1.PlanResponse) error {
+	if len(p.Candidates) > 0 {
+		return nil
+	}
+	return &codeError{exitNoMatch, fmt.Errorf("no offer matches: %s", ruledOut(p.Removals, p.Total))}
+}
+
+// planTable lists the candidates and what ruled the others out.
+func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
+	devices := uint64(max(1, f.Job.Resources.GpuCount))
+	var rows [][]string
+	for _, c := range p.Candidates {
+		o := c.Row.GetOffer()
+		cap := "-"
+		if f.Capped {
+			cap = money(c.CapAtoms)
+		}
+		rows = append(rows, []string{short(c.Row.GetProvider()), fmt.Sprintf("%d×%s", devices, o.GetClass()),
+			money(o.GetPriceAtomsPerHour() * devices), costOf(o.GetPriceAtomsPerHour(), f.Job.Limits.MaxDurationMs, devices), cap,
+			fmt.Sprint(c.Row.GetScore()), evidence(o.GetEvidence())})
+	}
+	if err := table(w, "PROVIDER DEVICE PRICE/H ESTIMATE CAP SCORE EVIDENCE", rows); err != nil {
+		return err
+	}
+	var out []string
+	for _, r := range p.Removals {
+		if r.Removed > 0 {
+			out = append(out, fmt.Sprintf("%s rules out %d", r.Clause, r.Removed))
+		}
+	}
+	if len(out) > 0 {
+		fmt.Fprintf(w, "of %d offers, %s\n", p.Total, strings.Join(out, ", "))
+	}
+	fmt.Fprintf(w, "the estimate is for the longest run, limits.max_duration; the cap is never passed\n")
+	return nil
+}
+
+// decide shows the plan and gets consent, and a price cap where the file has none.
+func (a *app) decide(ctx context.Context, f *jobfile.File, p *apiv1.PlanResponse, yes bool) error {
+	if err := noMatch(p); err != nil {
+		if a.json {
+			err = errors.Join(a.line(newPlanLine(f, p, "")), err)
+		}
+		return err
+	}
+	if a.json {
+		if err := a.line(newPlanLine(f, p, "plan")); err != nil {
+			return err
+		}
+	} else if err := planTable(a.stderr, f, p); err != nil {
+		return err
+	}
+	question := "Run it?"
+	if !f.Capped {
+		best := p.Candidates[0].Row.GetOffer()
+		price := souk.Atoms(best.GetPriceAtomsPerHour() * uint64(max(1, f.Job.Resources.GpuCount)))
+		if err := f.CapAt(price); err != nil {
+			return err
+		}
+		question = fmt.Sprintf("No price.max_per_hour is set. Run it for at most %s per hour and %s in all?",
+			price, money(f.Job.Price.MaxTotalAtoms))
+	}
+	if yes {
+		return nil
+	}
+	return a.confirm(ctx, question)
+}
+
+// confirm asks a person. Without an answer nothing happens.
+func (a *app) confirm(ctx context.Context, question string) error {
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	// A read of a terminal cannot be called off: on Ctrl-C the process ends under it.
+	go func() {
+		line, _ := bufio.NewReader(a.stdin).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done():
+		a.say("")
+		return &codeError{exitInterrupted, nil}
+	case line := <-answer:
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return nil
+		case "":
+			if !strings.HasSuffix(line, "\n") {
+				a.say("")
+				return usagef("nobody answered: pass -y to run without asking")
+			}
+		}
+		return &codeError{exitFailed, errors.New("not run: nothing was spent")}
+	}
+}

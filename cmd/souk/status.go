@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/plainjson"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/spf13/cobra"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "What the daemon is doing",
+		Long: `Shows the daemon's peer id and addresses, how many peers and offers it knows,
+what it buys and sells, and how its chain is.`,
+		Example: "  souk status\n  souk status --json",
+		Args:    exactly(),
+		RunE:    body(a.status),
+	}
+}
+
+func (a *app) status(ctx context.Context, _ []string) error {
+	s, err := a.daemon.Node.Status(ctx, &apiv1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	return a.show(s, func(w io.Writer) error {
+		role := "client"
+		if s.Provider {
+			role = "client and provider"
+		}
+		chain := "none"
+		if s.ChainId != 0 {
+			chain = fmt.Sprintf("%d at block %d", s.ChainId, s.Block)
+		}
+		if s.ChainError != "" {
+			chain += ": " + s.ChainError
+		}
+		var rejects []string
+		for _, reason := range slices.Sorted(maps.Keys(s.Rejects)) {
+			if n := s.Rejects[reason]; n > 0 {
+				rejects = append(rejects, fmt.Sprintf("%s %d", reason, n))
+			}
+		}
+		return pairs(w,
+			"peer", s.Peer,
+			"role", role,
+			"version", s.Version,
+			"started", s.Started,
+			"addresses", strings.Join(s.Addresses, "\n\t"),
+			"peers", fmt.Sprint(s.Peers),
+			"offers", fmt.Sprint(s.Offers),
+			"jobs", fmt.Sprint(s.Jobs),
+			"leases", fmt.Sprint(s.Leases),
+			"chain", chain,
+			"wallet", s.Wallet,
+			"api", s.Api,
+			"rejected", strings.Join(rejects, ", "),
+		)
+	})
+}
+
+func newGPUs(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "gpus",
+		Short: "Devices of this machine",
+		Long: `Lists this machine's devices, the processor among them: id, model, memory,
+compute capability, multi-instance mode, health, level of evidence, lease.`,
+		Example: "  souk gpus",
+		Args:    exactly(),
+		RunE:    body(a.gpus),
+	}
+}
+
+func (a *app) gpus(ctx context.Context, _ []string) error {
+	d, err := a.daemon.Node.Devices(ctx, &apiv1.DevicesRequest{})
+	if err != nil {
+		return err
+	}
+	return a.show(d, func(w io.Writer) error {
+		var rows [][]string
+		for _, d := range d.Devices {
+			price := "-"
+			if d.PriceAtomsPerHour > 0 {
+				price = money(d.PriceAtomsPerHour)
+			}
+			model := d.Model
+			if d.Simulated {
+				model += " (simulated)"
+			}
+			rows = append(rows, []string{d.Id, d.Class, model, souk.FormatSize(d.MemoryBytes), capability(d.ComputeCap),
+				dash(d.Mig), d.Health, evidence(d.Evidence), price, dash(short(d.Lease))})
+		}
+		return table(w, "ID CLASS MODEL MEMORY CC MIG HEALTH EVIDENCE PRICE/H LEASE", rows)
+	})
+}
+
+func newDashboard(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "dashboard",
+		Short: "Print the page's address with a token",
+		Long: `Prints the address of the daemon's page. The token in it gives full rights on
+this daemon: it stays in the part of an address that a browser sends nowhere.`,
+		Example: "  xdg-open $(souk dashboard)",
+		Args:    exactly(),
+		RunE:    body(a.dashboard),
+	}
+}
+
+func (a *app) dashboard(ctx context.Context, _ []string) error {
+	s, err := a.daemon.Node.Status(ctx, &apiv1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	address, err := daemon.Page(a.home, s.Api)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.line(map[string]string{"dashboard": address})
+	}
+	_, err = fmt.Fprintln(a.stdout, address)
+	return err
+}
+
+// evidence is the level's word, as JSON has it.
+func evidence(e marketv1.Evidence) string { return dash(plainjson.Word(e)) }
