@@ -90,6 +90,7 @@ type Attempt struct {
 	out []Action
 
 	step     step
+	resume   State     // where a resumed attempt goes on; Matching starts anew
 	deadline time.Time // of the step
 	startBy  time.Time // of all steps up to running
 	linkBy   time.Time // when a broken stream is given up; zero while it is whole
@@ -133,25 +134,29 @@ type Snapshot struct {
 
 // Snapshot is the attempt as a restart would need it.
 func (a *Attempt) Snapshot() Snapshot {
-	return Snapshot{Provider: a.peer, Lease: a.lease, State: a.State(), Attempts: a.attempts, Ran: a.ran,
-		Avoid: slices.Clone(a.avoid), Tries: slices.Clone(a.tries), Stopping: a.stopping, End: a.end}
+	s := Snapshot{Provider: a.peer, Lease: a.lease, State: a.State(), Attempts: a.attempts, Ran: a.ran,
+		Avoid: slices.Clone(a.avoid), Tries: slices.Clone(a.tries), Stopping: a.stopping}
+	if s.State.Ended() {
+		s.End = a.end
+	}
+	return s
 }
 
 // ResumeAttempt goes on from a snapshot: with the run where a lease was signed,
 // otherwise with the search. Its first [Attempt.Step] is due at once.
 func ResumeAttempt(cfg AttemptConfig, s Snapshot, now time.Time) *Attempt {
 	a := NewAttempt(cfg, now)
-	a.attempts, a.ran, a.stopping, a.end = s.Attempts, s.Ran, s.Stopping, s.End
+	a.attempts, a.ran, a.stopping = s.Attempts, s.Ran, s.Stopping
 	a.avoid, a.tries = slices.Clone(s.Avoid), slices.Clone(s.Tries)
-	if s.State.Ended() {
-		a.end.State = s.State
-	}
-	if !s.Lease.IsZero() && s.State > Leasing {
+	switch {
+	case s.State.Ended():
+		a.resume, a.end = s.State, s.End
 		a.peer, a.lease = s.Provider, s.Lease
-		// A run that was collecting tells so again once the stream is back.
-		a.search.resume = min(s.State, Running)
-		if s.State == Paused {
-			a.search.resume = Paused
+	case s.State > Leasing && !s.Lease.IsZero():
+		a.resume = s.State
+		a.peer, a.lease = s.Provider, s.Lease
+		if s.State == Collecting {
+			a.resume = Running // what there is to collect, the provider tells again
 		}
 	}
 	return a
@@ -174,12 +179,12 @@ func (a *Attempt) Step(now time.Time, e Event) []Action {
 
 func (a *Attempt) begin() {
 	switch {
-	case a.end.State.Ended():
+	case a.resume.Ended():
 		a.finish(a.end)
-	case !a.lease.IsZero():
+	case a.resume > Leasing:
 		a.startBy, a.linkBy = a.now.Add(a.cfg.StartWithin), a.now.Add(a.cfg.Reconnect)
 		a.emit(Attach{a.peer, a.lease})
-		a.enter(map[State]step{Funding: stepFunding, Staging: stepStaging, Running: stepRunning, Paused: stepPaused}[a.search.resume])
+		a.enter(map[State]step{Funding: stepFunding, Staging: stepStaging, Running: stepRunning, Paused: stepPaused}[a.resume])
 		if a.stopping {
 			a.stop()
 		}
@@ -324,10 +329,7 @@ func (a *Attempt) lapse() {
 func (a *Attempt) State() State {
 	switch a.step {
 	case stepFresh:
-		if a.end.State.Ended() {
-			return a.end.State
-		}
-		return a.search.resume // Matching, unless a run goes on
+		return a.resume
 	case stepLeasing:
 		return Leasing
 	case stepFunding:

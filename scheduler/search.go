@@ -14,7 +14,6 @@ import (
 
 // search is the part of an attempt from the candidates to a signed lease.
 type search struct {
-	resume  State          // where a resumed attempt goes on; Matching for the search
 	queue   []souk.NodeKey // candidates not asked yet, best first
 	round   []*reply       // those asked now, best first
 	opened  time.Time      // when the first order of the round went out; zero before
@@ -40,7 +39,7 @@ const (
 	dialing replyStage = iota
 	waiting            // the order is out
 	offered            // a bid is here
-	over               // missed, or the bid was taken up
+	closed             // missed, or the bid was taken up
 )
 
 func declineName(r marketv1.DeclineReason) string { return market.ReasonName(r) }
@@ -142,7 +141,7 @@ func (a *Attempt) missed(peer souk.NodeKey, reason string, shortfall uint64, det
 	if reason == "" {
 		reason = r.silence()
 	}
-	r.stage = over
+	r.stage = closed
 	a.note(Miss{peer, reason, shortfall, detail})
 	a.closeWindow()
 }
@@ -194,7 +193,7 @@ func (a *Attempt) closeWindow() {
 	for _, r := range s.round {
 		if r.stage == dialing || r.stage == waiting {
 			a.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within the window"})
-			r.stage = over
+			r.stage = closed
 		}
 	}
 	a.leaseNext()
@@ -204,7 +203,7 @@ func (a *Attempt) giveUpDials() {
 	for _, r := range a.search.round {
 		if r.stage == dialing {
 			a.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within " + a.cfg.DialWithin.String()})
-			r.stage = over
+			r.stage = closed
 		}
 	}
 }
@@ -219,7 +218,7 @@ func (a *Attempt) leaseNext() {
 			continue
 		}
 		if a.now.Sub(r.came) >= a.cfg.BidLife {
-			r.stage = over
+			r.stage = closed
 			if !slices.Contains(a.search.again, r.peer) {
 				stale = append(stale, r.peer)
 			}
@@ -235,7 +234,7 @@ func (a *Attempt) leaseNext() {
 		a.nextRound()
 		return
 	}
-	best.stage = over
+	best.stage = closed
 	a.peer = best.peer
 	a.enter(stepLeasing)
 	a.emit(SignLease{best.peer, best.bid})
