@@ -41,7 +41,7 @@ type Programs struct {
 }
 
 // Build compiles the guest to WebAssembly.
-func Build(t *testing.T) Programs {
+func Build(t testing.TB) Programs {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	dir := t.TempDir()

@@ -17,6 +17,12 @@ func TestMain(m *testing.M) {
 	case os.Args[1] == "broken-out":
 		brokenOut(os.Args[2:])
 		return
+	case os.Args[1] == "bare":
+		if err := bare(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	case os.Args[1] == "daemon":
 		if err := daemon(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -12,7 +12,7 @@ import (
 // child is the process that holds a module: the test binary, see [TestMain].
 var child = []string{os.Args[0], "wasm-exec"}
 
-func newRunner(t *testing.T) *wasm.Runner {
+func newRunner(t testing.TB) *wasm.Runner {
 	t.Helper()
 	r, err := wasm.New(wasm.Config{Command: child, CacheDir: t.TempDir()})
 	if err != nil {
