@@ -6,7 +6,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/souk-market/souk"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -143,9 +142,3 @@ const maxTime = 1 << 45 // Unix milliseconds: the year 3084
 func isTime(ms int64) bool { return ms > 0 && ms < maxTime }
 
 func at(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
-
-// copyKey turns raw bytes into a key; their length was checked.
-func copyKey(b []byte) (k souk.NodeKey) {
-	copy(k[:], b)
-	return k
-}

@@ -284,7 +284,7 @@ func TestAttemptLateLease(t *testing.T) {
 	w.wants(Release{Peer: key(1), Discard: true, Drop: true}, SignLease{key(2), 8})
 	w.do(late).wants(release).in(Leasing)
 	w.do(LeaseSigned{key(2), leaseID(2)}).in(Funding).do(late).wants(release).in(Funding)
-	w = newWalk(t, testConfig()).do(toEnd...).do(late).wants(release).in(Done)
+	newWalk(t, testConfig()).do(toEnd...).do(late).wants(release).in(Done)
 }
 
 func TestAttemptTime(t *testing.T) {
