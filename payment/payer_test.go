@@ -1,0 +1,299 @@
+package payment
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk"
+)
+
+// signedInterval is the first receipt of someTerms, as it arrives.
+func signedInterval() Receipt {
+	m := NewMeter(someTerms())
+	m.Start(epoch)
+	r, _ := m.Tick(after(10*second), Usage{})
+	r.SignProvider(domain, providerKey)
+	return *r
+}
+
+func TestPayerRefuses(t *testing.T) {
+	terms := someTerms()
+	resign := func(change func(*Receipt)) func(*Receipt) {
+		return func(r *Receipt) {
+			change(r)
+			r.SignProvider(domain, providerKey)
+		}
+	}
+	late := 11 * second // when the receipt arrives; the lease was signed at -1 s
+	for _, tt := range []struct {
+		name   string
+		at     time.Duration
+		change func(*Receipt)
+		want   Reason // empty: accepted
+	}{
+		{"good", late, func(*Receipt) {}, ""},
+		{"another lease", late, resign(func(r *Receipt) { r.Lease.Digest[0]++ }), BadParties},
+		{"another job", late, resign(func(r *Receipt) { r.Job.Digest[0]++ }), BadParties},
+		{"another channel", late, resign(func(r *Receipt) { r.Channel.Digest[0]++ }), BadParties},
+		{"another provider", late, resign(func(r *Receipt) { r.ProviderKey[0]++ }), BadParties},
+		{"another client", late, resign(func(r *Receipt) { r.ClientKey[0]++ }), BadParties},
+		{"another price", late, resign(func(r *Receipt) { r.PriceAtomsPerHour++ }), BadParties},
+		{"another input", late, resign(func(r *Receipt) { r.InputDigest[0]++ }), BadParties},
+		{"seq 0", late, resign(func(r *Receipt) { r.Seq = 0 }), BadSequence},
+		{"seq 2", late, resign(func(r *Receipt) { r.Seq = 2 }), BadSequence},
+		{"a previous receipt", late, resign(func(r *Receipt) { r.PrevReceipt[0]++ }), BadChain},
+		{"kind 3", late, resign(func(r *Receipt) { r.Kind = 3 }), BadForm},
+		{"an output", late, resign(func(r *Receipt) { r.OutputDigest[0]++ }), BadForm},
+		{"negative start", late, resign(func(r *Receipt) { r.StartMs = -1 }), BadTime},
+		{"end before start", late, resign(func(r *Receipt) { r.EndMs = r.StartMs - 1 }), BadTime},
+		{"in the future", -25 * second, func(*Receipt) {}, BadTime},
+		{"longer than has passed", 6 * second, func(*Receipt) {}, BadTime}, // 7 s and the slack
+		{"just within the slack", 7 * second, func(*Receipt) {}, ""},
+		{"more than the devices", late, resign(func(r *Receipt) { r.DeviceMilliseconds += 2; r.CumulativeDue += 2 }), BadUsage},
+		{"one device alone", late, resign(func(r *Receipt) { r.DeviceMilliseconds--; r.CumulativeDue-- }), BadUsage},
+		{"cut short", late, resign(func(r *Receipt) { r.DeviceMilliseconds -= 2; r.CumulativeDue -= 2 }), BadUsage},
+		{"one atom more", late, resign(func(r *Receipt) { r.CumulativeDue++ }), BadAmount},
+		{"one atom less", late, resign(func(r *Receipt) { r.CumulativeDue-- }), BadAmount},
+		{"negative due", late, resign(func(r *Receipt) { r.CumulativeDue = -1 }), BadAmount},
+		{"unsigned", late, func(r *Receipt) { r.ProviderSig = nil }, BadSignature},
+		{"changed after signing", late, func(r *Receipt) { r.EnergyMillijoules++ }, BadSignature},
+		{"signed by the client", late, func(r *Receipt) { r.SignClient(domain, clientKey); r.ProviderSig = r.ClientSig }, BadSignature},
+		{"signed elsewhere", late, func(r *Receipt) {
+			other := domain
+			other.ChainID++
+			r.SignProvider(other, providerKey)
+		}, BadSignature},
+		{"a final one cut short", late, resign(func(r *Receipt) { r.Kind = KindFinal; r.DeviceMilliseconds -= 2; r.CumulativeDue -= 2 }), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := NewPayer(terms)
+			p.Start(after(-1 * second))
+			r := signedInterval()
+			r.ProviderSig = bytes.Clone(r.ProviderSig)
+			tt.change(&r)
+			for range 2 { // a check changes nothing
+				_, err := p.Check(after(tt.at), r)
+				var refused *ReceiptError
+				if tt.want == "" && err != nil || tt.want != "" && (!errors.As(err, &refused) || refused.Reason != tt.want || refused.Seq != r.Seq) {
+					t.Errorf("Check = %v, want %q", err, tt.want)
+				}
+			}
+			if good := signedInterval(); p.Receipts() != 0 {
+				t.Error("a check accepted a receipt")
+			} else if _, err := p.Check(after(late), good); err != nil {
+				t.Errorf("the good receipt after it: %v", err)
+			}
+		})
+	}
+}
+
+func TestPayerLimits(t *testing.T) {
+	terms := someTerms()
+	terms.MaxDuration, terms.Reserve = 15*second, 29_000
+	m := NewMeter(someTerms()) // a provider that knows no limits
+	m.Start(epoch)
+	r1, _ := m.Tick(after(10*second), Usage{})
+	r1.SignProvider(domain, providerKey)
+	for _, tt := range []struct {
+		name   string
+		end    time.Duration
+		want   Reason
+		change func(*Terms)
+	}{
+		{"within both", 14 * second, "", func(*Terms) {}},
+		{"past the reserve", 14501 * time.Millisecond, BadAmount, func(*Terms) {}},
+		{"past the duration", 15001 * time.Millisecond, BadUsage, func(t *Terms) { t.Reserve = 1 << 40 }},
+	} {
+		terms := terms
+		tt.change(&terms)
+		provider := *m
+		p := NewPayer(terms)
+		p.Start(epoch)
+		if _, err := p.Check(after(10*second), *r1); err != nil {
+			t.Fatal(err)
+		}
+		p.Accept(*r1)
+		if _, err := provider.Countersigned(after(10*second), 1, 20_000); err != nil {
+			t.Fatal(err)
+		}
+		f := provider.Finish(after(tt.end), souk.Digest{}, Usage{})
+		f.SignProvider(domain, providerKey)
+		_, err := p.Check(after(tt.end), f)
+		var refused *ReceiptError
+		if tt.want == "" && err != nil || tt.want != "" && (!errors.As(err, &refused) || refused.Reason != tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestPayerPays(t *testing.T) {
+	terms := someTerms()
+	terms.PayAhead, terms.Reserve = 4*second, 50_000
+	m, p := NewMeter(terms), NewPayer(terms)
+	m.Start(epoch)
+	p.Start(epoch)
+	if p.Paid() != 28_000 || m.Paid() != 28_000 {
+		t.Errorf("at first: %d, %d", p.Paid(), m.Paid())
+	}
+	check := func(at time.Duration, r Receipt, want souk.Atoms) {
+		t.Helper()
+		r.SignProvider(domain, providerKey)
+		for range 2 { // the second time it is a repetition
+			got, err := p.Check(after(at), r)
+			if got != want || err != nil {
+				t.Errorf("at %s: Check = %d, %v; want %d", at, got, err, want)
+			}
+			p.Accept(r)
+		}
+		if _, err := m.Countersigned(after(at), r.Seq, want); err != nil {
+			t.Error(err)
+		}
+	}
+	r1, _ := m.Tick(after(10*second), Usage{})
+	check(10*second, *r1, 28_000)
+	r2, _ := m.Tick(after(20*second), Usage{})
+	check(20*second, *r2, 48_000)
+	r1.SignProvider(domain, providerKey)
+	var refused *ReceiptError
+	if _, err := p.Check(after(21*second), *r1); !errors.As(err, &refused) || refused.Reason != BadSequence {
+		t.Errorf("an old receipt: %v", err)
+	}
+	f := m.Finish(after(22*second), souk.Digest{5}, Usage{})
+	check(22*second, f, 44_000)
+	if p.Paid() != 48_000 || p.Due() != 44_000 || p.Receipts() != 3 || !p.Done() || !m.Settled() {
+		t.Errorf("paid %d, due %d, %d receipts, done %v, settled %v", p.Paid(), p.Due(), p.Receipts(), p.Done(), m.Settled())
+	}
+	// After the final receipt nothing is accepted, not even its continuation.
+	f.Seq, f.PrevReceipt = 4, f.Digest(domain)
+	f.SignProvider(domain, providerKey)
+	if _, err := p.Check(after(23*second), f); !errors.As(err, &refused) || refused.Reason != BadSequence {
+		t.Errorf("after the final receipt: %v", err)
+	}
+}
+
+// TestTwoReceiptsForOneInterval: a provider that signs two versions of the same
+// receipt gets one of them countersigned.
+func TestTwoReceiptsForOneInterval(t *testing.T) {
+	p := NewPayer(someTerms())
+	p.Start(epoch)
+	r := signedInterval()
+	p.Accept(r)
+	r.EnergyMillijoules++
+	r.SignProvider(domain, providerKey)
+	var refused *ReceiptError
+	if _, err := p.Check(after(11*second), r); !errors.As(err, &refused) || refused.Reason != BadSequence {
+		t.Errorf("Check = %v", err)
+	}
+}
+
+func TestRestoredPayer(t *testing.T) {
+	terms := someTerms()
+	r1 := signedInterval()
+	p, err := RestorePayer(terms, []Receipt{r1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Start(epoch)
+	if got, err := p.Check(after(30*second), r1); got != 20_000 || err != nil {
+		t.Errorf("the last receipt again: %d, %v", got, err)
+	}
+	m, err := RestoreMeter(terms, []Receipt{r1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := m.Finish(after(30*second), souk.Digest{}, Usage{})
+	f.SignProvider(domain, providerKey)
+	if got, err := p.Check(after(30*second), f); got != 20_000 || err != nil {
+		t.Errorf("the final receipt: %d, %v", got, err)
+	}
+}
+
+// TestPayerWithoutAStart believes the first receipt about its length, and none
+// after it.
+func TestPayerWithoutAStart(t *testing.T) {
+	p := NewPayer(someTerms())
+	m := NewMeter(someTerms())
+	m.Start(epoch)
+	r1, _ := m.Tick(after(10*second), Usage{})
+	r1.SignProvider(domain, providerKey)
+	if _, err := p.Check(after(10*second), *r1); err != nil {
+		t.Fatal(err)
+	}
+	p.Accept(*r1)
+	if _, err := m.Countersigned(after(10*second), 1, 20_000); err != nil {
+		t.Fatal(err)
+	}
+	r2, _ := m.Tick(after(20*second), Usage{})
+	r2.SignProvider(domain, providerKey)
+	var refused *ReceiptError
+	if _, err := p.Check(after(17*second), *r2); !errors.As(err, &refused) || refused.Reason != BadTime {
+		t.Errorf("10 s in 7: %v", err)
+	}
+	if _, err := p.Check(after(18*second), *r2); err != nil {
+		t.Errorf("10 s in 8 and the slack: %v", err)
+	}
+}
+
+func TestTab(t *testing.T) {
+	a, b, c := souk.LeaseID{Digest: souk.Digest{1}}, souk.LeaseID{Digest: souk.Digest{2}}, souk.LeaseID{Digest: souk.Digest{3}}
+	client := NewTab(100, map[souk.LeaseID]souk.Atoms{a: 60, b: 40})
+	provider := NewTab(100, map[souk.LeaseID]souk.Atoms{a: 60, b: 40})
+	for i, s := range []struct {
+		lease         souk.LeaseID
+		paid, voucher souk.Atoms
+	}{{a, 70, 110}, {b, 50, 120}, {a, 65, 120}, {c, 5, 125}, {c, -5, 125}, {a, 70, 125}} {
+		total, err := client.Promise(s.lease, s.paid)
+		if total != s.voucher || err != nil {
+			t.Errorf("%d: Promise = %d, %v; want %d", i, total, err, s.voucher)
+		}
+		if err := provider.Show(s.lease, s.paid, total); err != nil {
+			t.Errorf("%d: Show = %v", i, err)
+		}
+	}
+	if err := provider.Show(b, 51, 125); !errors.Is(err, ErrShort) || provider.Total() != 125 {
+		t.Errorf("Show beyond the voucher = %v, total %d", err, provider.Total())
+	}
+	if err := provider.Show(b, 90, 130); !errors.Is(err, ErrShort) || provider.Max() != 130 || provider.Total() != 125 {
+		t.Errorf("a voucher that is short is kept: %v, max %d, total %d", err, provider.Max(), provider.Total())
+	}
+	if _, err := client.Promise(b, 1<<62); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Promise(c, 1<<62); !errors.Is(err, souk.ErrOverflow) || client.Total() != 1<<62+75 {
+		t.Errorf("overflow: %v, total %d", err, client.Total())
+	}
+}
+
+// TestTabSettle: what an ended lease did not use is there for the next, and a
+// client cannot take it back from one lease to pay another with it.
+func TestTabSettle(t *testing.T) {
+	a, b := souk.LeaseID{Digest: souk.Digest{1}}, souk.LeaseID{Digest: souk.Digest{2}}
+	client, provider := NewTab(0, nil), NewTab(0, nil)
+	total, err := client.Promise(a, 10)
+	if err != nil || provider.Show(a, 10, total) != nil {
+		t.Fatal(err)
+	}
+	if err := provider.Show(a, 0, 10); err != nil || provider.Total() != 10 {
+		t.Errorf("a lower share: %v, total %d", err, provider.Total())
+	}
+	if err := provider.Show(b, 5, 10); !errors.Is(err, ErrShort) {
+		t.Errorf("a share taken from another lease: %v", err)
+	}
+	provider.Settle(a, 3)
+	client.Settle(a, 3)
+	if total, err = client.Promise(b, 5); total != 10 || err != nil {
+		t.Errorf("Promise = %d, %v; the voucher over 10 covers it", total, err)
+	}
+	if err := provider.Show(b, 5, total); err != nil || provider.Total() != 8 {
+		t.Errorf("Show = %v, total %d", err, provider.Total())
+	}
+	if total, err = client.Promise(a, 9); total != 10 || client.Total() != 8 || err != nil {
+		t.Errorf("a settled lease grows: %d, total %d, %v", total, client.Total(), err)
+	}
+	client.Settle(b, 99)
+	if client.Total() != 8 {
+		t.Errorf("settled above what was promised: total %d", client.Total())
+	}
+}
