@@ -34,6 +34,14 @@ func hello(t *testing.T, b *bench) {
 	}
 }
 
+func noInputs(t *testing.T, b *bench) {
+	b.spec.In = ""
+	b.expect(t, b.run(t, "hello"), runv1.EndReason_END_REASON_COMPLETED)
+	if text := b.stdout.String(); strings.Contains(text, "\nin ") || !strings.Contains(text, "args []\n") {
+		t.Errorf("it was given %q", text)
+	}
+}
+
 func exitCode(t *testing.T, b *bench) {
 	for _, code := range []int{1, 2, 77, 255} {
 		got := b.run(t, "exit", fmt.Sprint(code))

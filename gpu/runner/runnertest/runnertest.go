@@ -65,6 +65,7 @@ func Run(t *testing.T, r runner.Runner, p Programs) {
 		f    func(*testing.T, *bench)
 	}{
 		{"gives what is asked", hello},
+		{"gives no inputs where there are none", noInputs},
 		{"keeps the exit code", exitCode},
 		{"ends past its memory", pastMemory},
 		{"ends past its disk", pastDisk},
