@@ -25,23 +25,46 @@ type disk struct {
 }
 
 func (d disk) read(path string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(d.dir, filepath.FromSlash(path)))
+	return os.ReadFile(d.name(path))
 }
 
 // commit makes files durable, then the checkpoint that covers them. Tiles of
 // hashes are not synced: they follow from the entries.
 func (d disk) commit(files []file, checkpoint []byte) error {
+	dirs := make(map[string]string) // of entries, to a file within
 	for _, f := range files {
-		if err := d.write(f.id.path(), f.data, f.id.level == entries); err != nil {
+		path := f.id.path()
+		if err := d.write(path, f.data, f.id.level == entries); err != nil {
+			return err
+		}
+		if f.id.level == entries {
+			dirs[filepath.Dir(d.name(path))] = path
+		}
+	}
+	for dir, path := range dirs {
+		if err := d.syncDir(dir, path); err != nil {
 			return err
 		}
 	}
-	return d.write(checkpointFile, checkpoint, true)
+	return d.replace(checkpointFile, checkpoint)
 }
 
-// write replaces a file: a temporary one beside it, then a rename.
-func (d disk) write(path string, data []byte, durable bool) (err error) {
-	to := filepath.Join(d.dir, filepath.FromSlash(path))
+// replace writes a file and makes it durable.
+func (d disk) replace(path string, data []byte) error {
+	if err := d.write(path, data, true); err != nil {
+		return err
+	}
+	return d.syncDir(filepath.Dir(d.name(path)), path)
+}
+
+// name is the path in the file system.
+func (d disk) name(path string) string { return filepath.Join(d.dir, filepath.FromSlash(path)) }
+
+// write replaces a file: a temporary one beside it, then a rename. With sync its
+// content is on disk before it has its name; for the name, its directory must be
+// synced too.
+func (d disk) write(path string, data []byte, sync bool) (err error) {
+	to := d.name(path)
 	if err := d.mkdir(filepath.Dir(to)); err != nil {
 		return err
 	}
@@ -60,7 +83,7 @@ func (d disk) write(path string, data []byte, durable bool) (err error) {
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if durable {
+	if sync {
 		if err := d.at("sync", path); err != nil {
 			return err
 		}
@@ -74,16 +97,15 @@ func (d disk) write(path string, data []byte, durable bool) (err error) {
 	if err := d.at("rename", path); err != nil {
 		return err
 	}
-	if err := os.Rename(to+tempSuffix, to); err != nil {
+	return os.Rename(to+tempSuffix, to)
+}
+
+// syncDir makes the names in dir durable, that of path among them.
+func (d disk) syncDir(dir, path string) error {
+	if err := d.at("sync directory of", path); err != nil {
 		return err
 	}
-	if !durable {
-		return nil
-	}
-	if err := d.at("sync directory", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
+	return syncDir(dir)
 }
 
 // at reports a step to the test that wants to stop there.
@@ -125,7 +147,7 @@ func (d disk) dropPartials(files []file) {
 // past its end, and partial ones of full tiles. It leaves alone what it does not
 // know.
 func (d disk) clean(t tree) error {
-	return filepath.WalkDir(filepath.Join(d.dir, "tile"), func(path string, e fs.DirEntry, err error) error {
+	return filepath.WalkDir(d.name("tile"), func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && e.IsDir() {
 			return nil
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/souk-market/souk"
 )
@@ -35,7 +34,7 @@ func (l *Log) restore(key souk.NodeKey) error {
 	if err := l.disk.clean(l.tree); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(l.disk.dir, checkpointFile+tempSuffix)); !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(l.disk.name(checkpointFile+tempSuffix)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -45,13 +44,13 @@ func (l *Log) restore(key souk.NodeKey) error {
 // log with entries and without a checkpoint has lost it: to start again would
 // sign a history that contradicts the one before.
 func (l *Log) begin() (err error) {
-	if _, err := os.Stat(filepath.Join(l.disk.dir, "tile")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(l.disk.name("tile")); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("entries without a checkpoint: %w", ErrCorrupt), err)
 	}
 	if l.checkpoint, err = sign(l.signer, Checkpoint{l.origin, 0, emptyRoot}); err != nil {
 		return err
 	}
-	return l.disk.write(checkpointFile, l.checkpoint, true)
+	return l.disk.replace(checkpointFile, l.checkpoint)
 }
 
 // load reads all entries that c covers, and compares with it what they add up
@@ -113,5 +112,5 @@ func (l *Log) mend(f file) error {
 		return err
 	}
 	l.log.Warn("tile made again", "tile", f.id.path())
-	return l.disk.write(f.id.path(), f.data, true)
+	return l.disk.replace(f.id.path(), f.data)
 }
