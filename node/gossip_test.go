@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func (c *traffic) UndeliverableMessage(*pubsub.Message)     {}
 // wrapped is an envelope with an unknown field added: the signature still covers
 // its payload, and its bytes are new.
 func wrapped(envelope []byte, i int) []byte {
-	w := append([]byte(nil), envelope...)
+	w := slices.Clone(envelope)
 	w = binary.AppendUvarint(w, uint64(4+i%16)<<3) // a varint field that Signed does not have
 	return binary.AppendUvarint(w, uint64(i))
 }
@@ -113,24 +114,25 @@ func TestGossipLine(t *testing.T) {
 // What no honest peer sends is not passed on, and costs its sender its voice.
 func TestGossipRefusesBeforeForwarding(t *testing.T) {
 	good := offerOf("RTX_4090", 1)
+	signed := sealOffer(t, newKey(t), good)
 	for _, tt := range []struct {
 		name string
-		make func(t *testing.T, i int) []byte
+		make func(i int) []byte
 		want market.Reason
 	}{
-		{"another's signature", func(t *testing.T, i int) []byte {
-			e := sealOffer(t, newKey(t), good)
-			e[len(e)-1] ^= 1
+		{"another's signature", func(i int) []byte {
+			e := slices.Clone(signed)
+			binary.BigEndian.PutUint16(e[len(e)-2:], binary.BigEndian.Uint16(e[len(e)-2:])^uint16(i+1))
 			return e
 		}, market.Signature},
-		{"signed in another domain", func(t *testing.T, i int) []byte {
+		{"signed in another domain", func(i int) []byte {
 			return seal(t, newKey(t), souk.DomainBid, good)
 		}, market.Signature},
-		{"one payload in many envelopes", func(t *testing.T, i int) []byte {
-			return wrapped(sealOffer(t, newKey(t), good), i)
+		{"one payload in many envelopes", func(i int) []byte {
+			return wrapped(signed, i)
 		}, market.Malformed},
-		{"larger than an offer may be", func(t *testing.T, i int) []byte {
-			return append(sealOffer(t, newKey(t), good), make([]byte, market.MaxOfferBytes)...)
+		{"larger than an offer may be", func(i int) []byte {
+			return append(wrapped(signed, i), make([]byte, market.MaxOfferBytes)...)
 		}, market.Oversized},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,7 +144,7 @@ func TestGossipRefusesBeforeForwarding(t *testing.T) {
 
 			const sent = 500
 			for i := range sent {
-				a.send(t, topic, tt.make(t, i))
+				a.send(t, topic, tt.make(i))
 			}
 			eventually(t, "every message at the middle", func() bool { _, n := b.traffic.counts(); return n >= sent })
 			// An honest offer goes the same way, after them.
@@ -220,6 +222,23 @@ func TestGossipValidate(t *testing.T) {
 				t.Errorf("book changed: %t; want it to follow the verdict %v", changed, tt.want)
 			}
 		})
+	}
+}
+
+// To count against its sender is one thing: not one of the wrapped messages
+// would go on even if its sender were still listened to.
+func TestGossipRefusesEveryWrapping(t *testing.T) {
+	h := loopback(t, newKey(t))
+	g := newGossip(gossipConfig{Host: h, Book: newBook(market.Config{}, time.Now), Log: slog.New(slog.DiscardHandler)})
+	topic, signed := offerTopic("CPU"), sealOffer(t, newKey(t), offerOf("CPU", 1))
+	for i := range 500 {
+		m := &pubsub.Message{Message: &pb.Message{Data: wrapped(signed, i), Topic: &topic}}
+		if got := g.validate(t.Context(), "peer", m); got != pubsub.ValidationReject {
+			t.Fatalf("wrapping %d: %v; want it rejected", i, got)
+		}
+	}
+	if n := g.cfg.Book.Len(); n != 0 {
+		t.Errorf("%d offers in the book", n)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -383,14 +384,15 @@ func writeBook(w io.Writer, offers []*market.Offer) error {
 func (s *syncer) admit(p peer.ID, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for q, e := range s.served {
-		if now.Sub(e.since) >= pullEvery {
-			delete(s.served, q)
-		}
+	if e, known := s.served[p]; known && now.Sub(e.since) >= pullEvery {
+		delete(s.served, p)
 	}
 	e, known := s.served[p]
 	if !known && len(s.served) >= maxServed {
-		return false
+		maps.DeleteFunc(s.served, func(_ peer.ID, e served) bool { return now.Sub(e.since) >= pullEvery })
+		if len(s.served) >= maxServed {
+			return false
+		}
 	}
 	if !known {
 		e.since = now

@@ -15,6 +15,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
 	"github.com/souk-market/souk/proto/wire"
@@ -70,7 +71,7 @@ func newTestSyncer() *syncer {
 
 func TestSyncReadsWhatItWrites(t *testing.T) {
 	from, to := newTestSyncer(), newTestSyncer()
-	const providers = 300
+	const providers = 120
 	for i := range providers {
 		key := newKey(t)
 		for j := range 10 { // more than one provider may offer at once by gossip
@@ -272,16 +273,29 @@ func FuzzSyncRequest(f *testing.F) {
 	})
 }
 
+// The payload is signed, so that what is behind the signature is reached.
 func FuzzRevocation(f *testing.F) {
+	key := newKey(f)
 	f.Add([]byte{})
-	f.Add(bytes.Repeat([]byte{0x0a}, 200))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add([]byte{8, 1, 16, 1, 24, 1})
+	f.Add([]byte{8, 0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31, 16, 9, 24, 0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31})
+	f.Fuzz(func(t *testing.T, payload []byte) {
 		book := newBook(market.Config{}, time.Now)
-		if err := book.Revoke(b); err == nil {
+		envelope := wire.Seal(key, souk.DomainRevoke, payload)
+		if err := book.Revoke(payload); err == nil {
 			t.Error("a revocation that nobody signed was taken")
 		}
-		if n := len(book.Rejects()); n != 1 {
-			t.Errorf("%d reasons counted; want 1", n)
+		if err := book.Revoke(envelope); err != nil {
+			return
+		}
+		// It is in force, and known: the same is refused from now on.
+		offer := offerOf("CPU", 1)
+		offer.Epoch = 1
+		if _, err := book.PutSnapshot(sealOffer(t, key, offer)); rejectReason(err) != market.Revoked {
+			t.Errorf("an offer of the first epoch: %v; want it revoked", err)
+		}
+		if err := book.Revoke(envelope); err == nil {
+			t.Error("taken twice")
 		}
 	})
 }
