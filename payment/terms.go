@@ -57,7 +57,7 @@ func (t Terms) First() souk.Atoms {
 	return t.due(t.Interval.Milliseconds() + t.PayAhead.Milliseconds())
 }
 
-// Need is what vouchers must be worth for this lease once a receipt says that
+// need is what vouchers must be worth for this lease once a receipt says that
 // runMs milliseconds have run: what is paid ahead included, but never below the
 // first voucher nor above the reserve.
 func (t Terms) need(runMs int64) souk.Atoms {
