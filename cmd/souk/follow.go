@@ -47,10 +47,14 @@ type follower struct {
 	saidFor int
 }
 
-// follow shows a job until it ends, and says how it ended. The outputs of file,
+// follow shows a job until it ends, and says how it ended; or, when ctx ends
+// first, how to return to it. The outputs of file,
 // which is nil for a job submitted earlier, are written where it says.
 func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 	end, err := a.watch(ctx, id)
+	if err != nil && ctx.Err() != nil {
+		a.say("\nthe job runs on: souk logs -f %s follows it again, souk stop %s ends it", short(id), short(id))
+	}
 	if err != nil {
 		return err
 	}
@@ -58,32 +62,39 @@ func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 }
 
 // watch shows a job until it ends. When ctx ends first it lets go of the job,
-// which runs on, and says how to return.
+// which runs on.
 func (a *app) watch(ctx context.Context, id string) (*apiv1.JobSummary, error) {
-	stream, err := a.daemon.Jobs.Follow(ctx, &apiv1.FollowRequest{Id: id, Logs: true})
-	if err != nil {
-		return nil, err
-	}
-	defer stream.Close()
 	f := &follower{app: a}
-	for stream.Receive() {
-		if err := f.news(stream.Msg()); err != nil {
-			return nil, err
-		}
-	}
+	err := f.receive(ctx, id)
 	if f.last != nil {
 		id = f.last.Job
 	}
-	switch err := stream.Err(); {
+	switch {
 	case daemon.Ended(f.last):
 		return f.last, nil
 	case ctx.Err() != nil:
-		a.say("\nthe job runs on: souk logs -f %s follows it again, souk stop %s ends it", short(id), short(id))
 		return nil, &codeError{exitInterrupted, nil}
+	case err != nil && f.last == nil:
+		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("lost sight of job %s, which goes on with its daemon (souk logs -f %s): %w", short(id), short(id), err)
 	}
 	return nil, fmt.Errorf("the daemon stopped telling of job %s (souk logs -f %s)", short(id), short(id))
+}
+
+// receive shows news until the daemon has no more.
+func (f *follower) receive(ctx context.Context, id string) error {
+	stream, err := f.daemon.Jobs.Follow(ctx, &apiv1.FollowRequest{Id: id, Logs: true})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if err := f.news(stream.Msg()); err != nil {
+			return err
+		}
+	}
+	return stream.Err()
 }
 
 func (f *follower) news(m *apiv1.FollowResponse) error {

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+)
+
+// fakeDaemon answers as a daemon would whose job goes as told.
+type fakeDaemon struct {
+	apiv1connect.UnimplementedJobsHandler
+	apiv1connect.UnimplementedFilesHandler
+	plan      *apiv1.PlanResponse
+	events    []*apiv1.FollowResponse
+	attempts  []*apiv1.Attempt
+	submitErr error
+	hang      bool // the job does not end
+
+	added     []*apiv1.AddRequest
+	saved     []*apiv1.SaveRequest
+	submitted *apiv1.SubmitRequest
+	following chan struct{}
+}
+
+func (f *fakeDaemon) Plan(context.Context, *apiv1.PlanRequest) (*apiv1.PlanResponse, error) {
+	return f.plan, nil
+}
+
+func (f *fakeDaemon) Submit(_ context.Context, req *apiv1.SubmitRequest) (*apiv1.SubmitResponse, error) {
+	f.submitted = req
+	return &apiv1.SubmitResponse{Id: jobID}, f.submitErr
+}
+
+func (f *fakeDaemon) Get(context.Context, *apiv1.GetRequest) (*apiv1.GetResponse, error) {
+	return &apiv1.GetResponse{Summary: &apiv1.JobSummary{Job: jobID, State: "matching"}, Attempts: f.attempts}, nil
+}
+
+func (f *fakeDaemon) Follow(ctx context.Context, _ *apiv1.FollowRequest, stream *connect.ServerStream[apiv1.FollowResponse]) error {
+	for _, e := range f.events {
+		if err := stream.Send(e); err != nil {
+			return err
+		}
+	}
+	if f.hang {
+		close(f.following)
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (f *fakeDaemon) Add(_ context.Context, req *apiv1.AddRequest) (*apiv1.AddResponse, error) {
+	f.added = append(f.added, req)
+	return &apiv1.AddResponse{Cid: "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}, nil
+}
+
+func (f *fakeDaemon) Save(_ context.Context, req *apiv1.SaveRequest) (*apiv1.SaveResponse, error) {
+	f.saved = append(f.saved, req)
+	return &apiv1.SaveResponse{}, nil
+}
+
+// serve puts the daemon behind the socket of a home, which it returns.
+func (f *fakeDaemon) serve(t *testing.T) string {
+	t.Helper()
+	f.following = make(chan struct{})
+	home := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(home, daemon.Socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(apiv1connect.NewJobsHandler(f))
+	mux.Handle(apiv1connect.NewFilesHandler(f))
+	s := &http.Server{Handler: mux}
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(l) }()
+	t.Cleanup(func() { s.Close(); <-done })
+	return home
+}
+
+const (
+	jobID    = "7f3a0000000000000000000000000000000000000000000000000000000000aa"
+	provider = "12D3KooWMH92ZMuA1ZYmLFdWi8AGeyHdfADQVC3VzgoPWGdS1j1a"
+)
+
+func onePlan() *apiv1.PlanResponse {
+	return &apiv1.PlanResponse{Total: 3, Query: "runner=wasm", AvailableAtoms: 1e6,
+		Candidates: []*apiv1.Candidate{{CapAtoms: 500_000, Row: &apiv1.OfferRow{Provider: provider, Score: 700,
+			Offer: &marketv1.Offer{Class: "CPU", PriceAtomsPerHour: 360_000, Evidence: marketv1.Evidence_EVIDENCE_NONE}}}},
+		Removals: []*apiv1.Removal{{Clause: "price<=0.5", Removed: 2, Left: 1, Without: 3}},
+	}
+}
+
+func state(s string, exit int32, reason, detail string, outputs map[string]string) *apiv1.FollowResponse {
+	return &apiv1.FollowResponse{Event: &apiv1.FollowResponse_Summary{Summary: &apiv1.JobSummary{Job: jobID, State: s, ExitCode: exit,
+		Provider: provider, Lease: "aa", Attempts: 1, PaidAtoms: 4161, Receipts: 2, Reason: reason, Detail: detail, Outputs: outputs,
+		Started: "2026-01-02T12:00:00Z", Ended: "2026-01-02T12:00:30Z", PriceAtomsPerHour: 360_000, ReserveAtoms: 60_000}}}
+}
+
+func wrote(stream runv1.LogStream, text string) *apiv1.FollowResponse {
+	return &apiv1.FollowResponse{Event: &apiv1.FollowResponse_Log{Log: &runv1.Log{Stream: stream, Data: []byte(text)}}}
+}
+
+func receipt(seq uint64, kind uint32) *apiv1.FollowResponse {
+	return &apiv1.FollowResponse{Event: &apiv1.FollowResponse_Receipt{Receipt: &runv1.Receipt{Seq: seq, Kind: kind,
+		DeviceMilliseconds: 5000, CumulativeDueAtoms: 500 * seq}}}
+}
+
+// workDir is a folder with a module and something to read, and the current one.
+func workDir(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"a.wasm": "\x00asm\x01\x00\x00\x00", "in.csv": "1,2\n",
+		"job.yaml": "wasm: ./a.wasm\ndata: {in: [{from: ./in.csv, to: /in}], out: [{from: /out, to: ./result}]}\nprice: {max_per_hour: 0.5}\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRunExitCodes(t *testing.T) {
+	started := []*apiv1.FollowResponse{state("matching", 0, "", "", nil), state("running", 0, "", "", nil)}
+	declined := []*apiv1.Attempt{{Declines: []*apiv1.Decline{{Provider: provider, Reason: "price", Shortfall: 50_000, Detail: "0.05/h above your cap"}}}}
+	none := onePlan()
+	none.Candidates = nil
+	for _, tt := range []struct {
+		name   string
+		fake   fakeDaemon
+		code   int
+		stderr string
+	}{
+		{"done", fakeDaemon{plan: onePlan(), events: append(started, state("done", 0, "completed", "", nil))}, exitDone, "paid 0.004161"},
+		{"the job fails", fakeDaemon{plan: onePlan(), events: append(started, state("failed", 3, "completed", "", nil))}, exitJob, "exited with 3"},
+		{"the job is done, with an exit code", fakeDaemon{plan: onePlan(), events: append(started, state("done", 3, "completed", "", nil))}, exitJob, "exited with 3"},
+		{"the job is out of memory", fakeDaemon{plan: onePlan(), events: append(started, state("failed", 0, "job-memory", "512MB", nil))}, exitJob, "job-memory: 512MB"},
+		{"the provider goes away", fakeDaemon{plan: onePlan(), events: append(started, state("failed", 0, "provider-lost", "", nil))}, exitFailed, "provider-lost"},
+		{"nobody fits", fakeDaemon{plan: none}, exitNoMatch, "price<=0.5 rules out 2 of 3 offers; without it 3 would match"},
+		{"nobody bids", fakeDaemon{plan: onePlan(), attempts: declined, events: []*apiv1.FollowResponse{state("no-match", 0, "no-match", "", nil)}},
+			exitNoMatch, "declined, price: 0.05/h above your cap"},
+		{"unpaid", fakeDaemon{plan: onePlan(), events: []*apiv1.FollowResponse{state("unpaid", 0, "client-unfunded", "", nil)}}, exitPayment, "client-unfunded"},
+		{"short of funds", fakeDaemon{plan: onePlan(), submitErr: connect.NewError(connect.CodeResourceExhausted, errShort)}, exitPayment, "short by 2"},
+		{"stopped", fakeDaemon{plan: onePlan(), events: []*apiv1.FollowResponse{state("stopped", 0, "client-released", "", nil)}}, exitFailed, "stopped"},
+		{"silence", fakeDaemon{plan: onePlan(), events: started}, exitFailed, "souk logs -f 7f3a0000"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			workDir(t)
+			var out, err bytes.Buffer
+			code := run(t.Context(), []string{"--home", tt.fake.serve(t), "run", "-y", "--max-price", "0.5", "a.wasm"}, strings.NewReader(""), &out, &err)
+			if code != tt.code || !strings.Contains(err.String(), tt.stderr) {
+				t.Errorf("exit %d, want %d; stderr without %q: %s", code, tt.code, tt.stderr, &err)
+			}
+		})
+	}
+}
+
+type textError string
+
+func (e textError) Error() string { return string(e) }
+
+const errShort = textError("short by 2")
+
+func TestRunJSON(t *testing.T) {
+	workDir(t)
+	f := fakeDaemon{plan: onePlan(), events: []*apiv1.FollowResponse{state("matching", 0, "", "", nil), state("running", 0, "", "", nil),
+		wrote(runv1.LogStream_LOG_STREAM_STDOUT, "epoch 1\n"), receipt(1, 1), receipt(2, 2),
+		state("done", 0, "completed", "", map[string]string{"out": "bafyresult"})}}
+	var out, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--home", f.serve(t), "--json", "run", "-y", "job.yaml"}, strings.NewReader(""), &out, &stderr); code != exitDone {
+		t.Fatalf("exit %d: %s", code, &stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	var events []string
+	for _, l := range lines {
+		var e struct{ Event string }
+		if err := json.Unmarshal([]byte(l), &e); err != nil {
+			t.Fatalf("%s: %v", l, err)
+		}
+		events = append(events, e.Event)
+	}
+	if got, want := strings.Join(events, " "), "plan state state log receipt receipt state "; got != want {
+		t.Errorf("events = %q; want %q", got, want)
+	}
+	want := `{"job":"` + jobID + `","state":"done","exit_code":0,"provider":"` + provider + `","lease":"aa","attempts":1,"paid_atoms":4161,` +
+		`"receipts":2,"outputs":{"out":"bafyresult"},"started":"2026-01-02T12:00:00Z","ended":"2026-01-02T12:00:30Z","reason":"completed"}`
+	if got := lines[len(lines)-1]; got != want {
+		t.Errorf("last line = %s\nwant        %s", got, want)
+	}
+	if len(f.added) != 2 || f.added[1].Entries[0].Name != "in.csv" || f.submitted.Job.Input == "" || f.submitted.Job.Wasm == "" {
+		t.Errorf("added %v, submitted %v", f.added, f.submitted)
+	}
+	if len(f.saved) != 1 || f.saved[0].Cid != "bafyresult" || filepath.Base(f.saved[0].Path) != "result" {
+		t.Errorf("saved %v", f.saved)
+	}
+}
+
+func TestRunAsks(t *testing.T) {
+	done := []*apiv1.FollowResponse{state("done", 0, "completed", "", nil)}
+	for _, tt := range []struct {
+		name, answer string
+		args         []string
+		code         int
+		stderr       string
+		ran          bool
+	}{
+		{"yes", "y\n", []string{"--max-price", "0.5"}, exitDone, "Run it? [y/N]", true},
+		{"no", "n\n", []string{"--max-price", "0.5"}, exitFailed, "nothing was spent", false},
+		{"enter", "\n", []string{"--max-price", "0.5"}, exitFailed, "nothing was spent", false},
+		{"nobody", "", []string{"--max-price", "0.5"}, exitUsage, "pass -y", false},
+		{"no cap", "y\n", nil, exitDone, "at most 0.36 per hour and 0.36 in all?", true},
+		{"plan only", "", []string{"--plan"}, exitDone, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			workDir(t)
+			f := fakeDaemon{plan: onePlan(), events: done}
+			var out, err bytes.Buffer
+			code := run(t.Context(), append([]string{"--home", f.serve(t), "run", "a.wasm"}, tt.args...), strings.NewReader(tt.answer), &out, &err)
+			if code != tt.code || !strings.Contains(err.String(), tt.stderr) || (f.submitted != nil) != tt.ran {
+				t.Errorf("exit %d, want %d; ran %v, want %v; stderr: %s", code, tt.code, f.submitted != nil, tt.ran, &err)
+			}
+			if tt.name == "plan only" && !strings.Contains(out.String(), "PRICE/H") {
+				t.Errorf("stdout = %s", &out)
+			}
+			if tt.name == "no cap" && f.submitted.Job.Price.MaxAtomsPerHour != 360_000 {
+				t.Errorf("price = %v", f.submitted.Job.Price)
+			}
+		})
+	}
+}
+
+func TestInterruptLetsTheJobRunOn(t *testing.T) {
+	workDir(t)
+	f := fakeDaemon{plan: onePlan(), events: []*apiv1.FollowResponse{state("running", 0, "", "", nil)}, hang: true}
+	home := f.serve(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-f.following
+		cancel()
+	}()
+	var out, err bytes.Buffer
+	if code := run(ctx, []string{"--home", home, "run", "-y", "--max-price", "0.5", "a.wasm"}, strings.NewReader(""), &out, &err); code != exitInterrupted {
+		t.Errorf("exit %d; want %d", code, exitInterrupted)
+	}
+	if !strings.Contains(err.String(), "the job runs on: souk logs -f 7f3a0000") {
+		t.Errorf("stderr = %s", &err)
+	}
+}
+
+func TestDetach(t *testing.T) {
+	workDir(t)
+	f := fakeDaemon{plan: onePlan()}
+	var out, err bytes.Buffer
+	if code := run(t.Context(), []string{"--home", f.serve(t), "run", "-y", "--detach", "job.yaml"}, strings.NewReader(""), &out, &err); code != exitDone {
+		t.Fatalf("exit %d: %s", code, &err)
+	}
+	if out.String() != jobID+"\n" || !strings.Contains(err.String(), "souk stop 7f3a0000") {
+		t.Errorf("stdout %q, stderr %q", &out, &err)
+	}
+}
