@@ -34,7 +34,7 @@ func (l *Log) restore(key souk.NodeKey) error {
 	if err := l.disk.clean(l.tree); err != nil {
 		return err
 	}
-	if err := os.Remove(l.disk.name(checkpointFile+tempSuffix)); !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(l.disk.name(checkpointFile + tempSuffix)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
