@@ -61,12 +61,13 @@ func TestNodesAreTriedInTurn(t *testing.T) {
 	dead := httptest.NewServer(nil)
 	dead.Close()
 	hung := make(chan struct{})
-	t.Cleanup(func() { close(hung) })
+	slow := server(t, func(http.ResponseWriter, string) { <-hung })
+	t.Cleanup(func() { close(hung) }) // before the server's own, which waits for it
 	for _, tt := range []struct {
 		name, url, want string
 	}{
 		{"dead", dead.URL, "refused"},
-		{"slow", server(t, func(http.ResponseWriter, string) { <-hung }), "deadline"},
+		{"slow", slow, "deadline"},
 		{"another chain", server(t, func(w http.ResponseWriter, _ string) {
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":"0x1"}`)
 		}), chain.ErrWrongChain.Error()},
