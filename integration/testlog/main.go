@@ -70,10 +70,11 @@ func (l *log) line(line string) {
 	n := name{e.Package, e.Test}
 	switch e.Action {
 	case "output":
-		l.output[n] = append(l.output[n], e.Output)
 		if strings.Contains(e.Output, "warn: ") {
-			fmt.Fprint(l.out, e.Output)
+			fmt.Fprint(l.out, e.Output) // at once, also where the test passes
+			return
 		}
+		l.output[n] = append(l.output[n], e.Output)
 	case "build-output":
 		fmt.Fprint(l.out, e.Output)
 	case "build-fail":
