@@ -323,21 +323,6 @@ func (r *peersRun) joined(p peer.ID, c network.Conn) {
 	r.aim(target{info: info, next: time.Now()})
 }
 
-// dialable is where p can be reached: what we dialled, and where it says that
-// it listens.
-func dialable(h host.Host, p peer.ID, c network.Conn) []ma.Multiaddr {
-	var addrs []ma.Multiaddr
-	if c != nil && c.Stat().Direction == network.DirOutbound {
-		addrs = append(addrs, c.RemoteMultiaddr())
-	}
-	for _, a := range h.Peerstore().Addrs(p) {
-		if !ma.Contains(addrs, a) {
-			addrs = append(addrs, a)
-		}
-	}
-	return addrs[:min(len(addrs), maxAddresses)]
-}
-
 // Connect makes sure that p is connected and says how long a message takes to
 // it and back. addrs may be empty if p is connected or known already.
 func (ps *peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (rtt time.Duration, err error) {
@@ -364,44 +349,3 @@ func (ps *peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (
 }
 
 var errNoPong = errors.New("no answer")
-
-// parseBootstrap reads multiaddresses that end in /p2p/ and a peer id; those of
-// one peer become one entry.
-func parseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
-	parsed := make([]ma.Multiaddr, 0, len(addrs))
-	for _, s := range addrs {
-		a, err := ma.NewMultiaddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("bootstrap address %q: %w", s, err)
-		}
-		if _, id := peer.SplitAddr(a); id == "" {
-			return nil, fmt.Errorf("bootstrap address %q: it must end in /p2p/ and a peer id", s)
-		} else if _, err := peerKey(id); err != nil {
-			return nil, fmt.Errorf("bootstrap address %q: %w", s, err)
-		}
-		parsed = append(parsed, a)
-	}
-	infos, err := peer.AddrInfosFromP2pAddrs(parsed...)
-	if err != nil {
-		return nil, fmt.Errorf("bootstrap addresses: %w", err)
-	}
-	return infos, nil
-}
-
-// parseAddrs reads the addresses of an offer; those that this node cannot read,
-// or that name another peer, are left out.
-func parseAddrs(p peer.ID, addrs []string) []ma.Multiaddr {
-	var out []ma.Multiaddr
-	for _, s := range addrs {
-		a, err := ma.NewMultiaddr(s)
-		if err != nil {
-			continue
-		}
-		transport, id := peer.SplitAddr(a)
-		if transport == nil || id != "" && id != p {
-			continue
-		}
-		out = append(out, transport)
-	}
-	return out
-}

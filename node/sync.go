@@ -23,8 +23,13 @@ import (
 const (
 	// maxPulls is how many books are taken from peers at once.
 	maxPulls = 4
-	// pullEvery is the shortest time between two books taken from one peer.
-	pullEvery = time.Minute
+	// A book of at most smallBook offers may be taken from one peer again after
+	// pullSoon, as when it was restarted; a larger one after pullEvery.
+	smallBook           = 4096
+	pullSoon, pullEvery = 10 * time.Second, time.Minute
+	// meshTime is when a new peer is surely in the mesh. Until then messages pass
+	// it by: a small book is taken a second time, and then nothing is missed.
+	meshTime = 3 * time.Second
 	// pullRetry is the wait after a first failure; it doubles, up to pullTries.
 	pullRetry = 5 * time.Second
 	pullTries = 6
@@ -41,9 +46,8 @@ const (
 	// Who joins with an empty book has nothing to tell.
 	maxRelayed = 128
 
-	// servesPerPeer is how often one peer may take our book in pullEvery: more
-	// than once, since its stream may break.
-	servesPerPeer = 3
+	// servesPerPeer is how often one peer may take our book in pullEvery.
+	servesPerPeer = 8
 	// maxServed bounds the peers whose takings are remembered.
 	maxServed = 4096
 	// maxBadOffers is how many offers that no honest peer holds may come in one
@@ -107,20 +111,6 @@ func (s *syncer) Want(p peer.ID) {
 	}
 }
 
-// pulls is what Run knows of the peers it asks.
-type pulls struct {
-	peers   map[peer.ID]*pull
-	running int
-}
-
-// pull is the asking of one peer.
-type pull struct {
-	due     time.Time // when to ask; zero: not wanted
-	last    time.Time // when it was last taken whole
-	tries   int
-	running bool
-}
-
 // pulled is the end of one asking.
 type pulled struct {
 	peer peer.ID
@@ -155,14 +145,14 @@ func (s *syncer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case p := <-s.want:
-			state.want(p, time.Now())
+			state.want(p, true, time.Now())
 		case d := <-done:
 			s.finished(&state, d)
 		case <-tick.C:
 		case <-again.C:
 			state.forget(func(p peer.ID) bool { return s.cfg.Host.Network().Connectedness(p) == network.Connected })
 			if p, ok := state.pick(s.cfg.Rand); ok {
-				state.want(p, time.Now())
+				state.want(p, false, time.Now())
 			}
 			resync = min(2*resync, resyncLast)
 			again.Reset(resync/2 + time.Duration(s.cfg.Rand.Int64N(int64(resync))))
@@ -176,76 +166,27 @@ func (s *syncer) finished(state *pulls, d pulled) {
 	p := state.peers[d.peer]
 	p.running = false
 	state.running--
-	if d.err == nil {
-		s.cfg.Log.Info("book taken from peer", "peer", d.peer, "offers", d.took.Offers, "new", d.took.Added)
-		p.last, p.tries = now, 0
-		return
-	}
-	p.tries++
-	if hostile := errors.Is(d.err, errSyncHostile) || errors.Is(d.err, errSyncTooMuch); hostile || p.tries >= pullTries {
+	small := d.took.Offers <= smallBook
+	switch {
+	case d.err == nil && p.fresh && small:
+		p.fresh, p.tries, p.next = false, 0, now.Add(pullSoon)
+		p.due = now.Add(meshTime)
+	case d.err == nil && small:
+		p.fresh, p.tries, p.next = false, 0, now.Add(pullSoon)
+	case d.err == nil:
+		p.fresh, p.tries, p.next = false, 0, now.Add(pullEvery)
+	case errors.Is(d.err, errSyncHostile), errors.Is(d.err, errSyncTooMuch), p.tries+1 >= pullTries:
 		s.cfg.Log.Warn("book not taken from peer", "peer", d.peer, "err", d.err)
-		p.last, p.tries = now, 0
+		p.fresh, p.tries, p.next = false, 0, now.Add(pullEvery)
+		return
+	default:
+		s.cfg.Log.Debug("book not taken from peer, trying again", "peer", d.peer, "err", d.err)
+		wait := pullRetry << p.tries
+		p.tries++
+		p.due = now.Add(wait/2 + time.Duration(s.cfg.Rand.Int64N(int64(wait))))
 		return
 	}
-	s.cfg.Log.Debug("book not taken from peer, trying again", "peer", d.peer, "err", d.err)
-	wait := pullRetry << (p.tries - 1)
-	p.due = now.Add(wait/2 + time.Duration(s.cfg.Rand.Int64N(int64(wait))))
-}
-
-// want makes p due, but not sooner than pullEvery after the last time.
-func (s *pulls) want(p peer.ID, now time.Time) {
-	entry := s.peers[p]
-	if entry == nil {
-		entry = &pull{}
-		s.peers[p] = entry
-	}
-	due := now
-	if !entry.last.IsZero() && entry.last.Add(pullEvery).After(now) {
-		due = entry.last.Add(pullEvery)
-	}
-	if entry.due.IsZero() || due.Before(entry.due) {
-		entry.due = due
-	}
-}
-
-// due starts those whose time has come, at most maxPulls at once.
-func (s *pulls) due(now time.Time) (start []peer.ID) {
-	for p, entry := range s.peers {
-		if s.running == maxPulls {
-			break
-		}
-		if entry.running || entry.due.IsZero() || entry.due.After(now) {
-			continue
-		}
-		entry.running, entry.due = true, time.Time{}
-		s.running++
-		start = append(start, p)
-	}
-	return start
-}
-
-// pick chooses one known peer at random.
-func (s *pulls) pick(r *rand.Rand) (peer.ID, bool) {
-	if len(s.peers) == 0 {
-		return "", false
-	}
-	n := r.IntN(len(s.peers))
-	for p := range s.peers {
-		if n == 0 {
-			return p, true
-		}
-		n--
-	}
-	return "", false
-}
-
-// forget drops peers that are not connected.
-func (s *pulls) forget(connected func(peer.ID) bool) {
-	for p, entry := range s.peers {
-		if !entry.running && !connected(p) {
-			delete(s.peers, p)
-		}
-	}
+	s.cfg.Log.Debug("book taken from peer", "peer", d.peer, "offers", d.took.Offers, "new", d.took.Added)
 }
 
 // syncReport is what one book brought.

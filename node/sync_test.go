@@ -65,6 +65,23 @@ func TestSyncTellsOthers(t *testing.T) {
 	eventually(t, "the offer at the client", func() bool { return client.book.Len() == 1 })
 }
 
+// Nodes that start together, each knowing one other, and publish before any
+// mesh has formed, soon all see all.
+func TestSyncAllAtOnce(t *testing.T) {
+	const n = 8
+	nodes := []*netNode{startNode(t, nil)}
+	for i := range n - 1 {
+		first := nodes[i/2].reach() // a tree
+		nodes = append(nodes, startNode(t, func(c *peersConfig) { c.Bootstrap = []peer.AddrInfo{first} }))
+	}
+	for _, node := range nodes {
+		node.publish(t, "CPU", 1)
+	}
+	for i, node := range nodes {
+		eventually(t, fmt.Sprintf("every offer at node %d", i), func() bool { return node.book.Len() == n })
+	}
+}
+
 func newTestSyncer() *syncer {
 	return newSyncer(syncConfig{Book: newBook(market.Config{}, time.Now), Rand: rand.New(rand.NewPCG(1, 3)), Log: slog.New(slog.DiscardHandler)})
 }
@@ -173,38 +190,57 @@ func TestSyncAdmit(t *testing.T) {
 }
 
 func TestSyncPulls(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
+	now := time.Now()
 	s, state := newTestSyncer(), pulls{peers: map[peer.ID]*pull{}}
 	for i := range 2 * maxPulls {
-		state.want(peer.ID(fmt.Sprint(i)), now)
+		state.want(peer.ID(fmt.Sprint(i)), true, now)
 	}
 	started := state.due(now)
 	if len(started) != maxPulls || len(state.due(now)) != 0 {
 		t.Fatalf("%d started; want %d at once", len(started), maxPulls)
 	}
-	// One is done: another starts. Wanted again, the first waits for its minute.
-	s.finished(&state, pulled{peer: started[0]})
-	if next := state.due(now); len(next) != 1 || next[0] == started[0] {
-		t.Fatalf("then started %v; want one other than %s", next, started[0])
-	}
-	state.want(started[0], state.peers[started[0]].last)
-	if due := state.peers[started[0]].due; due != state.peers[started[0]].last.Add(pullEvery) {
-		t.Errorf("asked again at %s; want a minute later", due)
+	for _, tt := range []struct {
+		name   string
+		wanted bool // it was connected just now
+		end    pulled
+		again  time.Duration // by itself; 0: not
+		next   time.Duration // when it may be asked again
+	}{
+		{"a small book of a new peer", true, pulled{took: syncReport{Offers: 9}}, meshTime, pullSoon},
+		{"the same, once in the mesh", false, pulled{took: syncReport{Offers: 9}}, 0, pullSoon},
+		{"a large book", true, pulled{took: syncReport{Offers: smallBook + 1}}, 0, pullEvery},
+		{"a hostile peer", true, pulled{err: errSyncHostile}, 0, pullEvery},
+	} {
+		entry := state.peers[started[0]]
+		*entry = pull{running: true, fresh: tt.wanted}
+		tt.end.peer = started[0]
+		s.finished(&state, tt.end)
+		state.running++ // for the next case
+		near := func(what string, got time.Time, want time.Duration) {
+			if d := time.Until(got); want == 0 && !got.IsZero() || want > 0 && (d > want || d < want-time.Second) {
+				t.Errorf("%s: %s in %s; want %s", tt.name, what, d, want)
+			}
+		}
+		near("asked again", entry.due, tt.again)
+		near("may be asked", entry.next, tt.next)
+		*entry = pull{next: entry.next, running: true}
+		state.want(started[0], true, time.Now())
+		near("connected again, asked", entry.due, tt.next)
 	}
 	// One fails: it is tried again, later each time, and then left.
-	p := started[1]
+	p := state.peers[started[1]]
 	for i := range pullTries {
-		state.peers[p].running = true
-		s.finished(&state, pulled{peer: p, err: io.ErrUnexpectedEOF})
-		wait := time.Until(state.peers[p].due)
+		p.running, p.due = true, time.Time{}
+		s.finished(&state, pulled{peer: started[1], err: io.ErrUnexpectedEOF})
 		if i == pullTries-1 {
-			if !state.peers[p].due.IsZero() {
-				t.Error("still tried after the last time")
-			}
-		} else if least := pullRetry << i / 2; wait < least-time.Second || wait > 3*least {
+			break
+		}
+		if wait, least := time.Until(p.due), pullRetry<<i/2; wait < least-time.Second || wait > 3*least {
 			t.Errorf("failure %d: again in %s; want %s to %s", i+1, wait, least, 3*least)
 		}
-		state.peers[p].due = time.Time{}
+	}
+	if !p.due.IsZero() {
+		t.Error("still tried after the last time")
 	}
 	state.forget(func(peer.ID) bool { return false })
 	for p, e := range state.peers {
