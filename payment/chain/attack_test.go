@@ -29,8 +29,9 @@ func highS(sig []byte) []byte {
 	return other
 }
 
-func TestClaimAttacks(t *testing.T) {
-	w := newWorld(t)
+func TestClaimAttacks(t *testing.T) { claimAttacks(t, newWorld(t)) }
+
+func claimAttacks(t *testing.T, w *world) {
 	ch := w.funded(1000)
 	stranger := w.client(newKey(t))
 	elsewhere := func(d payment.Domain, by *ecdsa.PrivateKey) func(*chain.Claim) {
@@ -275,8 +276,9 @@ func TestRefundAttacks(t *testing.T) {
 
 // Two refunds of one nonce in one block: the second fails on chain, and the
 // client says why.
-func TestRevertOnChainHasAReason(t *testing.T) {
-	w := newWorld(t)
+func TestRevertOnChainHasAReason(t *testing.T) { revertHasAReason(t, newWorld(t)) }
+
+func revertHasAReason(t *testing.T, w *world) {
 	ch := w.funded(1000)
 	first, err := w.provider.Refund(t.Context(), ch, 100, 0, w.provider.Wallet)
 	w.mined(w.provider, first, err)
@@ -295,8 +297,9 @@ func TestRevertOnChainHasAReason(t *testing.T) {
 }
 
 // The payer withdraws what it has promised; the provider claims in the delay.
-func TestWithdrawRace(t *testing.T) {
-	w := newWorld(t)
+func TestWithdrawRace(t *testing.T) { withdrawRace(t, newWorld(t)) }
+
+func withdrawRace(t *testing.T, w *world) {
 	ctx := t.Context()
 	ch := w.funded(1000)
 	_, err := w.provider.StartWithdraw(ctx, ch, 1000)

@@ -12,8 +12,9 @@ import (
 )
 
 // One channel from its first deposit to the last atom.
-func TestLifeOfAChannel(t *testing.T) {
-	w := newWorld(t)
+func TestLifeOfAChannel(t *testing.T) { lifeOfAChannel(t, newWorld(t)) }
+
+func lifeOfAChannel(t *testing.T, w *world) {
 	ctx := t.Context()
 	ch := w.channel()
 	providers := []payment.Address{w.provider.Address()}

@@ -39,8 +39,8 @@ var install = sync.OnceValue(func() error {
 	return os.WriteFile(filepath.Join(interopDir, "node_modules", ".souk-lock.json"), want, 0o644)
 })
 
-// node runs the script with a request and decodes its reply.
-func node(t *testing.T, request, reply any) {
+// needNpm has the packages installed, or skips the test.
+func needNpm(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("installs npm packages")
@@ -51,6 +51,12 @@ func node(t *testing.T, request, reply any) {
 	if err := install(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// runNode runs the script with a request and decodes its reply.
+func runNode(t *testing.T, request, reply any) {
+	t.Helper()
+	needNpm(t)
 	in, err := json.Marshal(request)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +155,7 @@ func TestPublishedClient(t *testing.T) {
 		ChannelID hexutil.Bytes `json:"channelId"`
 		Payload   x402Payload   `json:"payload"`
 	}
-	node(t, x402Request{
+	runNode(t, x402Request{
 		Role: "client", URL: w.devnet.URL(), ChainID: chain.DevnetChainID,
 		PayerKey:   hexutil.Encode(crypto.FromECDSA(w.payer.Wallet)),
 		VoucherKey: hexutil.Encode(crypto.FromECDSA(w.voucher)),
@@ -232,7 +238,7 @@ func TestPublishedFacilitator(t *testing.T) {
 		} `json:"verify"`
 		Results map[string]answer `json:"results"`
 	}
-	node(t, x402Request{
+	runNode(t, x402Request{
 		Role: "facilitator", URL: w.devnet.URL(), ChainID: chain.DevnetChainID,
 		ProviderKey:  "0x" + hex.EncodeToString(crypto.FromECDSA(w.provider.Wallet)),
 		Requirements: w.requirements(ch, 4000), Payload: &payload, Claim: "3000", Refund: "6000",

@@ -23,7 +23,7 @@ const day = 24 * time.Hour
 // world is a chain with a payer and a provider who have gas and tokens.
 type world struct {
 	t        *testing.T
-	devnet   *devnet.Devnet
+	devnet   node
 	payer    *chain.Client
 	provider *chain.Client
 	voucher  *ecdsa.PrivateKey // the payer's authorizer
@@ -31,7 +31,41 @@ type world struct {
 	salt     byte
 }
 
+// node is a chain to run the tests on.
+type node interface {
+	URL() string
+	Advance(ctx context.Context, dt time.Duration) error
+	// gift gives a client's wallet tokens and gas, and returns when they are there.
+	gift(t *testing.T, c *chain.Client)
+}
+
+// faucetNode is a devnet with its faucet.
+type faucetNode struct{ *devnet.Devnet }
+
+func (faucetNode) gift(t *testing.T, c *chain.Client) {
+	t.Helper()
+	amount, tx, err := c.Faucet(t.Context())
+	if err != nil || amount != chain.FaucetTokens {
+		t.Fatalf("faucet gave %v, %v", amount, err)
+	}
+	if _, err := c.Wait(t.Context(), tx, 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return worldOn(t, faucetNode{newDevnet(t)})
+}
+
+func worldOn(t *testing.T, n node) *world {
+	t.Helper()
+	w := &world{t: t, devnet: n, voucher: newKey(t), settle: settlement.NewSettlement()}
+	w.payer, w.provider = w.client(newKey(t)), w.client(newKey(t))
+	return w
+}
+
+func newDevnet(t *testing.T) *devnet.Devnet {
 	t.Helper()
 	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: true})
 	if err != nil {
@@ -46,9 +80,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, devnet: d, voucher: newKey(t), settle: settlement.NewSettlement()}
-	w.payer, w.provider = w.client(newKey(t)), w.client(newKey(t))
-	return w
+	return d
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -71,11 +103,7 @@ func (w *world) client(key *ecdsa.PrivateKey) *chain.Client {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(c.Close)
-	amount, tx, err := c.Faucet(w.t.Context())
-	if err != nil || amount != chain.FaucetTokens {
-		w.t.Fatalf("faucet gave %v, %v", amount, err)
-	}
-	w.mined(c, tx, nil)
+	w.devnet.gift(w.t, c)
 	return c
 }
 

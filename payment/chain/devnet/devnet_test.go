@@ -286,6 +286,13 @@ func TestRestartAndStop(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("Run took %v to end", took)
 	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for s := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(s, "chain/devnet.(") {
+			t.Errorf("left behind: %s", s)
+		}
+	}
 
 	again, _ := run(t, devnet.Config{Dir: dir, Eager: true})
 	c := client(t, again.URL(), key)
