@@ -88,11 +88,16 @@ func newHost(cfg hostConfig) (host.Host, error) {
 
 // newResourceManager limits what all peers together, and each one alone, can
 // make this node hold: connections, streams, memory, file descriptors. Limits
-// grow with the machine; connections from one address prefix are capped.
+// grow with the machine. Connections of one address prefix are capped, so that
+// who has one network cannot be most of our peers; a laboratory behind one
+// address still fits.
 func newResourceManager() (network.ResourceManager, error) {
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rcmgr.WithMetricsDisabled())
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rcmgr.WithMetricsDisabled(),
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: 16}, {PrefixLength: 24, ConnCount: 48}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 16}, {PrefixLength: 48, ConnCount: 48}}))
 }
 
 // peerKey is the node key inside a peer id, or [ErrPeer].

@@ -98,6 +98,7 @@ func (ps *peers) Run(ctx context.Context) error {
 	now := time.Now()
 	for _, info := range ps.cfg.Bootstrap {
 		r.aim(target{info: info, bootstrap: true, next: now})
+		ps.cfg.Host.ConnManager().Protect(info.ID, "bootstrap")
 	}
 	if err := r.load(now); err != nil {
 		return err
