@@ -287,7 +287,7 @@ func (a *app) demoVerify(ctx context.Context, d *demo.Daemon, job string) (verif
 	if len(report.Faults) > 0 || report.Included == 0 || report.Included != report.Receipts {
 		return report, fmt.Errorf("demo: the receipts of job %s at %s do not verify: %s", short(job), d.Name, strings.Join(report.Faults, "; "))
 	}
-	a.say("%s: %d receipts verified, in its log, due %s", d.Name, report.Receipts, report.Due)
+	a.say("%s: %s verified, in its log, due %s", d.Name, counted(report.Receipts, "receipt"), report.Due)
 	return report, nil
 }
 
@@ -315,7 +315,7 @@ func (a *app) demoEnd(r demoResult, keep bool) error {
 	return pairs(a.stdout,
 		"result", fmt.Sprintf("a model that tells %.1f%% of unseen digits right", 100*r.Accuracy),
 		"provider", r.Job.Provider,
-		"paid", fmt.Sprintf("%s in %d receipts", money(r.Job.PaidAtoms), r.Job.Receipts),
+		"paid", fmt.Sprintf("%s in %s", money(r.Job.PaidAtoms), counted(r.Job.Receipts, "receipt")),
 		"anchored", r.AnchorTx,
 		"claimed", r.ClaimTx,
 		"refunded", r.RefundTx,

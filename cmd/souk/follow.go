@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +50,7 @@ type follower struct {
 
 // follow shows a job until it ends, and says how it ended; or, when ctx ends
 // first, how to return to it. The outputs of file,
-// which is nil for a job submitted earlier, are written where it says.
+// which is nil for a job submitted earlier, are where it says by then.
 func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 	end, err := a.watch(ctx, id)
 	if err != nil && ctx.Err() != nil {
@@ -58,7 +59,7 @@ func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.finish(ctx, end), a.collect(ctx, end, file))
+	return errors.Join(a.finish(ctx, end), a.collect(end, file))
 }
 
 // watch shows a job until it ends. When ctx ends first it lets go of the job,
@@ -178,7 +179,7 @@ func (a *app) finish(ctx context.Context, s *apiv1.JobSummary) error {
 			return err
 		}
 	} else if fault == nil {
-		a.say("done in %s: %d receipts, paid %s", took(s), s.Receipts, money(s.PaidAtoms))
+		a.say("done in %s: %s, paid %s", took(s), counted(s.Receipts, "receipt"), money(s.PaidAtoms))
 		for _, name := range slices.Sorted(maps.Keys(s.Outputs)) {
 			a.say("output /%s is %s (souk get %s DIR)", name, s.Outputs[name], short(s.Job))
 		}
@@ -192,25 +193,19 @@ func (a *app) finish(ctx context.Context, s *apiv1.JobSummary) error {
 	return &codeError{code, fault}
 }
 
-// collect writes the outputs of an ended job where its file says.
-func (a *app) collect(ctx context.Context, s *apiv1.JobSummary, file *jobfile.File) error {
-	if file == nil {
+// collect tells where the daemon wrote the outputs of an ended job, and whether
+// one that its file wants is missing.
+func (a *app) collect(s *apiv1.JobSummary, file *jobfile.File) error {
+	if file == nil || s.State != "done" {
 		return nil
 	}
 	for i, out := range file.Job.Outputs {
-		to, name := file.SaveTo[i], strings.Trim(out.From, "/")
-		cid, ok := s.Outputs[name]
-		if to == "" || !ok && s.State != "done" {
+		to := file.SaveTo[i]
+		if to == "" {
 			continue
 		}
-		if !ok {
-			return fmt.Errorf("output %s did not come: %s", out.From, s.Detail)
-		}
-		if _, err := fresh(to); err != nil {
-			return fmt.Errorf("output %s stays in the store as %s: %w", out.From, cid, err)
-		}
-		if _, err := a.daemon.Files.Save(ctx, &apiv1.SaveRequest{Cid: cid, Path: to}); err != nil {
-			return fmt.Errorf("save output %s: %w", out.From, err)
+		if _, err := os.Lstat(to); err != nil {
+			return fmt.Errorf("output %s is not in %s: %s", out.From, to, s.Detail)
 		}
 		a.say("output %s is in %s", out.From, to)
 	}

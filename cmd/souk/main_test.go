@@ -2,16 +2,28 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/demo"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"souk": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"souk": func() {
+			ctx, stop := signalled()
+			code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+			stop()
+			os.Exit(code)
+		},
 	})
 }
 
@@ -20,9 +32,57 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
+			rpc, err := demo.FreePort()
+			e.Setenv("RPC", rpc)
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("SOUK_HOME", filepath.Join(e.WorkDir, "souk"))
-			return nil
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready":      ready,
+			"eventually": eventually,
+			"capture":    capture,
 		},
 	})
+}
+
+// within bounds each wait of a story for another process.
+const within = 30 * time.Second
+
+// ready HOME NAME waits for the daemon of a home and sets NAME_PEER and NAME_ADDR.
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	d := demo.Daemon{Client: daemon.New(ts.MkAbs(args[0]), slog.New(slog.DiscardHandler))}
+	ts.Check(demo.Until(ctx, func() (bool, error) {
+		var err error
+		d.Status, err = d.Node.Status(ctx, &apiv1.StatusRequest{})
+		return err == nil, nil
+	}))
+	address, err := d.Address()
+	ts.Check(err)
+	ts.Setenv(args[1]+"_PEER", d.Status.Peer)
+	ts.Setenv(args[1]+"_ADDR", address)
+}
+
+// eventually REGEXP COMMAND… repeats a command until its output matches.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	want := regexp.MustCompile("(?m)" + args[0])
+	err := demo.Until(ctx, func() (bool, error) {
+		return ts.Exec(args[1], args[2:]...) == nil && want.MatchString(ts.ReadFile("stdout")), nil
+	})
+	if err != nil {
+		ts.Fatalf("%s: no output matches %q: %v", strings.Join(args[1:], " "), args[0], err)
+	}
+}
+
+// capture NAME REGEXP sets a variable to what the group in the last output matched.
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("no group of %q in the output", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }

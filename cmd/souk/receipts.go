@@ -113,7 +113,7 @@ func (a *app) verifyReceipts(name string) error {
 		return err
 	}
 	if len(report.Faults) > 0 {
-		return &codeError{exitFailed, fmt.Errorf("%s does not verify: %d faults", name, len(report.Faults))}
+		return &codeError{exitFailed, fmt.Errorf("%s does not verify: %s", name, counted(len(report.Faults), "fault"))}
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func printReport(w io.Writer, r verify.Report) error {
 		fmt.Fprintf(w, "fault       %s\n", f)
 	}
 	if err := pairs(w,
-		"receipts", fmt.Sprintf("%d of %d leases, due %s", r.Receipts, r.Leases, r.Due),
+		"receipts", fmt.Sprintf("%d of %s, due %s", r.Receipts, counted(r.Leases, "lease"), r.Due),
 		"signatures", fmt.Sprintf("%d by provider and client", r.Signed),
 		"log", fmt.Sprintf("%d included", r.Included),
 		"anchor", fmt.Sprintf("%d under an anchored root", r.Anchored),

@@ -219,12 +219,12 @@ func (a *app) show(m proto.Message, people func(w io.Writer) error) error {
 
 // line prints v as one line of JSON on stdout.
 func (a *app) line(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode result: %w", err)
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false) // a query has < and > in it, and nobody puts this into a page
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("print result: %w", err)
 	}
-	_, err = a.stdout.Write(append(b, '\n'))
-	return err
+	return nil
 }
 
 // say tells people something on stderr.

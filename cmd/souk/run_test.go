@@ -30,7 +30,6 @@ type fakeDaemon struct {
 	hang      bool // the job does not end
 
 	added     []*apiv1.AddRequest
-	saved     []*apiv1.SaveRequest
 	submitted *apiv1.SubmitRequest
 	following chan struct{}
 }
@@ -41,6 +40,13 @@ func (f *fakeDaemon) Plan(context.Context, *apiv1.PlanRequest) (*apiv1.PlanRespo
 
 func (f *fakeDaemon) Submit(_ context.Context, req *apiv1.SubmitRequest) (*apiv1.SubmitResponse, error) {
 	f.submitted = req
+	for _, to := range req.SaveTo {
+		if to != "" {
+			if err := os.Mkdir(to, 0o755); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return &apiv1.SubmitResponse{Id: jobID}, f.submitErr
 }
 
@@ -64,11 +70,6 @@ func (f *fakeDaemon) Follow(ctx context.Context, _ *apiv1.FollowRequest, stream 
 func (f *fakeDaemon) Add(_ context.Context, req *apiv1.AddRequest) (*apiv1.AddResponse, error) {
 	f.added = append(f.added, req)
 	return &apiv1.AddResponse{Cid: "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}, nil
-}
-
-func (f *fakeDaemon) Save(_ context.Context, req *apiv1.SaveRequest) (*apiv1.SaveResponse, error) {
-	f.saved = append(f.saved, req)
-	return &apiv1.SaveResponse{}, nil
 }
 
 // serve puts the daemon behind the socket of a home, which it returns.
@@ -200,8 +201,8 @@ func TestRunJSON(t *testing.T) {
 	if len(f.added) != 2 || f.added[1].Entries[0].Name != "in.csv" || f.submitted.Job.Input == "" || f.submitted.Job.Wasm == "" {
 		t.Errorf("added %v, submitted %v", f.added, f.submitted)
 	}
-	if len(f.saved) != 1 || f.saved[0].Cid != "bafyresult" || filepath.Base(f.saved[0].Path) != "result" {
-		t.Errorf("saved %v", f.saved)
+	if len(f.submitted.SaveTo) != 1 || filepath.Base(f.submitted.SaveTo[0]) != "result" {
+		t.Errorf("submitted %v", f.submitted)
 	}
 }
 

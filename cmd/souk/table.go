@@ -79,6 +79,23 @@ func costOf(pricePerHour, ms, count uint64) string {
 	return due.String()
 }
 
+// counted is a number of things: "1 receipt", "2 receipts".
+func counted[N int | uint32 | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// account shortens the id in a ledger account's name.
+func account(name string) string {
+	kind, id, ok := strings.Cut(name, ":")
+	if !ok {
+		return name
+	}
+	return kind + ":" + short(id)
+}
+
 func capability(tenths uint32) string {
 	if tenths == 0 {
 		return "-"

@@ -194,7 +194,7 @@ func (a *app) announce(ctx context.Context) error {
 		case err == nil && a.json:
 			return a.line(plainjson.Value{Message: s})
 		case err == nil:
-			a.say("souk is up as %s; the page: souk dashboard", s.Peer)
+			a.say("ready as %s; `souk dashboard` prints the page's address", s.Peer)
 			return nil
 		}
 		select {

@@ -113,7 +113,7 @@ func (a *app) balance(ctx context.Context, _ []string) error {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(res.Accounts)) {
-			fmt.Fprintf(w, "  %-24s %s\n", name, souk.Atoms(res.Accounts[name]))
+			fmt.Fprintf(w, "  %-20s %s\n", account(name), souk.Atoms(res.Accounts[name]))
 		}
 		return nil
 	})
@@ -207,8 +207,8 @@ func (a *app) history(ctx context.Context, after uint64, limit uint32) error {
 	return a.show(res, func(w io.Writer) error {
 		var rows [][]string
 		for _, e := range res.Entries {
-			rows = append(rows, []string{fmt.Sprint(e.Seq), clock(e.Time), e.Kind, money(e.AmountAtoms), e.Debit,
-				souk.Atoms(e.DebitBalanceAtoms).String(), e.Credit, souk.Atoms(e.CreditBalanceAtoms).String(), dash(short(e.Ref))})
+			rows = append(rows, []string{fmt.Sprint(e.Seq), clock(e.Time), e.Kind, money(e.AmountAtoms), account(e.Debit),
+				souk.Atoms(e.DebitBalanceAtoms).String(), account(e.Credit), souk.Atoms(e.CreditBalanceAtoms).String(), dash(short(e.Ref))})
 		}
 		return table(w, "NO TIME KIND AMOUNT DEBIT BALANCE CREDIT BALANCE REF", rows)
 	})

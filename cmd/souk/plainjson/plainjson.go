@@ -130,8 +130,10 @@ func single(b *bytes.Buffer, f protoreflect.FieldDescriptor, v protoreflect.Valu
 }
 
 func text(b *bytes.Buffer, s string) error {
-	q, err := json.Marshal(s)
-	b.Write(q)
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(s)
+	b.Truncate(b.Len() - 1) // the line's end, which an encoder adds
 	return err
 }
 

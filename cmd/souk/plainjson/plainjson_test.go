@@ -20,7 +20,7 @@ func TestMarshal(t *testing.T) {
 	}{
 		{"numbers", &apiv1.HistoryRequest{After: math.MaxUint64, Limit: 7}, `{"after":18446744073709551615,"limit":7}`},
 		{"zeros stay", &apiv1.AddResponse{}, `{"cid":"","size_bytes":0}`},
-		{"maps in order, unset messages left out", &apiv1.FaucetResponse{Tx: "<0x1>"}, `{"amount_atoms":0,"tx":"\u003c0x1\u003e"}`},
+		{"maps in order, unset messages left out", &apiv1.FaucetResponse{Tx: "<0x1>"}, `{"amount_atoms":0,"tx":"<0x1>"}`},
 		{"list", &apiv1.AddRequest{Entries: []*apiv1.AddEntry{{From: "a"}}}, `{"path":"","entries":[{"from":"a","name":""}],"publish":false}`},
 		{"enum and bytes", &runv1.Log{Stream: runv1.LogStream_LOG_STREAM_STDERR, Data: []byte{0xab}}, `{"stream":"stderr","offset":0,"data":"ab"}`},
 		{"enum with dashes", &runv1.State{Reason: runv1.EndReason_END_REASON_JOB_MEMORY},
