@@ -59,8 +59,12 @@ func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, txWithin)
 	defer cancel()
-	leaves := [][]byte{bytes.Clone(note)}
-	a := anchorRecord{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: 1, Proof: []souk.Digest{}}
+	body, _, ok := bytes.Cut(note, []byte("\n\n")) // a signed note's text ends where its signatures begin
+	if !ok {
+		return anchorRecord{}, errors.New("the log's checkpoint is not a signed note")
+	}
+	leaves := [][]byte{append(bytes.Clone(body), '\n')}
+	a := anchorRecord{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: uint64(len(leaves)), Proof: []souk.Digest{}}
 	if a.Tx, err = k.cfg.Chain.Anchor(ctx, a.Root, a.Count); err != nil {
 		return a, fmt.Errorf("anchor: %w", err)
 	}

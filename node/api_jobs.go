@@ -6,7 +6,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -157,9 +156,4 @@ func (f *follower) line(s *apiv1.JobSummary) error {
 	}
 	f.summary = b
 	return f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Summary{Summary: s}})
-}
-
-// domainOf names where a receipt counts, for strangers.
-func domainOf(d payment.Domain) (chainID uint64, settlement string) {
-	return d.ChainID, d.Settlement.Hex()
 }

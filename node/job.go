@@ -266,7 +266,8 @@ func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 		return j.find(ctx)
 	case scheduler.Dial:
 		for _, p := range a.Peers {
-			g.Go(func() error { j.dial(ctx, p); return nil })
+			offer := j.offers[p]
+			g.Go(func() error { j.dial(ctx, p, offer); return nil })
 		}
 	case scheduler.Ask:
 		offer := j.offers[a.Peer]
@@ -323,13 +324,13 @@ func (j *job) find(ctx context.Context) error {
 	return nil
 }
 
-func (j *job) dial(ctx context.Context, key souk.NodeKey) {
+func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 	p, err := keyPeer(key)
 	var rtt time.Duration
 	if err == nil {
 		var addrs []string
-		if o := j.offers[key]; o != nil {
-			addrs = o.Addresses
+		if offer != nil {
+			addrs = offer.Addresses
 		}
 		rtt, err = j.c.cfg.Dial(ctx, p, addrs)
 	}

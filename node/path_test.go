@@ -18,6 +18,7 @@ import (
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -121,7 +122,9 @@ func testJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 		Limits: &jobv1.Limits{StartWithinMs: 60_000, MaxDurationMs: 60_000, HoldPausedMs: 5_000}}
 }
 
-func TestPath(t *testing.T) {
+// serveChain runs a devnet until the test ends.
+func serveChain(t *testing.T) string {
+	t.Helper()
 	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: true})
 	if err != nil {
 		t.Fatal(err)
@@ -129,34 +132,65 @@ func TestPath(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- d.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-served })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("devnet: %v", err)
+		}
+	})
+	return d.URL()
+}
 
-	provider, _ := startDaemon(t, func(c *Config) {
-		c.ChainURLs, c.ChainID, c.Provide = []string{d.URL()}, 1337, true
+// twoNodes is a provider and a client on one chain, with tokens.
+func twoNodes(t *testing.T, url string) (provider, client *Node) {
+	t.Helper()
+	provider, _ = startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Provide = []string{url}, chain.DevnetChainID, true
 		c.Prices = map[string]souk.Atoms{"CPU": 2 * souk.AtomsPerToken}
 	})
-	client, _ := startDaemon(t, func(c *Config) {
-		c.ChainURLs, c.ChainID, c.Bootstrap = []string{d.URL()}, 1337, []string{address(provider)}
+	client, _ = startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Bootstrap = []string{url}, chain.DevnetChainID, []string{address(provider)}
 	})
 	for _, n := range []*Node{provider, client} {
-		if _, err := (api{n}).Faucet(ctx, &apiv1.FaucetRequest{}); err != nil {
-			t.Fatal(err)
+		if !fill(n) {
+			t.Fatal("the faucet gave nothing")
 		}
 	}
 	eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
-	job := testJob(t, client, "train")
-	begun := time.Now()
-	id, err := (api{client}).Submit(ctx, &apiv1.SubmitRequest{Job: job})
+	return provider, client
+}
+
+// fill takes tokens from the faucet.
+func fill(n *Node) bool {
+	_, err := (api{n}).Faucet(context.Background(), &apiv1.FaucetRequest{})
+	return err == nil
+}
+
+// submit starts a job at a node.
+func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
+	t.Helper()
+	id, err := (api{n}).Submit(context.Background(), &apiv1.SubmitRequest{Job: msg})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := client.client.find(id.Id)
+	j, err := n.client.find(id.Id)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return j
+}
+
+// finished waits for a job's end.
+func finished(t *testing.T, j *job) *apiv1.JobSummary {
+	t.Helper()
 	eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
-	s := j.summary()
-	t.Logf("job took %s: %v", time.Since(begun).Round(time.Millisecond), s)
+	return j.summary()
+}
+
+func TestPath(t *testing.T) {
+	ctx := t.Context()
+	provider, client := twoNodes(t, serveChain(t))
+	s := finished(t, submit(t, client, testJob(t, client, "train")))
 	if s.State != "done" || s.ExitCode != 0 || s.Receipts < 4 || s.PaidAtoms == 0 || s.Outputs["out"] == "" {
 		t.Fatalf("job ended as %v", s)
 	}
@@ -165,31 +199,35 @@ func TestPath(t *testing.T) {
 		rec, ok := provider.channels.with(client.host.ID().String(), false)
 		return ok && !rec.live() && rec.due() == souk.Atoms(s.PaidAtoms)
 	})
-	refund, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer})
-	if err != nil {
+	if _, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer}); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("refund %v", refund)
 	rec, _ := client.channels.with(peer, true)
 	if rec.Claimed != souk.Atoms(s.PaidAtoms) || rec.Balance != rec.Claimed {
 		t.Errorf("claimed %s and balance %s after a refund, paid %s", rec.Claimed, rec.Balance, souk.Atoms(s.PaidAtoms))
 	}
 	for _, n := range []*Node{provider, client} {
-		if err := n.keeper.reconcile(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := n.ledger.Verify(); err != nil {
-			t.Error(err)
-		}
-		have, err := n.chain.TokenBalance(ctx, n.chain.Address())
-		if err != nil || have != n.ledger.Balance(ledger.Wallet) {
-			t.Errorf("wallet holds %s on chain, %s in the ledger, %v", have, n.ledger.Balance(ledger.Wallet), err)
-		}
+		checkBooks(t, n)
 		if n.receipts.tree.Size() != uint64(s.Receipts) {
 			t.Errorf("log holds %d of %d receipts", n.receipts.tree.Size(), s.Receipts)
 		}
 	}
 	if _, err := (api{client}).Anchor(ctx, &apiv1.AnchorRequest{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// checkBooks holds a node's ledger against itself and against the chain.
+func checkBooks(t *testing.T, n *Node) {
+	t.Helper()
+	if err := n.keeper.reconcile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := n.ledger.Verify(); err != nil {
+		t.Error(err)
+	}
+	have, err := n.chain.TokenBalance(t.Context(), n.chain.Address())
+	if err != nil || have != n.ledger.Balance(ledger.Wallet) {
+		t.Errorf("wallet holds %s on chain, %s in the ledger, %v", have, n.ledger.Balance(ledger.Wallet), err)
 	}
 }

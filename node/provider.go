@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
@@ -233,10 +234,10 @@ func (p *provider) onOrder(ctx context.Context, s network.Stream) error {
 	if err != nil {
 		return fmt.Errorf("read order: %w", err)
 	}
-	return wire.Write(s, p.answer(time.Now(), s, envelope))
+	return wire.Write(s, p.answer(time.Now(), s.Conn().RemotePeer(), envelope))
 }
 
-func (p *provider) answer(now time.Time, s network.Stream, envelope []byte) *marketv1.OrderReply {
+func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
 	subject := souk.Digest{}
 	decline := func(reason marketv1.DeclineReason, shortfall uint64, detail string) *marketv1.OrderReply {
 		d := p.decline(subject, reason, shortfall, detail)
@@ -247,7 +248,6 @@ func (p *provider) answer(now time.Time, s network.Stream, envelope []byte) *mar
 		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, err.Error())
 	}
 	subject = order.Digest
-	client := s.Conn().RemotePeer()
 	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
 		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, "the order is not from you to me")
 	}
