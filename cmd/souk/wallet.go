@@ -23,36 +23,7 @@ providers, what is earned and not claimed, coin for gas, and the ledger's accoun
 		Args:    words,
 		RunE:    body(a.balance),
 	}
-	var to string
-	deposit := &cobra.Command{
-		Use:   "deposit AMOUNT --to PEER",
-		Short: "Fund the channel with a provider ahead of a job",
-		Long: `Puts AMOUNT tokens into the channel with a provider. A job does this by itself when
-it needs to; ahead of it, it saves the job the wait. What is not spent comes back by
-refund or withdraw.`,
-		Example: "  souk wallet deposit 5 --to 12D3KooW…",
-		Args:    exactly("AMOUNT"),
-		RunE: body(func(ctx context.Context, args []string) error {
-			return a.deposit(ctx, args[0], to)
-		}),
-	}
-	deposit.Flags().StringVar(&to, "to", "", "the provider's peer id, or a unique part of one in the book")
-	var after uint64
-	var limit uint32
-	history := &cobra.Command{
-		Use:   "history",
-		Short: "Every ledger entry, oldest first",
-		Long: `Lists the ledger: every transfer with the two accounts it moves between and their
-balances after it. The sum of all debits is the sum of all credits.`,
-		Example: "  souk wallet history\n  souk wallet history --after 100 --limit 50",
-		Args:    exactly(),
-		RunE: body(func(ctx context.Context, _ []string) error {
-			return a.history(ctx, after, limit)
-		}),
-	}
-	history.Flags().Uint64Var(&after, "after", 0, "entries after this number")
-	history.Flags().Uint32Var(&limit, "limit", 0, "at most this many entries (0 is 1000)")
-	cmd.AddCommand(deposit, history,
+	cmd.AddCommand(newDeposit(a), newHistory(a),
 		&cobra.Command{
 			Use:     "faucet",
 			Short:   "Take test tokens and gas (devnet only)",
@@ -89,6 +60,43 @@ has come. The delay is the channel's, a day or more: the provider may claim mean
 			RunE:    body(a.channels),
 		},
 	)
+	return cmd
+}
+
+func newDeposit(a *app) *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "deposit AMOUNT --to PEER",
+		Short: "Fund the channel with a provider ahead of a job",
+		Long: `Puts AMOUNT tokens into the channel with a provider. A job does this by itself when
+it needs to; ahead of it, it saves the job the wait. What is not spent comes back by
+refund or withdraw.`,
+		Example: "  souk wallet deposit 5 --to 12D3KooW…",
+		Args:    exactly("AMOUNT"),
+		RunE: body(func(ctx context.Context, args []string) error {
+			return a.deposit(ctx, args[0], to)
+		}),
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the provider's peer id, or a unique beginning of one in the book")
+	return cmd
+}
+
+func newHistory(a *app) *cobra.Command {
+	var after uint64
+	var limit uint32
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Every ledger entry, oldest first",
+		Long: `Lists the ledger: every transfer with the two accounts it moves between and their
+balances after it. The sum of all debits is the sum of all credits.`,
+		Example: "  souk wallet history\n  souk wallet history --after 100 --limit 50",
+		Args:    exactly(),
+		RunE: body(func(ctx context.Context, _ []string) error {
+			return a.history(ctx, after, limit)
+		}),
+	}
+	cmd.Flags().Uint64Var(&after, "after", 0, "entries after this number")
+	cmd.Flags().Uint32Var(&limit, "limit", 0, "at most this many entries (0 is 1000)")
 	return cmd
 }
 

@@ -20,7 +20,7 @@ var (
 const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func build(src string) (*jobfile.File, error) {
-	s, err := jobfile.Parse([]byte(src), "job.yaml", "/work")
+	s, err := jobfile.Parse([]byte(src), "job.yaml", "/jobs")
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
-	if f.Wasm != "/work/train.wasm" || f.Capped || len(f.SaveTo) != 1 || f.SaveTo[0] != "" {
+	if f.Wasm != "/jobs/train.wasm" || f.Capped || len(f.SaveTo) != 1 || f.SaveTo[0] != "" {
 		t.Errorf("file = %+v", f)
 	}
 }
@@ -95,13 +95,13 @@ func TestEverything(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
-	inputs := []jobfile.Input{{"/work/data", ""}, {"/etc/hosts", "x/hosts"}, {"bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "cid"}}
+	inputs := []jobfile.Input{{"/jobs/data", ""}, {"/etc/hosts", "x/hosts"}, {"bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "cid"}}
 	for i, in := range inputs {
 		if i >= len(f.Inputs) || f.Inputs[i] != in {
 			t.Errorf("input %d = %+v; want %+v", i, f.Inputs, in)
 		}
 	}
-	if len(f.SaveTo) != 2 || f.SaveTo[0] != "/work/result" || f.SaveTo[1] != "" || !f.Capped {
+	if len(f.SaveTo) != 2 || f.SaveTo[0] != "/jobs/result" || f.SaveTo[1] != "" || !f.Capped {
 		t.Errorf("file = %+v", f)
 	}
 }
