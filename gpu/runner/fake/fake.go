@@ -89,7 +89,7 @@ func readName(path string) (string, error) {
 func (u *run) run(guest Guest) {
 	code := 0
 	defer func() {
-		if r := recover(); r != nil && r != ended {
+		if r := recover(); r != nil && r != errEnded {
 			panic(r)
 		}
 		u.finish(code)
@@ -105,7 +105,7 @@ func (u *run) run(guest Guest) {
 }
 
 // ended is what a [Process] panics with when its run is over.
-var ended = errors.New("the run is over")
+var errEnded = errors.New("the run is over")
 
 // begin starts the clock.
 func (u *run) begin() {

@@ -62,7 +62,7 @@ func (p *Process) Check() {
 	for {
 		select {
 		case <-p.run.over:
-			panic(ended)
+			panic(errEnded)
 		default:
 		}
 		resumed := p.run.paused()

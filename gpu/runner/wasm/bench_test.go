@@ -2,7 +2,6 @@ package wasm_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -64,7 +63,7 @@ func BenchmarkRun(b *testing.B) {
 			b.Fatal(err)
 		}
 		if got := run.Wait(); got.Reason != runv1.EndReason_END_REASON_COMPLETED {
-			b.Fatal(fmt.Sprintf("%+v", got))
+			b.Fatalf("%+v", got)
 		}
 	}
 	once() // compiles
