@@ -33,7 +33,13 @@ func TestScript(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			rpc, err := demo.FreePort()
+			if err != nil {
+				return err
+			}
+			repo, err := filepath.Abs(filepath.Join("..", ".."))
 			e.Setenv("RPC", rpc)
+			e.Setenv("REPO", repo)
+			e.Setenv("USERHOME", os.Getenv("HOME")) // where Go keeps what it has built
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("SOUK_HOME", filepath.Join(e.WorkDir, "souk"))
 			return err
