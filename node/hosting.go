@@ -210,6 +210,9 @@ func ended(reason runv1.EndReason, format string, args ...any) *ending {
 // run takes one lease from countersigned to ended. It is the only goroutine
 // that moves the lease.
 func (h *hosting) run(ctx context.Context) {
+	guard := h.p.cfg.Host.ConnManager() // a busy node must not trim the connection that pays it
+	guard.Protect(h.client, h.id.String())
+	defer guard.Unprotect(h.client, h.id.String())
 	e := h.steps(ctx)
 	if ctx.Err() != nil && h.record().Phase == runv1.Phase_PHASE_COLLECTING {
 		return // the outputs and the last receipt are safe: the next start goes on from here

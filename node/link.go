@@ -111,6 +111,9 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 	}
 	j.links[s.id] = l
 	g.Go(func() error {
+		guard := j.c.cfg.Host.ConnManager()
+		guard.Protect(s.peer, s.id.String())
+		defer guard.Unprotect(s.peer, s.id.String())
 		l.run(ctx)
 		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
 			j.c.cfg.Files.Withdraw(cid, s.peer)

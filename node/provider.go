@@ -30,7 +30,6 @@ import (
 const (
 	offerTTL     = 45 * time.Minute
 	offerRefresh = 30 * time.Minute
-	offerEvery   = 2 * time.Second // at most one offer of a class in this time: the market's own limit
 	bidFirm      = 3 * time.Second
 	minInterval  = 500 * time.Millisecond // between receipts: below it, signing costs more than it secures
 	fundWithin   = 2 * time.Minute
@@ -141,25 +140,36 @@ func (p *provider) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// advertise publishes offers when capacity changed, and again before they lapse.
+// advertise publishes the offers that changed, and all of them before they lapse.
+// Receivers allow a provider one offer in [market.OfferEvery] after a first
+// burst, over all its classes: the pauses here keep to that.
 func (p *provider) advertise(ctx context.Context) error {
 	refresh := time.NewTicker(offerRefresh)
 	defer refresh.Stop()
 	defer p.withdraw()
+	free := map[string]uint32{} // as last published, by class
 	for {
 		for _, o := range p.offers(time.Now()) {
+			if last, ok := free[o.Class]; ok && last == o.Free {
+				continue
+			}
 			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, mustMarshal(o))
 			if err := p.cfg.Publish(ctx, o.Class, envelope); err != nil && ctx.Err() == nil {
 				p.cfg.Log.Warn("publish offer", "class", o.Class, "err", err)
 			}
+			free[o.Class] = o.Free
+			if len(free) > market.OfferBurst && !sleep(ctx, market.OfferEvery) {
+				return nil
+			}
 		}
-		if !sleep(ctx, offerEvery) {
+		if !sleep(ctx, market.OfferEvery) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-refresh.C:
+			clear(free)
 		case <-p.dirty:
 		}
 	}

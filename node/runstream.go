@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
@@ -14,8 +15,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// logPiece is how much of a log travels in one frame.
-const logPiece = 32 << 10
+const (
+	logPiece     = 32 << 10         // how much of a log travels in one frame
+	attachWithin = 10 * time.Second // from the opening of a run stream to its first frame
+)
 
 // onRun attaches a client to its run. The stream carries no state of its own: it
 // shows what the hosting holds from the offsets the client names, so a client
@@ -23,9 +26,11 @@ const logPiece = 32 << 10
 func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 	frames := wire.NewReader(s, MaxRunBytes)
 	var first runv1.ToProvider
+	s.SetReadDeadline(time.Now().Add(attachWithin)) // a stranger that says nothing holds no slot
 	if err := frames.Read(&first); err != nil {
 		return fmt.Errorf("read attach: %w", err)
 	}
+	s.SetReadDeadline(time.Time{})
 	attach := first.GetAttach()
 	id, err := souk.DigestFrom(attach.GetLease())
 	if err != nil {
