@@ -289,6 +289,7 @@ func (x *exchange) ReceiveMessage(_ context.Context, from peer.ID, m message.Bit
 		}
 	}
 	for _, c := range refused {
+		x.total.Refused++
 		for _, t := range s.wants[c] {
 			s.refused[c] = struct{}{}
 			delete(s.told, c)

@@ -56,6 +56,20 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
+// until calls then once ok holds, or returns when ctx ends.
+func until(ctx context.Context, ok func() bool, then func()) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	then()
+}
+
 func TestFetch(t *testing.T) {
 	provider, client := start(t), start(t)
 	content := map[string]string{
@@ -99,11 +113,13 @@ func TestGrants(t *testing.T) {
 	root := add(t, owner.Files, tree(t, map[string]string{"a": string(random(6, 1<<20)), "b": "x"}))
 	fetch := func(n node, want error) {
 		t.Helper()
-		limit := 5 * time.Second
+		ctx, cancel := context.WithCancel(within(t, 30*time.Second))
+		defer cancel()
 		if want != nil {
-			limit = 700 * time.Millisecond
+			before := n.Stats().Refused
+			go until(ctx, func() bool { return n.Stats().Refused > before }, cancel)
 		}
-		if err := n.Fetch(within(t, limit), root, owner.host.ID(), files.Limit{}, nil); !errors.Is(err, want) {
+		if err := n.Fetch(ctx, root, owner.host.ID(), files.Limit{}, nil); !errors.Is(err, want) {
 			t.Errorf("Fetch = %v; want %v", err, want)
 		}
 	}

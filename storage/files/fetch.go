@@ -83,6 +83,7 @@ type fetch struct {
 	todo    []ref              // still to look for; the last is the next
 	waiting map[cid.Cid][]ref  // asked for
 	hinted  uint64             // bytes that waiting is expected to bring
+	refused bool               // the peer's last word was no
 
 	here     uint64 // bytes of all blocks seen so far
 	tree     uint64 // of those, in blocks that are not raw leaves
@@ -148,7 +149,9 @@ func (w *fetch) run(ctx context.Context, from peer.ID) error {
 		if err != nil && !errors.Is(err, errSettling) {
 			w.f.log.Debug("wants not sent", "peer", from, "err", err)
 		}
-		if refused, _ := ex.refusals(w.source); !retrying && (refused > 0 || err != nil) {
+		refused, _ := ex.refusals(w.source)
+		w.refused = w.refused || refused > 0
+		if !retrying && (refused > 0 || err != nil) {
 			retrying = true
 			timer.Reset(retry)
 		}
@@ -157,7 +160,7 @@ func (w *fetch) run(ctx context.Context, from peer.ID) error {
 			if err := w.accept(b); err != nil {
 				return err
 			}
-			retry, stall, retrying = firstRetry, firstStall, false
+			retry, stall, retrying, w.refused = firstRetry, firstStall, false, false
 			timer.Reset(stall)
 		case <-w.transfer.wake:
 			if err := ex.state(w.transfer); err != nil {
@@ -208,7 +211,7 @@ func (w *fetch) why(ctx context.Context, from peer.ID) error {
 	err := context.Cause(ctx)
 	refused, strays := w.f.ex.refusals(w.source)
 	switch {
-	case refused > 0:
+	case w.refused || refused > 0:
 		return fmt.Errorf("%w (%w)", ErrRefused, err)
 	case !w.f.net.IsConnectedToPeer(ctx, from):
 		return fmt.Errorf("no connection: %w", err)

@@ -170,6 +170,7 @@ type Stats struct {
 	Blocks   uint64 // that were asked for
 	Bytes    uint64 // in them
 	Unwanted uint64 // blocks that were not asked for, or came once already
+	Refused  uint64 // answers that a peer has no such block, or not for us
 }
 
 // Stats returns the counters.
