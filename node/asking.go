@@ -88,7 +88,10 @@ func reserve(job *jobv1.Job, pricePerHour uint64, n int) (souk.Atoms, error) {
 	if err != nil {
 		return 0, fmt.Errorf("the job's cost: %w", err)
 	}
-	return min(due+1, souk.Atoms(job.Price.MaxTotalAtoms)), nil // +1: the floor may cut a part of an atom
+	if uint64(due)*souk.MillisPerHour != pricePerHour*job.Limits.MaxDurationMs*uint64(n) {
+		due++ // the floor cut a part of an atom, and the last millisecond costs it (equal in 64 bits is equal: they are less than an hour apart)
+	}
+	return min(due, souk.Atoms(job.Price.MaxTotalAtoms)), nil
 }
 
 // signing is a lease the client signed, with what it became known with.
