@@ -30,8 +30,8 @@ only you can read.`,
 	}
 }
 
-func (a *app) init(_ context.Context, _ []string) error {
-	source := keys.Source{Env: a.env, Prompt: a.prompt()}
+func (a *app) init(ctx context.Context, _ []string) error {
+	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
 	if keys.Have(a.home) {
 		return fmt.Errorf("init %s: %w: nothing was changed", a.home, keys.ErrExists)
 	}

@@ -239,17 +239,39 @@ func terminal(stream any) (fd int, ok bool) {
 	return int(f.Fd()), true
 }
 
-// prompt asks for a password on the terminal; nil where there is none.
-func (a *app) prompt() func(string) (string, error) {
+// prompt asks for a password on the terminal; nil where there is none. When ctx
+// ends first, the terminal shows again what is typed.
+func (a *app) prompt(ctx context.Context) func(string) (string, error) {
 	fd, ok := terminal(a.stdin)
 	if !ok {
 		return nil
 	}
 	return func(label string) (string, error) {
+		before, err := term.GetState(fd)
+		if err != nil {
+			return "", err
+		}
 		fmt.Fprint(a.stderr, label)
-		b, err := term.ReadPassword(fd)
-		fmt.Fprintln(a.stderr)
-		return string(b), err
+		defer fmt.Fprintln(a.stderr)
+		typed := make(chan string, 1)
+		failed := make(chan error, 1)
+		// A read of a terminal cannot be called off: on Ctrl-C the process ends under it.
+		go func() {
+			b, err := term.ReadPassword(fd)
+			if err != nil {
+				failed <- err
+				return
+			}
+			typed <- string(b)
+		}()
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(ctx.Err(), term.Restore(fd, before))
+		case err := <-failed:
+			return "", err
+		case text := <-typed:
+			return text, nil
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (a *app) up(ctx context.Context, c config) error {
 	if !keys.Have(a.home) {
 		return fmt.Errorf("up: no keys in %s: run `souk init` first", a.home)
 	}
-	source := keys.Source{Env: a.env, Prompt: a.prompt()}
+	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
 	password, err := source.ForHome(a.home)
 	if err != nil {
 		return fmt.Errorf("up: %w", err)
