@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -272,8 +273,11 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, func(tx string) error {
 		return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
 	})
-	if err != nil {
+	if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
 		return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "deposit: %v", err)
+	}
+	if err != nil { // no gas, no chain: ours to mend
+		return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "deposit: %v", err)
 	}
 	known, ok := h.p.cfg.Channels.get(h.terms.Channel)
 	if !ok || known.room() < 0 {

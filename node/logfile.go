@@ -76,14 +76,20 @@ func (l *logFile) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// readAt copies what stands at offset into b; 0 bytes mean that there is no more yet.
+// readAt copies what stands at offset into b; 0 bytes mean that there is no more
+// yet. It also reads the file of a job that has ended.
 func (l *logFile) readAt(b []byte, offset uint64) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.f == nil || offset >= l.size {
-		return 0
+	f := l.f
+	if f == nil {
+		var err error
+		if f, err = os.Open(l.path); err != nil {
+			return 0
+		}
+		defer f.Close()
 	}
-	n, _ := l.f.ReadAt(b[:min(uint64(len(b)), l.size-offset)], int64(offset))
+	n, _ := f.ReadAt(b, int64(offset)) // what is short or gone reads as nothing more
 	return n
 }
 

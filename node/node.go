@@ -102,7 +102,7 @@ type Node struct {
 }
 
 // New checks the config and builds every part. Ports are taken, nothing runs.
-func New(cfg Config) (n *Node, err error) {
+func New(cfg Config) (*Node, error) {
 	if cfg.Home == "" || cfg.Identity == nil || cfg.Wallet == nil || cfg.VoucherKey == nil {
 		return nil, errors.New("node: a home, an identity, a wallet and a voucher key are needed")
 	}
@@ -112,15 +112,10 @@ func New(cfg Config) (n *Node, err error) {
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	n = &Node{cfg: cfg, started: time.Now()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, n.close())
-		}
-	}()
+	n := &Node{cfg: cfg, started: time.Now()}
 	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
 		if err := build(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.close())
 		}
 	}
 	return n, nil

@@ -45,8 +45,8 @@ var guests = map[string]fake.Guest{
 	},
 }
 
-// startDaemon runs a node until the test ends and returns it with its stop.
-func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
+// testConfig is a node with keys and a home of its own, on loopback.
+func testConfig(t *testing.T) Config {
 	t.Helper()
 	_, id, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -64,9 +64,15 @@ func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Home: t.TempDir(), Identity: id, Wallet: wallet, VoucherKey: voucher, API: "127.0.0.1:0",
+	return Config{Home: t.TempDir(), Identity: id, Wallet: wallet, VoucherKey: voucher, API: "127.0.0.1:0",
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}, Probes: []gpu.Probe{cpu.Probe{}}, Runners: []runner.Runner{r},
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
+}
+
+// startDaemon runs a node until the test ends and returns it with its stop.
+func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
+	t.Helper()
+	cfg := testConfig(t)
 	change(&cfg)
 	n, err := New(cfg)
 	if err != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -38,4 +39,34 @@ func TestStop(t *testing.T) {
 	// and go-ethereum keeps one pool of workers for the whole process.
 	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
 		goleak.IgnoreAnyFunction("github.com/ethereum/go-ethereum/core.(*txSenderCacher).cache"))
+}
+
+// TestNewRefuses holds New to an error, and to letting go of what it took.
+func TestNewRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"selling without a chain", func(c *Config) { c.Provide, c.Prices = true, map[string]souk.Atoms{"CPU": 1} }, "no chain"},
+		{"a price for what is not here", func(c *Config) {
+			c.Devnet, c.DevnetListen, c.Provide, c.Prices = true, "127.0.0.1:0", true, map[string]souk.Atoms{"H100": 1}
+		}, "no such device"},
+		{"a payout to nowhere", func(c *Config) {
+			c.Devnet, c.DevnetListen, c.Provide, c.Prices = true, "127.0.0.1:0", true, map[string]souk.Atoms{"CPU": 1}
+			c.Payout = "0x12"
+		}, "not an address"},
+		{"a bootstrap without a peer", func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/1"} }, "/p2p/"},
+		{"a chain that does not answer", func(c *Config) { c.ChainURLs = []string{"http://127.0.0.1:1"} }, "127.0.0.1:1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := testConfig(t)
+			tt.change(&cfg)
+			for range 2 { // the second finds nothing in its way
+				if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("New: %v; want %q in it", err, tt.want)
+				}
+			}
+		})
+	}
 }

@@ -26,7 +26,7 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # listen: [/ip4/0.0.0.0/udp/4011/quic-v1, /ip4/0.0.0.0/tcp/4011]
 # bootstrap: [/ip4/203.0.113.7/tcp/4011/p2p/12D3KooW…]
 # mdns: true                     # find peers on the local network
-# api: 127.0.0.1:7071            # page, metrics and API
+# api: 127.0.0.1:7071            # page and API
 # provide: false                 # sell this machine's devices
 # price: {CPU: 0.05, RTX_4090: 0.40}   # tokens per device-hour
 # payout: "0x…"                  # where earnings go; default: the wallet

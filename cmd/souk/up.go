@@ -63,7 +63,7 @@ func newUp(a *app) *cobra.Command {
 	f.StringArrayVar(&c.chains, "chain", nil, "a JSON-RPC endpoint of the chain (repeatable)")
 	f.BoolVar(&c.devnet, "devnet", false, "serve an embedded test chain")
 	f.StringVar(&c.devnetListen, "devnet-listen", c.devnetListen, "where the test chain answers")
-	f.StringVar(&c.api, "api", c.api, "where the page, the metrics and the API are served")
+	f.StringVar(&c.api, "api", c.api, "where the page and the API are served")
 	return cmd
 }
 
