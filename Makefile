@@ -65,6 +65,7 @@ baseline: $(TOOLS)/buf # accept today's messages as what later ones must stay co
 deps:
 	@$(call need,gcc,gcc libc6-dev,for cgo and the race detector)
 	@$(call need,npm,nodejs npm,for the Solidity compiler)
+	@$(call need,pgrep,procps,to see that the demo leaves no process)
 
 format:
 	@echo "== gofmt"
