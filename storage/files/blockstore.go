@@ -101,8 +101,8 @@ func (b *blockstore) size(c cid.Cid) (n uint64, ok bool, err error) {
 	return n, ok, err
 }
 
-// nothing is the hash of the empty block, which is always here: it needs no
-// fetching, and boxo's server takes its size for a sign that it is missing.
+// nothing is the hash of the empty block, which is always here: to fetch it costs
+// more than to know it, and not every peer can send it.
 var nothing = souk.Digest(sha256.Sum256(nil))
 
 func sizeIn(tx storage.Txn, c cid.Cid) (uint64, bool, error) {
@@ -301,7 +301,8 @@ func (b *blockstore) Get(_ context.Context, c cid.Cid) (blocks.Block, error) {
 	return blocks.NewBlockWithCid(block, c)
 }
 
-// GetSize returns how long a block is.
+// GetSize returns how long a block is, but 1 for the empty block: boxo's server
+// takes 0 to mean that it asked for no size, and would never send the block.
 func (b *blockstore) GetSize(_ context.Context, c cid.Cid) (int, error) {
 	n, ok, err := b.size(c)
 	if err != nil {
@@ -310,7 +311,7 @@ func (b *blockstore) GetSize(_ context.Context, c cid.Cid) (int, error) {
 	if !ok {
 		return 0, ipld.ErrNotFound{Cid: c}
 	}
-	return int(n), nil
+	return max(int(n), 1), nil
 }
 
 // Put keeps one block.

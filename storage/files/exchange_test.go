@@ -8,6 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/boxo/bitswap/message"
+	pb "github.com/ipfs/boxo/bitswap/message/pb"
+	bitswap "github.com/ipfs/boxo/bitswap/network"
+	"github.com/ipfs/boxo/bitswap/network/bsnet"
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -272,5 +277,54 @@ func TestResume(t *testing.T) {
 	info, err := client.Stat(t.Context(), root)
 	if s := client.Stats(); err != nil || s.Blocks > info.Blocks+info.Blocks/20 {
 		t.Errorf("%d blocks were received for %d, %v", s.Blocks, info.Blocks, err)
+	}
+}
+
+// mailbox takes messages as another IPFS client would.
+type mailbox chan message.BitSwapMessage
+
+func (m mailbox) ReceiveMessage(_ context.Context, _ peer.ID, got message.BitSwapMessage) { m <- got }
+func (mailbox) ReceiveError(error)                                                        {}
+func (mailbox) PeerConnected(peer.ID)                                                     {}
+func (mailbox) PeerDisconnected(peer.ID)                                                  {}
+
+// TestServesTheEmptyBlock asks for it, as souk's own Fetch never does.
+func TestServesTheEmptyBlock(t *testing.T) {
+	owner := start(t)
+	client, err := libp2p.New(libp2p.NoListenAddrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	root := add(t, owner.Files, tree(t, map[string]string{"empty": ""}))
+	if err := owner.Publish(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	net, box := bsnet.NewFromIpfsHost(client), make(mailbox, 1)
+	net.Start(box)
+	defer net.Stop()
+	if err := client.Connect(t.Context(), peer.AddrInfo{ID: owner.host.ID(), Addrs: owner.host.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	empty, err := cid.Decode("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := net.NewMessageSender(t.Context(), owner.host.ID(), &bitswap.MessageSenderOpts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := message.New(true)
+	want.AddEntry(empty, 1, pb.Message_Wantlist_Block, true)
+	if err := out.SendMsg(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-box:
+		if bs := got.Blocks(); len(bs) != 1 || bs[0].Cid() != empty {
+			t.Errorf("blocks %v, haves %v, refusals %v", bs, got.Haves(), got.DontHaves())
+		}
+	case <-within(t, 10*time.Second).Done():
+		t.Error("no answer")
 	}
 }
