@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -64,7 +63,9 @@ func (a api) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetR
 // resolvePeer reads a peer id, or a unique prefix of one that this node knows.
 func (n *Node) resolvePeer(s string) (peer.ID, error) {
 	if p, err := peer.Decode(s); err == nil {
-		return p, nil
+		if _, err := peerKey(p); err == nil { // a prefix can decode too, into a key that is none
+			return p, nil
+		}
 	}
 	var known []string
 	for _, o := range n.book.Offers() {
@@ -170,6 +171,10 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 		return nil, coded(err)
 	}
 	rec, _ = n.channels.get(rec.id())
+	_, now, err := n.chain.Block(ctx) // the contract goes by the chain's clock
+	if err != nil {
+		return nil, coded(err)
+	}
 	out := &apiv1.WithdrawResponse{}
 	switch left := rec.Balance - rec.Claimed; {
 	case rec.live():
@@ -179,7 +184,7 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 	case rec.Withdrawing == 0:
 		out.AmountAtoms = uint64(left)
 		out.Tx, err = n.chain.StartWithdraw(ctx, rec.Config, left)
-	case time.Now().Before(rec.WithdrawReady):
+	case now.Before(rec.WithdrawReady):
 		out.AmountAtoms, out.Ready = uint64(rec.Withdrawing), stamp(rec.WithdrawReady)
 		return out, nil
 	default:

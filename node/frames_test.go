@@ -1,0 +1,123 @@
+package node
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"google.golang.org/protobuf/proto"
+)
+
+// fuzzKey is a node's key that is the same in every run.
+func fuzzKey(b byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize))
+}
+
+func fuzzPeer(f *testing.F, key ed25519.PrivateKey) peer.ID {
+	f.Helper()
+	id, err := keyPeer(souk.NodeKey(key.Public().(ed25519.PublicKey)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return id
+}
+
+// fuzzLease is a lease whose every field is in range.
+func fuzzLease(client, provider ed25519.PrivateKey) *leasev1.Lease {
+	address := bytes.Repeat([]byte{1}, 20)
+	return &leasev1.Lease{Job: make([]byte, 32), Bid: make([]byte, 32), ProviderKey: provider.Public().(ed25519.PublicKey),
+		ClientKey: client.Public().(ed25519.PublicKey), Devices: []string{"cpu-1"}, PriceAtomsPerHour: 360_000, IntervalMs: 5000, GraceMs: 2000,
+		HoldPausedMs: 30_000, MaxDurationMs: 600_000, ReserveAtoms: 60_000, ChainId: 1337, Settlement: address,
+		Channel: &leasev1.Channel{Payer: address, PayerAuthorizer: address, Receiver: address, ReceiverAuthorizer: address,
+			Token: address, WithdrawDelayS: 86_400, Salt: make([]byte, 32)},
+		Resources: &marketv1.Resources{CpuMilli: 1000}, Runner: marketv1.Runner_RUNNER_WASM, SignedMs: 1_700_000_000_000, StartByMs: 1_700_000_060_000}
+}
+
+// FuzzLeaseRequest feeds a provider what a client may send as a lease: as bytes,
+// and as a payload behind a good signature.
+func FuzzLeaseRequest(f *testing.F) {
+	client, provider := fuzzKey(1), fuzzKey(2)
+	from := fuzzPeer(f, client)
+	payload := mustMarshal(fuzzLease(client, provider))
+	voucher := &leasev1.Voucher{Channel: make([]byte, 32), MaxClaimableAtoms: 500, Signature: make([]byte, 65)}
+	f.Add(mustMarshal(&leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, payload), Voucher: voucher}))
+	f.Add(payload)
+	f.Add([]byte{0x0a, 0x02, 0x08, 0x01})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var req leasev1.LeaseRequest
+		if proto.Unmarshal(b, &req) == nil {
+			checkProposal(t, from, &req)
+		}
+		checkProposal(t, from, &leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, b), Voucher: voucher})
+	})
+}
+
+// checkProposal holds what was accepted to the bounds that metering relies on.
+func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
+	t.Helper()
+	pr, refused := openProposal(from, req)
+	if refused != nil {
+		return
+	}
+	if pr.terms.Devices < 1 || pr.terms.Devices > 64 || pr.terms.Interval < minInterval || pr.terms.Interval > maxInterval ||
+		pr.terms.Grace <= 0 || pr.terms.Reserve <= 0 || pr.terms.First() <= 0 || pr.terms.First() > pr.terms.Reserve {
+		t.Errorf("accepted %+v", pr.terms)
+	}
+}
+
+// FuzzCountersign feeds a provider answers to a receipt: none but the client's
+// own, over that receipt and with a voucher, is taken.
+func FuzzCountersign(f *testing.F) {
+	client, provider := fuzzKey(1), fuzzKey(2)
+	lease := fuzzLease(client, provider)
+	terms, channel, err := leaseTerms(mustMarshal(lease), lease)
+	if err != nil {
+		f.Fatal(err)
+	}
+	m := payment.NewMeter(terms)
+	m.Start(time.UnixMilli(1_700_000_000_000))
+	r := m.Finish(time.UnixMilli(1_700_000_003_000), souk.Digest{1}, payment.Usage{})
+	r.SignProvider(terms.Domain, provider)
+	h := &hosting{terms: terms, channel: channel}
+	digest := r.Digest(terms.Domain)
+	signed := r
+	signed.SignClient(terms.Domain, client)
+	f.Add(mustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{Receipt: digest[:],
+		Signature: signed.ClientSig, Voucher: &leasev1.Voucher{Channel: terms.Channel.Digest[:], MaxClaimableAtoms: 500, Signature: make([]byte, 65)}, LeasePaidAtoms: 500}}}))
+	f.Add(mustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var msg runv1.ToProvider
+		if proto.Unmarshal(b, &msg) != nil || msg.GetCountersign() == nil {
+			return
+		}
+		if _, _, err := h.checkCountersign(r.Proto(), msg.GetCountersign()); err == nil {
+			t.Error("a voucher that nobody signed was taken")
+		}
+	})
+}
+
+// FuzzToClient feeds a client what a provider may say on a run stream.
+func FuzzToClient(f *testing.F) {
+	f.Add(mustMarshal(stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_RUNNING})))
+	f.Add(mustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Log{Log: &runv1.Log{Stream: runv1.LogStream_LOG_STREAM_STDOUT, Data: []byte("x")}}}))
+	f.Add(mustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Kind: 2}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var frame runv1.ToClient
+		if wire.NewReader(bytes.NewReader(append([]byte{byte(len(b) & 0x7f)}, b...)), MaxRunBytes).Read(&frame) != nil {
+			return
+		}
+		if r := frame.GetReceipt(); r != nil {
+			if _, err := payment.ReceiptFromProto(r); err == nil && len(r.ProviderSignature) == 0 {
+				t.Error("a receipt without a signature was read")
+			}
+		}
+	})
+}
