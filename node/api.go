@@ -24,6 +24,7 @@ func coded(err error) error {
 	var funds *FundsError
 	var declined *declinedError
 	var query *market.QueryError
+	var inputs *inputError
 	code := connect.CodeInternal
 	switch {
 	case err == nil:
@@ -32,7 +33,7 @@ func coded(err error) error {
 		return err
 	case errors.As(err, &funds), errors.As(err, &declined), errors.Is(err, errTooMany):
 		code = connect.CodeResourceExhausted
-	case errors.As(err, &query), errors.Is(err, errAmbiguous):
+	case errors.As(err, &query), errors.As(err, &inputs), errors.Is(err, errAmbiguous):
 		code = connect.CodeInvalidArgument
 	case errors.Is(err, errNoJob):
 		code = connect.CodeNotFound

@@ -132,7 +132,7 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 		}
 		s.request.Voucher = v.Proto()
 		rec.take(v)
-		rec.Leases[s.id.String()] = leaseMoney{Paid: s.terms.First(), Reserve: s.terms.Reserve, Live: true}
+		rec.Leases[s.id.String()] = leaseMoney{Paid: s.terms.First(), Reserve: s.terms.Reserve, Deposit: s.deposits, Live: true}
 		return ledger.Batch{Records: []ledger.Record{{Key: "signed/" + s.id.String(), Value: s.payload}}}, nil
 	})
 	if err != nil {
@@ -215,6 +215,8 @@ func (e *FundsError) Error() string {
 
 // countersign asks the provider to sign the lease too.
 func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseLimits.Deadline) // the provider's own limit
+	defer cancel()
 	var reply leasev1.LeaseReply
 	if err := exchange(ctx, c.cfg.Host, s.peer, LeaseProtocol, s.request, &reply, MaxLeaseBytes); err != nil {
 		return nil, err

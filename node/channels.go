@@ -22,13 +22,15 @@ type channelRecord struct {
 	Peer    string                `json:"peer"`   // the other side's peer id
 	Paying  bool                  `json:"paying"` // whether this node is the payer
 	Voucher payment.Voucher       `json:"voucher"`
-	Leases  map[string]leaseMoney `json:"leases"` // by lease id
+	Leases  map[string]leaseMoney `json:"leases"` // by lease id; those that are not over
+	Past    souk.Atoms            `json:"past"`   // due on leases that are over: both paid and due
 
 	Balance       souk.Atoms `json:"balance"` // deposited less refunded, over the channel's life
 	Claimed       souk.Atoms `json:"claimed"` // claimed by the receiver, over the channel's life
 	Withdrawing   souk.Atoms `json:"withdrawing"`
 	WithdrawReady time.Time  `json:"withdraw_ready"`
 	RefundNonce   uint64     `json:"refund_nonce"`
+	Refunding     bool       `json:"refunding"` // a refund is under way: no lease may count on the balance
 	Revision      uint64     `json:"revision"` // counts changes seen on chain; part of their transfer ids
 	DepositTx     string     `json:"deposit_tx"`
 	ClaimTx       string     `json:"claim_tx"`
@@ -40,13 +42,15 @@ type leaseMoney struct {
 	Paid    souk.Atoms `json:"paid"`    // vouched for this lease, in all
 	Due     souk.Atoms `json:"due"`     // by countersigned receipts
 	Reserve souk.Atoms `json:"reserve"` // the most it may cost
+	Deposit souk.Atoms `json:"deposit"` // signed for it and not yet seen on chain
 	Live    bool       `json:"live"`    // whether more may become due
 }
 
 func (r *channelRecord) id() souk.ChannelID { return r.Config.ID(r.Domain) }
 
 // vouched is the sum over leases of what was vouched for each.
-func (r *channelRecord) vouched() (sum souk.Atoms) {
+func (r *channelRecord) vouched() souk.Atoms {
+	sum := r.Past
 	for _, l := range r.Leases {
 		sum += l.Paid
 	}
@@ -54,7 +58,8 @@ func (r *channelRecord) vouched() (sum souk.Atoms) {
 }
 
 // due is the sum over leases of what their receipts say: what is claimed.
-func (r *channelRecord) due() (sum souk.Atoms) {
+func (r *channelRecord) due() souk.Atoms {
+	sum := r.Past
 	for _, l := range r.Leases {
 		sum += l.Due
 	}
@@ -71,10 +76,31 @@ func (r *channelRecord) reserved() (sum souk.Atoms) {
 	return sum
 }
 
-// room is what a new lease may reserve: vouchers and live reserves stay
-// within the balance less a pending withdrawal. It may be negative.
+// room is what a new lease may reserve: vouchers and live reserves stay within
+// the balance less a pending withdrawal. A deposit on its way counts, for the
+// lease that it came with counts too. It may be negative.
 func (r *channelRecord) room() souk.Atoms {
-	return r.Balance - r.Withdrawing - r.vouched() - r.reserved()
+	coming := souk.Atoms(0)
+	for _, l := range r.Leases {
+		coming += l.Deposit
+	}
+	return r.Balance + coming - r.Withdrawing - r.vouched() - r.reserved()
+}
+
+// arrived takes what was deposited on chain off what is on its way.
+func (r *channelRecord) arrived(amount souk.Atoms) {
+	for id, l := range r.Leases {
+		part := max(0, min(l.Deposit, amount))
+		l.Deposit -= part
+		amount -= part
+		r.Leases[id] = l
+	}
+}
+
+// uncovered tells whether a withdrawal takes what was promised: then no more
+// work is done on the channel's vouchers.
+func (r *channelRecord) uncovered() bool {
+	return r.Withdrawing > 0 && r.vouched() > r.Balance-r.Withdrawing
 }
 
 // live tells whether a lease on the channel may still cost something.
@@ -87,15 +113,20 @@ func (r *channelRecord) live() bool {
 	return false
 }
 
-// end closes a lease's part: nothing more becomes due, and what was vouched
-// beyond what is due serves the channel's other leases.
-func (r *channelRecord) end(lease souk.LeaseID) {
-	m, ok := r.Leases[lease.String()]
-	if !ok {
-		return
+// settle says that nothing more becomes due on a lease: what was vouched beyond
+// what is due serves the channel's other leases.
+func (r *channelRecord) settle(lease souk.LeaseID) {
+	if m, ok := r.Leases[lease.String()]; ok {
+		m.Live, m.Paid, m.Deposit = false, m.Due, 0
+		r.Leases[lease.String()] = m
 	}
-	m.Live, m.Paid = false, m.Due
-	r.Leases[lease.String()] = m
+}
+
+// end forgets a lease whose receipts are all in: its money joins the past, so
+// that a channel's record does not grow with its leases.
+func (r *channelRecord) end(lease souk.LeaseID) {
+	r.Past += r.Leases[lease.String()].Due
+	delete(r.Leases, lease.String())
 }
 
 // tab is the channel's arithmetic over its leases.
@@ -108,6 +139,7 @@ func (r *channelRecord) tab() *payment.Tab {
 		}
 		paid[souk.LeaseID{Digest: d}] = l.Paid
 	}
+	paid[souk.LeaseID{}] = r.Past
 	return payment.NewTab(r.Voucher.MaxClaimable, paid)
 }
 
@@ -134,8 +166,10 @@ type channels struct {
 }
 
 type channelSlot struct {
-	mu  sync.Mutex // held while the channel changes; guards rec
-	rec *channelRecord
+	mu    sync.Mutex // held while the channel changes; guards what follows
+	rec   *channelRecord
+	saved bool // it is in the ledger
+	gone  bool // it was dropped: nothing may be kept in it
 }
 
 // loadChannels reads every channel from the ledger.
@@ -146,7 +180,7 @@ func loadChannels(l *ledger.Ledger) (*channels, error) {
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		c.slots[rec.id()] = &channelSlot{rec: &rec}
+		c.slots[rec.id()] = &channelSlot{rec: &rec, saved: true}
 		return nil
 	})
 	if err != nil {
@@ -155,7 +189,8 @@ func loadChannels(l *ledger.Ledger) (*channels, error) {
 	return c, nil
 }
 
-// open makes the channel known; nothing is written before its first update.
+// open makes the channel known; nothing is written before its first update. One
+// that a peer named, and nothing came of, is dropped again.
 func (c *channels) open(cfg payment.Channel, d payment.Domain, peer string, paying bool) souk.ChannelID {
 	id := cfg.ID(d)
 	c.mu.Lock()
@@ -165,6 +200,24 @@ func (c *channels) open(cfg payment.Channel, d payment.Domain, peer string, payi
 			Voucher: payment.Voucher{Channel: id}, Leases: map[string]leaseMoney{}}}
 	}
 	return id
+}
+
+// drop forgets a channel of which nothing was ever written: peers can name more
+// channels than a node could read from the chain.
+func (c *channels) drop(id souk.ChannelID) {
+	s := c.slot(id)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved {
+		return
+	}
+	s.gone = true
+	c.mu.Lock()
+	delete(c.slots, id)
+	c.mu.Unlock()
 }
 
 func (c *channels) slot(id souk.ChannelID) *channelSlot {
@@ -218,6 +271,9 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone {
+		return fmt.Errorf("channel %s is not known here", id.Short())
+	}
 	rec := s.rec.clone()
 	batch, err := fn(rec)
 	if err != nil {
@@ -231,6 +287,6 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 	if err := c.ledger.Commit(ctx, batch); err != nil {
 		return fmt.Errorf("channel %s: %w", id.Short(), err)
 	}
-	s.rec = rec
+	s.rec, s.saved = rec, true
 	return nil
 }

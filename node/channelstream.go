@@ -89,6 +89,9 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if short := souk.Atoms(p.cfg.Settlement.MinDepositAtoms) - d.Amount; short > 0 {
 		return "", unpaid(short, "the deposit is below %s", souk.Atoms(p.cfg.Settlement.MinDepositAtoms))
 	}
+	if d.Amount > maxMoney {
+		return "", unpaid(0, "a deposit of %s is out of range", d.Amount)
+	}
 	if !d.ValidAt(time.Now()) {
 		return "", unpaid(0, "the deposit's authorization is not valid now")
 	}
@@ -96,12 +99,21 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if err := chain.VerifyDeposit(d, ch, p.cfg.Chain.Contracts, domain); err != nil {
 		return "", unpaid(0, "%v", err)
 	}
-	p.cfg.Channels.open(ch, domain, client.String(), false)
-	return p.cfg.Keeper.deposit(ctx, ch, d, func(string) error { return nil })
+	id := p.cfg.Channels.open(ch, domain, client.String(), false)
+	tx, err := p.cfg.Keeper.deposit(ctx, ch, d, "", func(string) error {
+		p.cfg.Channels.open(ch, domain, client.String(), false)    // a lease declined meanwhile may have dropped it
+		return p.cfg.Keeper.mark(ctx, id, func(*channelRecord) {}) // from here on the keeper watches it
+	})
+	if err != nil {
+		p.cfg.Channels.drop(id)
+	}
+	return tx, err
 }
 
 // channelAsk sends one request about a channel to a provider.
 func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, channelLimits.Deadline)
+	defer cancel()
 	var addrs []string
 	if o := c.offerOf(to); o != nil {
 		addrs = o.Addresses

@@ -55,6 +55,7 @@ type client struct {
 	key        souk.NodeKey
 	authorizer payment.Address
 	queue      chan *job // jobs whose goroutine Run starts
+	restored   []*job    // jobs of an earlier life, for Run to start
 
 	mu   sync.Mutex // guards jobs
 	jobs map[souk.JobID]*job
@@ -65,7 +66,7 @@ func newClient(cfg clientConfig) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, queue: make(chan *job, 1024), jobs: map[souk.JobID]*job{}}
+	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, queue: make(chan *job, 2*maxJobs), jobs: map[souk.JobID]*job{}}
 	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
 		var rec jobRecord
 		if err := json.Unmarshal(value, &rec); err != nil {
@@ -76,7 +77,7 @@ func newClient(cfg clientConfig) (*client, error) {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
 		if rec.Ended.IsZero() {
-			c.queue <- j // longer than any sane backlog; see Submit
+			c.restored = append(c.restored, j)
 		}
 		return nil
 	})
@@ -103,18 +104,24 @@ func (c *client) Run(ctx context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	start := func(j *job) {
+		g.Go(func() error {
+			if err := j.run(ctx); err != nil && ctx.Err() == nil {
+				c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
+			}
+			return nil
+		})
+	}
+	for _, j := range c.restored {
+		start(j)
+	}
 	g.Go(func() error {
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case j := <-c.queue:
-				g.Go(func() error {
-					if err := j.run(ctx); err != nil && ctx.Err() == nil {
-						c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
-					}
-					return nil
-				})
+				start(j)
 			}
 		}
 	})
@@ -147,6 +154,9 @@ func (c *client) forget(ctx context.Context) error {
 	return nil
 }
 
+// maxJobs bounds the jobs that have not ended: each holds files and connections.
+const maxJobs = 1024
+
 // errTooMany is returned when more jobs wait than this node runs at once.
 var errTooMany = errors.New("too many jobs are waiting; wait for some to end")
 
@@ -163,6 +173,17 @@ func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 	if err := checkJob(msg); err != nil {
 		return id, err
 	}
+	if c.live() >= maxJobs {
+		return id, errTooMany
+	}
+	for _, cid := range []string{msg.Wasm, msg.Input} {
+		if cid == "" {
+			continue
+		}
+		if ok, err := c.cfg.Files.Complete(ctx, cid); err != nil || !ok {
+			return id, errors.Join(&inputError{cid}, err)
+		}
+	}
 	j := newJob(c, id, msg, jobRecord{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
 	if err := j.note(ctx, func(*jobRecord) {}); err != nil {
 		return id, err
@@ -175,17 +196,22 @@ func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 	if known {
 		return id, nil
 	}
-	select {
-	case c.queue <- j:
-		return id, nil
-	default:
-		return id, errTooMany
-	}
+	c.queue <- j // as long as there may be jobs
+	return id, nil
+}
+
+// inputError names what a job needs and this node cannot serve to a provider.
+type inputError struct{ cid string }
+
+func (e *inputError) Error() string {
+	return fmt.Sprintf("%s is not in this node's store, or not all of it: souk add puts it there", e.cid)
 }
 
 // checkJob refuses a job that no provider could take, whoever wrote it.
 func checkJob(m *jobv1.Job) error {
 	switch {
+	case proto.Size(m) > maxJobBytes:
+		return fmt.Errorf("the job is %d bytes, at most %d are allowed: move data into inputs", proto.Size(m), maxJobBytes)
 	case len(m.Nonce) != 16:
 		return errors.New("a job needs a nonce of 16 bytes")
 	case m.Resources == nil || m.Price == nil || m.Limits == nil:

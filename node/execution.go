@@ -198,6 +198,26 @@ func (h *hosting) sign(ctx context.Context, r payment.Receipt) error {
 	return nil
 }
 
+// signFinal does the same for the last receipt. With it the lease is collecting,
+// and needs no more of the channel than it says: one transaction holds it all.
+func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(*leaseRecord)) error {
+	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
+	msg, rec := r.Proto(), h.record()
+	change(&rec)
+	rec.Phase = runv1.Phase_PHASE_COLLECTING
+	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
+		m := c.Leases[h.id.String()]
+		m.Paid, m.Reserve = min(m.Paid, r.CumulativeDue), 0
+		c.Leases[h.id.String()] = m
+		return ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	h.show(func() { h.rec, h.receipts = rec, append(slices.Clone(h.receipts), msg) })
+	return nil
+}
+
 // finish keeps the outputs, signs the final receipt and moves to collecting. It
 // also runs when the daemon is stopping, so it has a context of its own.
 func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *ending {
@@ -217,17 +237,14 @@ func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *
 			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "keep outputs: %v", err)
 		}
 	}
-	err := h.sign(ctx, h.meter.Finish(stopped, digest, payment.Usage{}))
-	if err == nil {
-		h.p.cfg.Log.Info("run", "lease", h.id.Short(), "phase", "collecting", "reason", reasonName(why.reason))
-		err = h.save(ctx, func(r *leaseRecord) {
-			r.Phase, r.Reason, r.Detail = runv1.Phase_PHASE_COLLECTING, why.reason, clip(why.detail, 200)
-			r.ExitCode, r.Output = int32(exit), output
-		})
-	}
+	err := h.signFinal(ctx, h.meter.Finish(stopped, digest, payment.Usage{}), func(r *leaseRecord) {
+		r.Reason, r.Detail = why.reason, clip(why.detail, 200)
+		r.ExitCode, r.Output = int32(exit), output
+	})
 	if err != nil {
 		return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "final receipt: %v", err)
 	}
+	h.p.cfg.Log.Info("run", "lease", h.id.Short(), "phase", "collecting", "reason", reasonName(why.reason))
 	return nil
 }
 
@@ -274,6 +291,10 @@ func (h *hosting) countersigned(ctx context.Context, c *runv1.Countersign) payme
 	if err != nil {
 		h.p.cfg.Log.Debug("meter", "lease", h.id.Short(), "err", err) // a restored lease has a fresh meter
 	}
+	if known, ok := h.p.cfg.Channels.get(h.terms.Channel); ok && known.uncovered() {
+		// What is due was taken; more would be paid from what the client withdraws.
+		return payment.Action{Do: payment.Stop, Reason: runv1.EndReason_END_REASON_CLIENT_UNPAID}
+	}
 	return act
 }
 
@@ -316,7 +337,7 @@ func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher
 		c.Leases[h.id.String()] = m
 		c.take(v)
 		if r.Kind == payment.KindFinal {
-			c.end(h.id)
+			c.settle(h.id)
 		}
 		b := ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, r.Proto())}}
 		if usage > 0 {

@@ -17,6 +17,7 @@ import (
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -118,11 +119,30 @@ func (p *provider) recover(now time.Time) error {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
 		p.hostings[terms.Lease] = h
+		if rec.Phase == runv1.Phase_PHASE_FUNDING {
+			h.retake(now)
+		}
 		if rec.Phase != runv1.Phase_PHASE_ENDED {
-			p.queue <- h // the queue is longer than any floor
+			p.restored = append(p.restored, h)
 		}
 		return nil
 	})
+}
+
+// retake gives a lease that will still run its devices again. Where they are not
+// to be had any more, it ends as what ran does.
+func (h *hosting) retake(now time.Time) {
+	refused := h.p.floor.Commit(now, h.occupies())
+	if refused != nil {
+		h.p.cfg.Log.Warn("lease after a restart", "lease", h.id.Short(), "err", refused.Detail)
+		h.rec.Phase = runv1.Phase_PHASE_STAGING
+	}
+}
+
+// occupies is what the lease takes on the floor, and until when at the latest.
+func (h *hosting) occupies() scheduler.Lease {
+	return scheduler.Lease{ID: h.id, Client: h.terms.ClientKey, Devices: h.lease.Devices, Use: h.lease.Resources,
+		Until: time.UnixMilli(h.lease.StartByMs).Add(h.terms.MaxDuration + time.Hour)}
 }
 
 // restoreMeter goes on from the receipts in the ledger.
@@ -215,8 +235,11 @@ func (h *hosting) run(ctx context.Context) {
 	guard.Protect(h.client, h.id.String())
 	defer guard.Unprotect(h.client, h.id.String())
 	e := h.steps(ctx)
-	if ctx.Err() != nil && h.record().Phase == runv1.Phase_PHASE_COLLECTING {
-		return // the outputs and the last receipt are safe: the next start goes on from here
+	if ctx.Err() != nil {
+		if h.record().Phase == runv1.Phase_PHASE_COLLECTING {
+			return // the outputs and the last receipt are safe: the next start goes on from here
+		}
+		e = ended(runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the provider is stopping") // whatever broke, it was that
 	}
 	h.p.free(h.id)
 	h.close(e)
@@ -270,7 +293,7 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fundWithin)
 	defer cancel()
-	tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, func(tx string) error {
+	tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, rec.DepositTx, func(tx string) error {
 		return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
 	})
 	if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
@@ -291,7 +314,7 @@ func (h *hosting) close(e *ending) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
 	defer cancel()
 	rec := h.record()
-	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED {
+	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED || e.reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
 		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()

@@ -19,6 +19,7 @@ import (
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
@@ -63,6 +64,12 @@ type declineRecord struct {
 	Detail    string `json:"detail,omitempty"`
 }
 
+// What keeps a job's record below what the ledger takes, whatever peers say.
+const (
+	maxJobBytes = 64 << 10 // of the job message
+	maxDeclines = 96       // over all attempts
+)
+
 func jobKey(id souk.JobID) string { return "job/" + id.String() }
 
 // job is one job of this client. Its goroutine owns the attempt and does what it
@@ -80,6 +87,7 @@ type job struct {
 	attempt  *scheduler.Attempt             // owned by run
 	offers   map[souk.NodeKey]*market.Offer // owned by run: the candidates of this try
 	links    map[souk.LeaseID]*link         // owned by run
+	next     []scheduler.Event              // owned by run: what its own actions answered at once
 	inFlight int                            // owned by run: leases being signed
 
 	noting sync.Mutex // held from reading the record to replacing it
@@ -187,14 +195,18 @@ func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
 	defer timer.Stop()
 	for {
 		var ev scheduler.Event
-		select {
-		case <-ctx.Done():
-			return nil
-		case ev = <-j.events:
-		case <-j.stops:
-			ev = scheduler.StopAsked{}
-		case <-timer.C:
-			ev = scheduler.Tick{}
+		if len(j.next) > 0 {
+			ev, j.next = j.next[0], j.next[1:]
+		} else {
+			select {
+			case <-ctx.Done():
+				return nil
+			case ev = <-j.events:
+			case <-j.stops:
+				ev = scheduler.StopAsked{}
+			case <-timer.C:
+				ev = scheduler.Tick{}
+			}
 		}
 		done, err := j.step(ctx, g, ev)
 		if err != nil || done {
@@ -217,6 +229,9 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 	}
 	acts := j.attempt.Step(time.Now(), ev)
 	snap := j.attempt.Snapshot()
+	for i := range snap.Tries {
+		snap.Tries[i].Misses = nil // shown as declines; here they would only make the record grow
+	}
 	rec, _ := j.look()
 	state := j.attempt.State().String()
 	if state != rec.State && rec.Ended.IsZero() || !snapshotEqual(snap, rec.Snapshot) {
@@ -276,7 +291,10 @@ func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 		j.inFlight++
 		g.Go(func() error { j.sign(ctx, a); return nil })
 	case scheduler.Attach:
-		return j.attach(ctx, g, a)
+		if err := j.attach(ctx, g, a); err != nil { // files or records of ours are missing: the job cannot go on
+			j.next = append(j.next, scheduler.RunState{Lease: a.Lease, Phase: runv1.Phase_PHASE_ENDED,
+				Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: clip(err.Error(), 200)})
+		}
 	case scheduler.FetchOutputs:
 		g.Go(func() error { j.fetch(ctx, a); return nil })
 	case scheduler.SettleUp:
@@ -320,7 +338,7 @@ func (j *job) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.post(ctx, scheduler.Candidates{Peers: peers})
+	j.next = append(j.next, scheduler.Candidates{Peers: peers}) // post could wait for ourselves
 	return nil
 }
 
@@ -335,7 +353,7 @@ func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 		rtt, err = j.c.cfg.Dial(ctx, p, addrs)
 	}
 	if err != nil {
-		j.post(ctx, scheduler.DialFailed{Peer: key, Err: err.Error()})
+		j.post(ctx, scheduler.DialFailed{Peer: key, Err: clip(err.Error(), 200)})
 		return
 	}
 	j.post(ctx, scheduler.Dialed{Peer: key, RTT: rtt})
@@ -350,7 +368,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 	}
 	switch {
 	case err != nil:
-		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: err.Error()})
+		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: clip(err.Error(), 200)})
 	case decline != nil:
 		j.declined(ctx, p, decline)
 		j.post(ctx, scheduler.Declined{Peer: a.Peer, Reason: decline.Reason, Shortfall: decline.Shortfall, Detail: decline.Detail})
@@ -366,6 +384,13 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 // declined keeps a refusal where souk job shows it.
 func (j *job) declined(ctx context.Context, p peer.ID, d *marketv1.Decline) {
 	err := j.note(ctx, func(r *jobRecord) {
+		n := 0
+		for _, a := range r.Attempts {
+			n += len(a.Declines)
+		}
+		if n >= maxDeclines || !r.Ended.IsZero() {
+			return
+		}
 		c := r.current()
 		c.Declines = append(c.Declines, declineRecord{Provider: p.String(), Reason: market.ReasonName(d.Reason),
 			Shortfall: d.Shortfall, Detail: market.DeclineText(d)})
@@ -414,6 +439,9 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 		return
 	}
 	err = j.note(ctx, func(r *jobRecord) {
+		if !r.Ended.IsZero() {
+			return // stopped meanwhile: it is released at once
+		}
 		c := r.current()
 		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.id.String(), s.lease.PriceAtomsPerHour, s.terms.Reserve
 		c.LogBase = map[string]uint64{"stdout": j.stdout.len(), "stderr": j.stderr.len()}

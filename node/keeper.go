@@ -37,7 +37,7 @@ type keeperConfig struct {
 	Receipts      *receiptBook
 	VoucherKey    *ecdsa.PrivateKey
 	Confirmations uint64     // how deep a deposit must be; 0: 3, and 1 on a devnet
-	ExposureCap   souk.Atoms // above it a deposit must be final, but not on a devnet; 0: one token
+	FinalAbove    souk.Atoms // a larger deposit must be final, but not on a devnet; 0: one token
 	Log           *slog.Logger
 }
 
@@ -138,23 +138,31 @@ func (k *keeper) reconcileLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The wallet first where it grew: a deposit may have left it since.
 	grown := s.wallet - k.cfg.Ledger.Balance(ledger.Wallet)
 	for id, st := range s.channels {
-		rec, _ := k.cfg.Channels.get(id)
-		if rec.Paying {
-			grown += (st.Balance - rec.Balance)
+		if rec, ok := k.cfg.Channels.get(id); ok && rec.Paying {
+			grown += st.Balance - rec.Balance
 		}
 	}
-	if err := k.postWallet(ctx, s.block, grown); err != nil {
+	// What fills the wallet goes first, what leaves it last: in between it must
+	// not seem to hold less than nothing.
+	var fills, leaves []souk.ChannelID
+	for id, st := range s.channels {
+		if rec, ok := k.cfg.Channels.get(id); ok && rec.Paying && st.Balance < rec.Balance {
+			fills = append(fills, id)
+		} else {
+			leaves = append(leaves, id)
+		}
+	}
+	if err := k.postWallet(ctx, s.block, max(grown, 0)); err != nil {
 		return err
 	}
-	for id, st := range s.channels {
-		if err := k.postChannel(ctx, id, st); err != nil {
+	for _, id := range append(fills, leaves...) {
+		if err := k.postChannel(ctx, id, s.channels[id]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return k.postWallet(ctx, s.block, min(grown, 0))
 }
 
 // postWallet explains a change of the wallet that no channel of ours explains:
@@ -163,16 +171,17 @@ func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms)
 	if grown == 0 {
 		return nil
 	}
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], block)
+	// The balance before is part of the ids: a block can be looked at twice.
+	b := binary.BigEndian.AppendUint64(nil, block)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.cfg.Ledger.Balance(ledger.Wallet)))
 	ref := fmt.Sprintf("block %d", block)
 	var batch ledger.Batch
 	if paid := min(grown, k.cfg.Ledger.Balance(claimed)); paid > 0 {
-		batch.Transfers = append(batch.Transfers, ledger.Transfer{ID: ledger.TransferID("settle", b[:]), Debit: ledger.Wallet,
+		batch.Transfers = append(batch.Transfers, ledger.Transfer{ID: ledger.TransferID("settle", b), Debit: ledger.Wallet,
 			Credit: claimed, Amount: paid, Kind: "settle", Ref: ref, At: time.Now()})
 		grown -= paid
 	}
-	t := ledger.Transfer{ID: ledger.TransferID("outside", b[:]), Debit: ledger.Wallet, Credit: ledger.External, Amount: grown, Kind: "received", Ref: ref, At: time.Now()}
+	t := ledger.Transfer{ID: ledger.TransferID("outside", b), Debit: ledger.Wallet, Credit: ledger.External, Amount: grown, Kind: "received", Ref: ref, At: time.Now()}
 	if grown < 0 {
 		t.Debit, t.Credit, t.Amount, t.Kind = ledger.External, ledger.Wallet, -grown, "sent"
 	}
@@ -184,7 +193,11 @@ func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms)
 
 // postChannel posts what changed on one channel since it was last read.
 func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.ChannelState) error {
-	if rec, ok := k.cfg.Channels.get(id); ok && rec.Balance == st.Balance && rec.Claimed == st.Claimed &&
+	rec, ok := k.cfg.Channels.get(id)
+	if !ok {
+		return nil // dropped since it was read
+	}
+	if rec.Balance == st.Balance && rec.Claimed == st.Claimed &&
 		rec.Withdrawing == st.PendingWithdrawal && rec.RefundNonce == st.RefundNonce {
 		return nil
 	}
@@ -208,7 +221,17 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 			post("overclaim", ledger.Spent, ledger.Channel(id), taken-min(taken, owed)) // within what was vouched, beyond what was due
 			post("refund", ledger.Wallet, ledger.Channel(id), rec.Balance-st.Balance)
 		} else {
-			post("claim", claimed, ledger.Receivable(id), taken)
+			to := claimed
+			if rec.Config.Receiver != k.cfg.Chain.Address() {
+				to = ledger.External // a payout address of another wallet
+			}
+			known := min(taken, k.cfg.Ledger.Balance(ledger.Receivable(id)))
+			post("claim", to, ledger.Receivable(id), known)
+			post("unbooked", to, ledger.Earned, taken-known) // claimed by a life of this node that its ledger does not know
+		}
+		rec.arrived(max(0, st.Balance-rec.Balance))
+		if rec.RefundNonce != st.RefundNonce {
+			rec.Refunding = false
 		}
 		rec.Balance, rec.Claimed, rec.Withdrawing = st.Balance, st.Claimed, st.PendingWithdrawal
 		rec.RefundNonce, rec.WithdrawReady = st.RefundNonce, time.Time{}
@@ -221,17 +244,22 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 
 // deposit submits a client's authorization, waits until it is as deep as its
 // amount asks, and reads the channel again.
-func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, submitted func(tx string) error) (tx string, err error) {
+// known is the transaction that an earlier life of this node submitted, or empty.
+func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	tx, err = k.cfg.Chain.Deposit(ctx, ch, d)
-	if err != nil && !errors.Is(err, chain.ErrUsed) {
+	switch {
+	case errors.Is(err, chain.ErrUsed):
+		tx = known
+	case err != nil:
 		return "", err
-	}
-	if err == nil {
+	default:
 		if err := submitted(tx); err != nil {
 			return "", err
 		}
+	}
+	if tx != "" {
 		if err := k.confirm(ctx, tx, d.Amount); err != nil {
 			return "", err
 		}
@@ -248,7 +276,7 @@ func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) erro
 		_, err := k.cfg.Chain.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
 		return err
 	}
-	depth, limit := k.cfg.Confirmations, k.cfg.ExposureCap
+	depth, limit := k.cfg.Confirmations, k.cfg.FinalAbove
 	if depth == 0 {
 		depth = 3
 	}
@@ -283,10 +311,13 @@ func (k *keeper) claimDue(ctx context.Context) error {
 	defer k.mu.Unlock()
 	var due []*channelRecord
 	for _, rec := range k.cfg.Channels.all() {
-		open := rec.due() - rec.Claimed
+		open := min(rec.due(), rec.Balance) - rec.Claimed // past the balance there is nothing to claim
 		switch {
-		case rec.Paying || open <= 0 || rec.live():
-		case open >= claimAt, rec.Withdrawing > 0, rec.due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
+		case rec.Paying || open <= 0:
+		case rec.Withdrawing > 0: // also while a lease is live: what is not claimed by then is lost
+			due = append(due, rec)
+		case rec.live():
+		case open >= claimAt, rec.due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
 			due = append(due, rec)
 		}
 	}
@@ -304,7 +335,7 @@ func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx str
 	defer cancel()
 	claims := make([]chain.Claim, 0, len(recs))
 	for _, rec := range recs {
-		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: min(rec.due(), rec.Voucher.MaxClaimable)})
+		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: min(rec.due(), rec.Voucher.MaxClaimable, rec.Balance)})
 	}
 	if tx, err = k.cfg.Chain.ClaimAndSettle(ctx, claims); err != nil {
 		return "", err
@@ -326,17 +357,30 @@ func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx str
 func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	err = k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
+		switch {
+		case r.Paying:
+			return ledger.Batch{}, errors.New("no such channel")
+		case r.live():
+			return ledger.Batch{}, errors.New("a lease on the channel is live")
+		}
+		r.Refunding = true // durable before the chain hears of it: from here on no lease is taken
+		return ledger.Batch{}, nil
+	})
+	if err != nil {
+		return "", "", 0, err
+	}
+	defer func() {
+		// Only a refund whose fate is unknown keeps the channel closed.
+		if sent := refundTx != "" && err != nil; !sent || errors.As(err, new(*chain.RevertError)) {
+			err = errors.Join(err, k.mark(context.WithoutCancel(ctx), id, func(r *channelRecord) { r.Refunding = false }))
+		}
+	}()
 	if err := k.reconcileLocked(ctx); err != nil {
 		return "", "", 0, err
 	}
-	rec, ok := k.cfg.Channels.get(id)
-	switch {
-	case !ok || rec.Paying:
-		return "", "", 0, errors.New("no such channel")
-	case rec.live():
-		return "", "", 0, errors.New("a lease on the channel is live")
-	}
-	if claimTx = rec.ClaimTx; rec.due() > rec.Claimed {
+	rec, _ := k.cfg.Channels.get(id)
+	if claimTx = rec.ClaimTx; min(rec.due(), rec.Balance) > rec.Claimed {
 		if claimTx, err = k.claimLocked(ctx, []*channelRecord{rec}); err != nil {
 			return "", "", 0, err
 		}

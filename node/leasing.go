@@ -17,7 +17,6 @@ import (
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
-	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -27,6 +26,7 @@ const (
 	maxHoldPaused = 10 * time.Minute
 	maxInterval   = 10 * time.Minute
 	leaseSkew     = 30 * time.Second // how far apart two clocks may be
+	maxMoney      = 1 << 50          // of a price, a reserve or a deposit: no sum of them overflows
 )
 
 // refusal is why a lease or a channel request is declined.
@@ -98,15 +98,15 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	if refused := p.checkProposal(now, pr, open); refused != nil {
 		return nil, refused
 	}
+	h := newHosting(p, pr)
 	p.mu.Lock()
-	taken := p.floor.Commit(now, scheduler.Lease{ID: pr.id, Client: pr.client, Devices: pr.lease.Devices, Use: pr.lease.Resources,
-		Until: time.UnixMilli(pr.lease.StartByMs).Add(pr.terms.MaxDuration + time.Hour)})
+	taken := p.floor.Commit(now, h.occupies())
 	p.mu.Unlock()
 	if taken != nil {
 		return nil, &refusal{taken.Reason, taken.Shortfall, taken.Detail}
 	}
-	h := newHosting(p, pr)
 	if refused := p.reserve(ctx, pr, h); refused != nil {
+		p.cfg.Channels.drop(pr.terms.Channel)
 		p.free(pr.id)
 		return nil, refused
 	}
@@ -116,9 +116,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	p.mu.Unlock()
 	select {
 	case p.queue <- h:
-	default: // more leases than devices cannot be: the queue is as long as any floor
-		p.free(pr.id)
-		return nil, &refusal{marketv1.DeclineReason_DECLINE_REASON_BUSY, 1, "too many leases are starting"}
+	case <-ctx.Done(): // Run takes at once what is queued, unless the node is stopping: the next start finds the lease
 	}
 	p.changed()
 	p.cfg.Log.Info("lease", "lease", pr.id.Short(), "peer", client, "price", souk.Atoms(pr.lease.PriceAtomsPerHour))
@@ -140,12 +138,19 @@ func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *refus
 		if rec.Withdrawing > 0 {
 			return ledger.Batch{}, unpaid(0, "a withdrawal from the channel is pending")
 		}
+		if rec.Refunding {
+			return ledger.Batch{}, unpaid(0, "a refund of the channel is under way; if that stays so, ask for the refund again")
+		}
 		first := pr.terms.First()
 		if err := rec.tab().Show(pr.id, first, pr.voucher.MaxClaimable); err != nil {
 			return ledger.Batch{}, unpaid(first, "first voucher: %v", err)
 		}
 		rec.take(pr.voucher)
-		rec.Leases[pr.id.String()] = leaseMoney{Paid: first, Reserve: pr.terms.Reserve, Live: true}
+		m := leaseMoney{Paid: first, Reserve: pr.terms.Reserve, Live: true}
+		if pr.deposit != nil {
+			m.Deposit = pr.deposit.Amount
+		}
+		rec.Leases[pr.id.String()] = m
 		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
 	})
 	switch err := err.(type) {
@@ -238,7 +243,7 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 		err = fmt.Errorf("hold %s, not up to %s", t.HoldPaused, maxHoldPaused)
 	case t.MaxDuration <= 0:
 		err = fmt.Errorf("no duration")
-	case t.Reserve <= 0 || l.ReserveAtoms > 1<<62 || l.PriceAtomsPerHour == 0 || l.PriceAtomsPerHour > 1<<50:
+	case t.Reserve <= 0 || l.ReserveAtoms > maxMoney || l.PriceAtomsPerHour == 0 || l.PriceAtomsPerHour > maxMoney:
 		err = fmt.Errorf("price %d or reserve %d out of range", l.PriceAtomsPerHour, l.ReserveAtoms)
 	case t.PayAhead < 0 || t.PayAhead > maxInterval:
 		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, maxInterval)
@@ -297,6 +302,9 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
 	if pr.deposit != nil {
 		if short := souk.Atoms(ours.MinDepositAtoms) - pr.deposit.Amount; short > 0 {
 			return unpaid(short, "the deposit is below %s", souk.Atoms(ours.MinDepositAtoms))
+		}
+		if pr.deposit.Amount > maxMoney {
+			return unpaid(0, "a deposit of %s is out of range", pr.deposit.Amount)
 		}
 		if !pr.deposit.ValidAt(now) {
 			return unpaid(0, "the deposit's authorization is not valid now")

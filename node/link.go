@@ -96,25 +96,22 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 			return fmt.Errorf("serve inputs: %w", err)
 		}
 	}
-	l := &link{j: j, s: s, payer: payment.NewPayer(s.terms), allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
-	had, err := j.c.cfg.Receipts.of(s.id)
-	if err != nil {
+	l := &link{j: j, s: s, allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
+	if l.payer, err = j.payer(s); err != nil {
 		return err
 	}
-	for _, msg := range had {
-		r, err := payment.ReceiptFromProto(msg)
-		if err != nil {
-			return fmt.Errorf("receipt of lease %s: %w", s.id.Short(), err)
-		}
-		l.payer.Accept(r)
-		l.paid = r.Kind == payment.KindFinal
-	}
+	l.paid = l.payer.Done()
 	j.links[s.id] = l
 	g.Go(func() error {
 		guard := j.c.cfg.Host.ConnManager()
 		guard.Protect(s.peer, s.id.String())
 		defer guard.Unprotect(s.peer, s.id.String())
 		l.run(ctx)
+		if ctx.Err() == nil && !l.over {
+			if err := l.closeMoney(ctx); err != nil { // given up: nothing more is paid on the lease
+				j.c.cfg.Log.Error("end lease", "lease", s.id.Short(), "err", err)
+			}
+		}
 		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
 			j.c.cfg.Files.Withdraw(cid, s.peer)
 		}
@@ -123,6 +120,30 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 	})
 	return nil
 }
+
+// payer checks the receipts of a lease, from those that were countersigned on.
+// No run began before its lease was signed.
+func (j *job) payer(s *signing) (*payment.Payer, error) {
+	had, err := j.c.cfg.Receipts.of(s.id)
+	if err != nil {
+		return nil, err
+	}
+	receipts := make([]payment.Receipt, len(had))
+	for i, msg := range had {
+		if receipts[i], err = payment.ReceiptFromProto(msg); err != nil {
+			return nil, fmt.Errorf("receipt of lease %s: %w", s.id.Short(), err)
+		}
+	}
+	p, err := payment.RestorePayer(s.terms, receipts)
+	if err != nil {
+		return nil, err
+	}
+	p.Start(time.UnixMilli(s.lease.SignedMs))
+	return p, nil
+}
+
+// errGivenUp ends a session that the job has let go of.
+var errGivenUp = errors.New("the job has let go of the lease")
 
 func (l *link) allow()  { l.once.Do(func() { close(l.allowed) }) }
 func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
@@ -190,7 +211,7 @@ func (l *link) run(ctx context.Context) {
 				l.j.post(ctx, scheduler.LinkBack{Lease: l.s.id})
 			}
 		})
-		if l.over || ctx.Err() != nil {
+		if l.over || ctx.Err() != nil || errors.Is(err, errGivenUp) {
 			return
 		}
 		if !lost {
@@ -289,7 +310,7 @@ func (l *link) follow(ctx context.Context, st network.Stream, frames <-chan *run
 		case <-quit:
 			quit, giveUp = nil, time.After(releaseWait)
 		case <-giveUp:
-			l.over = true
+			return errGivenUp
 		}
 		if err != nil || l.over {
 			return err

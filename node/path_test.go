@@ -43,7 +43,28 @@ var guests = map[string]fake.Guest{
 		}
 		return 0
 	},
+	"short": func(p *fake.Process) int {
+		p.Work(200 * time.Millisecond)
+		if err := p.WriteFile("model.bin", []byte("a model")); err != nil {
+			return 3
+		}
+		return 0
+	},
+	"long": func(p *fake.Process) int {
+		for epoch := range 10 {
+			fmt.Fprintf(p.Stdout, "epoch %d\n", epoch)
+			p.Work(400 * time.Millisecond)
+		}
+		if err := p.WriteFile("model.bin", []byte("a model")); err != nil {
+			return 3
+		}
+		return 0
+	},
+	"forever": func(p *fake.Process) int { p.Loop(); return 0 },
 }
+
+// longLog is what the guest "long" prints.
+const longLog = "epoch 0\nepoch 1\nepoch 2\nepoch 3\nepoch 4\nepoch 5\nepoch 6\nepoch 7\nepoch 8\nepoch 9\n"
 
 // testConfig is a node with keys and a home of its own, on loopback.
 func testConfig(t *testing.T) Config {

@@ -20,6 +20,7 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
@@ -67,6 +68,8 @@ type provider struct {
 	key   souk.NodeKey
 	epoch uint64
 	queue chan *hosting // leases whose goroutine Run starts
+
+	restored []*hosting // leases of an earlier life, for Run to start
 
 	accepting sync.Mutex    // one lease is taken at a time: a repeated request finds the first
 	dirty     chan struct{} // capacity may have changed: publish offers
@@ -127,6 +130,9 @@ func (p *provider) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.advertise(ctx) })
 	g.Go(func() error { return p.sweep(ctx) })
+	for _, h := range p.restored {
+		g.Go(func() error { h.run(ctx); return nil })
+	}
 	g.Go(func() error {
 		for {
 			select {
@@ -198,6 +204,11 @@ func (p *provider) sweep(ctx context.Context) error {
 		for d, b := range p.bids {
 			if now.After(b.until.Add(bidFirm)) {
 				delete(p.bids, d)
+			}
+		}
+		for id, h := range p.hostings {
+			if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > collectWithin {
+				delete(p.hostings, id) // the ledger has it
 			}
 		}
 		p.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 const (
 	keysValid  = 30 * 24 * time.Hour      // a key binding is made anew at each start
 	minDeposit = souk.AtomsPerToken / 20  // below it a deposit's gas is a tax
-	minDelay   = uint64(60 * 60)          // seconds: a provider may be offline for a while
+	minDelay   = uint64(24 * 60 * 60)     // seconds: the keeper looks every hour, and a provider may be offline for a while
 	maxDelay   = uint64(7 * 24 * 60 * 60) // seconds
 )
 

@@ -109,8 +109,8 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 			return err
 		}
 		for _, r := range owed {
-			if r.Seq <= sent.receipt {
-				continue
+			if r.Seq <= sent.receipt || rec.Phase == runv1.Phase_PHASE_ENDED {
+				continue // what was not settled by the end is not asked for: nobody is left to take it
 			}
 			if err := wire.Write(w, &runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: r}}); err != nil {
 				return err
@@ -125,7 +125,7 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 			}
 			sent.state = b
 		}
-		if rec.Phase == runv1.Phase_PHASE_ENDED && len(owed) == 0 {
+		if rec.Phase == runv1.Phase_PHASE_ENDED {
 			return io.EOF
 		}
 		select {

@@ -1,0 +1,307 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/storage/files"
+)
+
+// again is the config of a node's next life: its home, its keys, its addresses.
+func again(n *Node) func(*Config) {
+	var listen []string // a stopped host has none
+	for _, a := range n.host.Addrs() {
+		listen = append(listen, a.String())
+	}
+	return func(c *Config) {
+		old := n.cfg
+		c.Home, c.Identity, c.Wallet, c.VoucherKey = old.Home, old.Identity, old.Wallet, old.VoucherKey
+		c.ChainURLs, c.ChainID, c.Provide, c.Prices, c.Bootstrap = old.ChainURLs, old.ChainID, old.Provide, old.Prices, old.Bootstrap
+		c.Listen = listen
+	}
+}
+
+// duo is a provider and a client with tokens, each with its stop.
+type duo struct {
+	provider, client         *Node
+	stopProvider, stopClient func()
+}
+
+func newDuo(t *testing.T, url string) *duo {
+	t.Helper()
+	p := &duo{}
+	p.provider, p.stopProvider = startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Provide = []string{url}, chain.DevnetChainID, true
+		c.Prices = map[string]souk.Atoms{"CPU": 2 * souk.AtomsPerToken}
+	})
+	p.client, p.stopClient = startDaemon(t, func(c *Config) {
+		c.ChainURLs, c.ChainID, c.Bootstrap = []string{url}, chain.DevnetChainID, []string{address(p.provider)}
+	})
+	if !fill(p.provider) || !fill(p.client) {
+		t.Fatal("the faucet gave nothing")
+	}
+	eventually(t, "the offer", func() bool { return p.client.book.Len() == 1 })
+	return p
+}
+
+func (p *duo) restartProvider(t *testing.T) {
+	t.Helper()
+	next := again(p.provider)
+	p.stopProvider()
+	p.provider, p.stopProvider = startDaemon(t, next)
+}
+
+func (p *duo) restartClient(t *testing.T) {
+	t.Helper()
+	next := again(p.client)
+	p.stopClient()
+	p.client, p.stopClient = startDaemon(t, next)
+}
+
+// agree waits until both sides say the same of their channel, with nothing live
+// on it, and checks their books.
+func (p *duo) agree(t *testing.T) souk.Atoms {
+	t.Helper()
+	var theirs, ours *channelRecord
+	eventually(t, "one word on the channel", func() bool {
+		var ok, too bool
+		theirs, ok = p.provider.channels.with(p.client.host.ID().String(), false)
+		ours, too = p.client.channels.with(p.provider.host.ID().String(), true)
+		return ok && too && !theirs.live() && !ours.live() && theirs.due() == ours.due()
+	})
+	if len(theirs.Leases) != 0 || len(ours.Leases) != 0 {
+		t.Errorf("leases that are over stay in the channel: %v and %v", theirs.Leases, ours.Leases)
+	}
+	if theirs.vouched() > theirs.Voucher.MaxClaimable {
+		t.Errorf("the provider is due %s by vouchers of %s", theirs.vouched(), theirs.Voucher.MaxClaimable)
+	}
+	checkBooks(t, p.provider)
+	checkBooks(t, p.client)
+	return ours.due()
+}
+
+// TestClientRestart stops a client whose job runs, and starts it again: the job
+// goes on, is paid to the end, and its log has no gap and no line twice.
+func TestClientRestart(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	id := submit(t, p.client, testJob(t, p.client, "long")).id
+	eventually(t, "two receipts", func() bool { j, _ := p.client.client.find(id.String()); return j.summary().Receipts >= 2 })
+	p.restartClient(t)
+	j, err := p.client.client.find(id.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := finished(t, j)
+	if s.State != "done" || s.Outputs["out"] == "" || s.Attempts != 1 {
+		t.Fatalf("after a restart of its client the job ended as %v", s)
+	}
+	buf := make([]byte, 1<<10)
+	if got := string(buf[:j.stdout.readAt(buf, 0)]); got != longLog {
+		t.Errorf("log is %q", got)
+	}
+	if due := p.agree(t); due != souk.Atoms(s.PaidAtoms) {
+		t.Errorf("paid %d, due %s", s.PaidAtoms, due)
+	}
+}
+
+// TestProviderRestartRunning stops a provider whose lease runs: the job ends with
+// a reason that names it, what was receipted stays paid, and the channel serves
+// the next job.
+func TestProviderRestartRunning(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	j := submit(t, p.client, testJob(t, p.client, "long"))
+	eventually(t, "two receipts", func() bool { return j.summary().Receipts >= 2 })
+	p.restartProvider(t)
+	s := finished(t, j)
+	if s.State != "failed" || s.Reason != "provider-stopped" && s.Reason != "provider-lost" || s.PaidAtoms == 0 {
+		t.Fatalf("after a stop of its provider the job ended as %v", s)
+	}
+	eventually(t, "the lease's reserve", func() bool {
+		rec, ok := p.client.channels.with(p.provider.host.ID().String(), true)
+		return ok && !rec.live()
+	})
+	eventually(t, "the offer", func() bool {
+		offers := p.client.book.Offers()
+		return len(offers) == 1 && offers[0].Epoch == p.provider.provider.epoch && offers[0].Free == 1
+	})
+	next := finished(t, submit(t, p.client, testJob(t, p.client, "train")))
+	if next.State != "done" {
+		t.Fatalf("the next job ended as %v", next)
+	}
+}
+
+// hand is a client of one lease that a test moves by hand.
+type hand struct {
+	t      *testing.T
+	l      *link
+	st     network.Stream
+	frames *wire.Reader
+	last   *runv1.State
+	owed   *runv1.Receipt
+}
+
+// leaseByHand takes a lease for a job, and attaches to it.
+func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
+	t.Helper()
+	c, to := p.client.client, p.provider.host.ID()
+	payload := mustMarshal(msg)
+	id := souk.JobID{Digest: sha256.Sum256(payload)}
+	bid, decline, err := c.ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	if err != nil || decline != nil {
+		t.Fatalf("ask: %v, %v", decline, err)
+	}
+	s, err := c.propose(t.Context(), id, msg, to, bid, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decline, err := c.countersign(t.Context(), s); err != nil || decline != nil {
+		t.Fatalf("countersign: %v, %v", decline, err)
+	}
+	for _, cid := range []string{msg.Wasm, msg.Input} {
+		if err := p.client.files.Grant(t.Context(), cid, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := &hand{t: t, l: &link{j: newJob(c, id, msg, jobRecord{Message: payload}), s: s}}
+	if h.l.payer, err = h.l.j.payer(s); err != nil {
+		t.Fatal(err)
+	}
+	h.attach(p)
+	return h
+}
+
+func (h *hand) attach(p *duo) {
+	h.t.Helper()
+	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, nil); err != nil {
+		h.t.Fatal(err)
+	}
+	st, release, err := openStream(h.t.Context(), p.client.host, h.l.s.peer, RunProtocol)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(release)
+	h.st, h.frames, h.last, h.owed = st, wire.NewReader(st, MaxRunBytes), nil, nil
+	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.l.s.id.Digest[:], Job: h.l.j.rec.Message}}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// until reads what the provider says until ok.
+func (h *hand) until(what string, ok func() bool) {
+	h.t.Helper()
+	h.st.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for !ok() {
+		var f runv1.ToClient
+		if err := h.frames.Read(&f); err != nil {
+			h.t.Fatalf("waiting for %s: %v", what, err)
+		}
+		if s := f.GetState(); s != nil {
+			h.last, h.l.output = s, s.Output
+		}
+		if r := f.GetReceipt(); r != nil {
+			h.owed = r
+		}
+	}
+}
+
+func (h *hand) untilPhase(ph runv1.Phase) {
+	h.t.Helper()
+	h.until(ph.String(), func() bool { return h.last.GetPhase() == ph })
+}
+
+// pay countersigns the receipt that waits.
+func (h *hand) pay() {
+	h.t.Helper()
+	if err := h.l.pay(h.t.Context(), h.st, h.owed); err != nil || h.l.over {
+		h.t.Fatalf("pay: %v, refused: %v", err, h.l.over)
+	}
+	h.owed = nil
+}
+
+// payAll pays what comes until the lease has ended.
+func (h *hand) payAll() {
+	h.t.Helper()
+	for h.last.GetPhase() != runv1.Phase_PHASE_ENDED {
+		h.until("a receipt or the end", func() bool { return h.owed != nil || h.last.GetPhase() == runv1.Phase_PHASE_ENDED })
+		if h.owed != nil {
+			h.pay()
+		}
+	}
+	if err := h.l.closeMoney(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestProviderRestartCollecting stops a provider that waits for the last voucher.
+// In its next life it still has the outputs, and takes the voucher.
+func TestProviderRestartCollecting(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	msg := testJob(t, p.client, "short")
+	h := leaseByHand(t, p, msg)
+	h.untilPhase(runv1.Phase_PHASE_COLLECTING)
+	output := h.last.Output
+	p.restartProvider(t)
+	h.attach(p)
+	h.untilPhase(runv1.Phase_PHASE_COLLECTING)
+	if h.last.Output != output || h.last.Reason != runv1.EndReason_END_REASON_COMPLETED {
+		t.Fatalf("after a restart the run stands at %v", h.last)
+	}
+	limit := files.Limit{Bytes: 1 << 20, Blocks: 100}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.client.files.Fetch(ctx, output, p.provider.host.ID(), limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	h.payAll()
+	if p.agree(t) == 0 {
+		t.Error("nothing was due")
+	}
+}
+
+// TestVoucherWithheld runs a job whose client pays nothing: it is paused, and
+// after hold_paused ended, with a reason that names the client.
+func TestVoucherWithheld(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	msg := testJob(t, p.client, "forever")
+	msg.Limits.HoldPausedMs = 500
+	h := leaseByHand(t, p, msg)
+	h.untilPhase(runv1.Phase_PHASE_PAUSED)
+	h.untilPhase(runv1.Phase_PHASE_COLLECTING)
+	if h.last.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+		t.Errorf("ended as %v", h.last)
+	}
+	h.until("the final receipt", func() bool { return h.owed.GetKind() == uint32(payment.KindFinal) })
+	final, err := payment.ReceiptFromProto(h.owed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := payment.Due(h.l.s.terms.PriceAtomsPerHour, uint64((h.l.s.terms.Interval + h.l.s.terms.Grace).Milliseconds()))
+	if err != nil || final.CumulativeDue > bound {
+		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
+	}
+	eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now())[0].Free == 1 })
+}
+
+// TestVoucherLate pays after the pause: the job goes on to its end, and is paid.
+func TestVoucherLate(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	h := leaseByHand(t, p, testJob(t, p.client, "long"))
+	h.untilPhase(runv1.Phase_PHASE_PAUSED)
+	h.pay()
+	h.untilPhase(runv1.Phase_PHASE_RUNNING)
+	h.payAll()
+	if h.last.Reason != runv1.EndReason_END_REASON_COMPLETED {
+		t.Errorf("ended as %v", h.last)
+	}
+	p.agree(t)
+}
