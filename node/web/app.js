@@ -1,91 +1,189 @@
-// The page of one souk node. Offers and the log's checkpoint come from the open
-// event stream; jobs need the token that stands behind # in the address and
-// never leaves this page except to this node.
+// The page of one souk node. Offers and the log's checkpoint come from the event
+// stream, which is open to all; jobs and money need the token that stands behind #
+// in the address. The token goes to this node alone, and the page only reads.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
-const tokens = (atoms) => {
+const mostOffers = 100, mostJobs = 20, mostReceipts = 10; // rows shown; the rest is counted
+const mostLog = 300_000; // characters of a job's log kept in the page
+
+// ---- words ----
+
+const $ = (id) => document.getElementById(id);
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const short = (peer) => (peer ?? "").slice(0, 14); // as the commands show and take it
+const count = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
+
+// exact writes atoms as tokens by moving the point: amounts never become floats.
+function exact(atoms) {
   const s = String(atoms ?? 0).padStart(7, "0");
-  return (s.slice(0, -6) + "." + s.slice(-6)).replace(/\.?0+$/, "");
-};
-const short = (id) => (id && id.length > 16 ? id.slice(0, 6) + "…" + id.slice(-6) : id || "");
-
-function row(cells) {
-  const tr = document.createElement("tr");
-  for (const [text, cls] of cells) {
-    const td = document.createElement("td");
-    td.textContent = text;
-    if (cls) td.className = cls;
-    tr.append(td);
-  }
-  return tr;
+  return s.slice(0, -6) + "." + s.slice(-6);
 }
 
-function empty(id, text) {
-  const tr = row([[text, "dim"]]);
-  tr.firstChild.colSpan = 6;
-  $(id).replaceChildren(tr);
+const tokens = (atoms) => exact(atoms).replace(/0{1,4}$/, "");
+
+function clock(when) {
+  const t = new Date(when), two = (n) => String(n).padStart(2, "0");
+  const day = `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} `;
+  return (t.toDateString() === new Date().toDateString() ? "" : day) + [t.getHours(), t.getMinutes(), t.getSeconds()].map(two).join(":");
 }
 
-// ---- offers and checkpoint: open to all ----
+function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
+}
+
+const took = (j) => span((j.ended ? Date.parse(j.ended) : Date.now()) - Date.parse(j.started));
+const look = (j) => (!j.ended ? "live" : j.state === "done" ? "done" : j.state === "stopped" ? "" : "bad");
+const title = (j) => j.name || j.job.slice(0, 8);
+
+// ---- drawing: texts are set as texts, so that nothing a peer says is ever markup ----
+
+function el(tag, props = {}, ...children) {
+  const e = Object.assign(document.createElement(tag), props);
+  e.append(...children);
+  return e;
+}
+
+function set(e, prop, value = "") {
+  if (e[prop] !== value) e[prop] = value;
+}
+
+// rows shows one row for each item, [key, cells], and touches only what changed:
+// focus and selection stay where they are.
+function rows(body, items) {
+  const had = new Map([...body.children].map((tr) => [tr.dataset.key, tr]));
+  const list = items.map(([key, cells]) => {
+    const tr = had.get(key) ?? el("tr", {}, ...cells.map((c) => el("td", {}, el(c.press ? "button" : "span", { onclick: c.press }), el("small"))));
+    tr.dataset.key = key;
+    cells.forEach((c, i) => {
+      const [text, note] = tr.children[i].children;
+      set(tr.children[i], "className", c.cell);
+      set(tr.children[i], "title", c.title);
+      set(text, "className", c.cls);
+      set(text, "textContent", c.text);
+      set(note, "textContent", c.note);
+      set(note, "hidden", !c.note);
+    });
+    return tr;
+  });
+  for (const [key, tr] of had) if (!list.includes(tr)) tr.remove();
+  list.forEach((tr, i) => { if (body.children[i] !== tr) body.insertBefore(tr, body.children[i] ?? null); });
+  return list;
+}
+
+// facts fills a list of names and values; empty values are left out.
+function facts(list, pairs) {
+  const want = pairs.filter(([, value]) => value);
+  while (list.children.length > 2 * want.length) list.lastChild.remove();
+  want.forEach(([name, value, cls], i) => {
+    if (list.children.length === 2 * i) list.append(el("dt"), el("dd", {}, el("span")));
+    const text = list.children[2 * i + 1].firstChild;
+    set(list.children[2 * i], "textContent", name);
+    set(text, "textContent", value);
+    set(text, "className", cls);
+  });
+}
+
+const notices = new Map();
+
+function notice(about, text) {
+  if (text) notices.set(about, text);
+  else notices.delete(about);
+  const all = [...notices.values()].join(" ");
+  set($("notice"), "textContent", all);
+  set($("notice"), "hidden", !all);
+}
+
+// ---- the market: open to all ----
 
 const offers = new Map();
+let events = null, drawing = false, own = "";
+
+// A burst of offers is drawn once.
+function drawSoon() {
+  if (drawing) return;
+  drawing = true;
+  setTimeout(() => { drawing = false; drawOffers(); }, 50);
+}
 
 function drawOffers() {
-  const list = [...offers.values()].sort((a, b) => a.price_atoms_per_hour - b.price_atoms_per_hour);
-  $("offers-n").textContent = list.length ? `(${list.length})` : "";
-  if (!list.length) return empty("offers", "no offers yet: they appear as providers publish them");
-  $("offers").replaceChildren(...list.map((o) => {
-    const tr = row([[o.class], [o.model], [`${o.free} of ${o.count}`, "num"], [tokens(o.price_atoms_per_hour), "num"], [o.region || "–"], [short(o.provider), "id"]]);
-    tr.title = o.provider;
-    return tr;
-  }));
+  const list = [...offers.values()].sort((a, b) => a.class.localeCompare(b.class) || a.price_atoms_per_hour - b.price_atoms_per_hour || a.provider.localeCompare(b.provider));
+  $("offers-n").textContent = list.length > mostOffers ? `${list.length}, the first ${mostOffers} shown` : list.length || "";
+  $("offers-none").hidden = list.length > 0;
+  $("offers").parentElement.hidden = !list.length;
+  rows($("offers"), list.slice(0, mostOffers).map((o) => [o.provider + "/" + o.class, [
+    { text: o.class, note: [o.model === o.class ? "" : o.model.replace(/\((R|TM)\)/gi, ""), o.memory_bytes ? `${Math.round(o.memory_bytes / 2 ** 30)} GiB` : ""].filter(Boolean).join(", ") },
+    { text: `${o.free ?? 0} of ${o.count ?? 0}`, cell: "num" },
+    { text: tokens(o.price_atoms_per_hour), cell: "num" },
+    { text: short(o.provider), cls: "id", title: o.provider, note: [o.region, o.provider === own ? "this node" : ""].filter(Boolean).join(", ") },
+  ]]));
+}
+
+function drawCheckpoint(note) {
+  const [origin, size, root] = note.split("\n");
+  facts($("tree"), [["Log", origin, "id"], ["Entries", size], ["Root", root, "id"]]);
+  $("checkpoint").textContent = note;
+  $("tree-none").hidden = true;
+  $("note").hidden = false;
+}
+
+function link(text, cls) {
+  set($("link"), "textContent", text);
+  set($("link"), "className", "state " + cls);
 }
 
 function watchMarket() {
-  const events = new EventSource("/v1/events");
-  events.onopen = () => { offers.clear(); $("notice").hidden = true; drawOffers(); };
-  events.onerror = () => {
-    $("notice").hidden = false;
-    $("notice").textContent = "The daemon does not answer; this page tries again by itself.";
+  events?.close();
+  const mine = events = new EventSource("/v1/events");
+  mine.onopen = () => {
+    link("live", "done");
+    notice("daemon", "");
+    offers.clear(); // the stream begins with all there are
+    drawSoon();
   };
-  events.addEventListener("offer", (e) => {
+  mine.onerror = () => {
+    if (!notices.has("daemon")) {
+      notice("daemon", `The daemon does not answer since ${clock(Date.now())}. What is shown is from before; this page goes on by itself when it is back.`);
+    }
+    link("no answer", "bad");
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => { if (events === mine) watchMarket(); }, 2000);
+  };
+  mine.addEventListener("offer", (e) => {
     const o = JSON.parse(e.data), key = o.provider + "/" + o.class;
     if (!o.ended) offers.set(key, o);
     else if (offers.get(key)?.sequence === o.sequence) offers.delete(key);
-    drawOffers();
+    drawSoon();
   });
-  events.addEventListener("checkpoint", (e) => { $("checkpoint").textContent = JSON.parse(e.data).note; });
+  mine.addEventListener("checkpoint", (e) => drawCheckpoint(JSON.parse(e.data).note));
 }
 
-// ---- jobs: with the token ----
+// ---- calls: with the token ----
 
-async function call(method, body = {}) {
-  const r = await fetch("/souk.api.v1." + method, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: "Bearer " + token },
-    body: JSON.stringify(body),
-  });
-  const answer = await r.json();
-  if (!r.ok) throw new Error(answer.message || r.statusText);
-  return answer;
+class TokenError extends Error {}
+
+async function post(method, type, body, signal) {
+  const r = await fetch("/souk.api.v1." + method, { method: "POST", body, signal, headers: { "Content-Type": type, Authorization: "Bearer " + token } });
+  if (r.status === 401) throw new TokenError("The token in this page's address is not this node's: open the address that souk dashboard prints.");
+  if (!r.ok) throw new Error((await r.json().catch(() => ({}))).message || r.statusText);
+  return r;
 }
 
-// stream reads a Connect server stream of JSON: a flag byte and a length before each message.
+const call = async (method, body = {}) => (await post(method, "application/json", JSON.stringify(body), AbortSignal.timeout(10_000))).json();
+
+// stream reads a Connect server stream of JSON: a flag byte and a length before each
+// message. The last one has flag 2, and the error if there was one.
 async function* stream(method, body, signal) {
-  const json = new TextEncoder().encode(JSON.stringify(body));
-  const frame = new Uint8Array(5 + json.length);
+  const json = new TextEncoder().encode(JSON.stringify(body)), frame = new Uint8Array(5 + json.length);
   new DataView(frame.buffer).setUint32(1, json.length);
   frame.set(json, 5);
-  const r = await fetch("/souk.api.v1." + method, {
-    method: "POST", signal, body: frame,
-    headers: { "Content-Type": "application/connect+json", Authorization: "Bearer " + token },
-  });
+  const r = await post(method, "application/connect+json", frame, signal);
   let buf = new Uint8Array();
   for (const reader = r.body.getReader(); ;) {
     const { done, value } = await reader.read();
-    if (done) return;
+    if (done) throw new Error("the stream broke off");
     const next = new Uint8Array(buf.length + value.length);
     next.set(buf);
     next.set(value, buf.length);
@@ -93,67 +191,178 @@ async function* stream(method, body, signal) {
     while (buf.length >= 5) {
       const size = new DataView(buf.buffer, buf.byteOffset).getUint32(1);
       if (buf.length < 5 + size) break;
-      if (buf[0] & 2) return;
-      yield JSON.parse(new TextDecoder().decode(buf.subarray(5, 5 + size)));
+      const message = JSON.parse(new TextDecoder().decode(buf.subarray(5, 5 + size)));
+      if (buf[0] & 2) {
+        if (message.error) throw new Error(message.error.message || message.error.code);
+        return;
+      }
+      yield message;
       buf = buf.slice(5 + size);
     }
   }
 }
 
-let picked = null, following = null;
+// ---- jobs ----
 
-function drawJobs(jobs) {
-  $("jobs-n").textContent = jobs.length ? `(${jobs.length})` : "";
-  if (!jobs.length) return empty("jobs", "no jobs yet: souk run job.yaml starts one");
-  $("jobs").replaceChildren(...jobs.map((j) => {
-    const live = !j.ended;
-    const tr = row([[j.job.slice(0, 8), "id"], [j.name || ""], [j.state + (j.reason && j.reason !== "completed" ? ": " + j.reason : ""), live ? "running" : j.state === "done" ? "done" : ""],
-      [tokens(j.paidAtoms), "num"], [String(j.receipts ?? 0), "num"], [short(j.provider), "id"]]);
-    tr.className = "pick";
-    tr.tabIndex = 0;
-    tr.title = j.detail || j.job;
-    tr.onclick = () => follow(j);
-    tr.onkeydown = (e) => { if (e.key === "Enter") follow(j); };
-    return tr;
-  }));
-  if (!picked && jobs.length) follow(jobs[0]);
+let jobs = [], allJobs = false, shown = null;
+
+function drawJobs() {
+  $("jobs-n").textContent = jobs.length || "";
+  $("jobs-table").hidden = !jobs.length;
+  $("jobs-none").hidden = jobs.length > 0;
+  $("jobs-none").replaceChildren("None yet. ", el("code", { textContent: "souk run job.yaml" }), " starts one.");
+  $("jobs-all").hidden = allJobs || jobs.length <= mostJobs;
+  $("jobs-all").textContent = `Show all ${jobs.length} jobs`;
+  const list = rows($("jobs"), (allJobs ? jobs : jobs.slice(0, mostJobs)).map((j) => [j.job, [
+    { text: title(j), note: j.name ? j.job.slice(0, 8) : "", press: () => show(j) },
+    { text: j.state, cls: "state " + look(j), note: j.ended && j.state !== "done" && j.reason !== j.state ? j.reason : "", title: j.detail },
+    { text: exact(j.paidAtoms), cell: "num" },
+    { text: String(j.receipts ?? 0), cell: "num wide" },
+    { text: clock(j.started), cell: "wide" },
+    { text: took(j), cell: "num" },
+  ]]));
+  for (const tr of list) {
+    const picked = tr.dataset.key === shown?.job.job;
+    tr.onclick = () => tr.querySelector("button").onclick();
+    set(tr, "className", picked ? "picked" : "");
+    tr.querySelector("button").setAttribute("aria-pressed", picked);
+  }
+  const live = jobs.filter((j) => !j.ended).length;
+  document.title = live ? `souk: ${count(live, "job")} running` : "souk";
+  if (!shown && jobs.length) show(jobs[0]);
 }
 
-async function follow(j) {
-  if (picked === j.job) return;
-  picked = j.job;
-  following?.abort();
-  const mine = following = new AbortController();
+function drawJob() {
+  const j = shown.job;
+  $("job-h").textContent = `Job ${title(j)}`;
+  facts($("job-facts"), [
+    ["State", j.state, "state " + look(j)],
+    ["Why", j.ended && j.state !== "done" ? [j.reason === j.state ? "" : j.reason, j.detail].filter(Boolean).join(": ") : ""],
+    ["Exit code", j.exitCode ? String(j.exitCode) : ""],
+    ["Paid", `${tokens(j.paidAtoms)} tokens` + (j.reserveAtoms ? ` of at most ${tokens(j.reserveAtoms)}` : "")],
+    ["Price", j.priceAtomsPerHour ? `${tokens(j.priceAtomsPerHour)} tokens an hour for each device` : ""],
+    ["Started", `${clock(j.started)}, ${j.ended ? "took" : "for"} ${took(j)}`],
+    ["Attempts", j.attempts > 1 ? String(j.attempts) : ""],
+    ["Provider", j.provider, "id"],
+    ["Job", j.job, "id"],
+    ...Object.entries(j.outputs ?? {}).map(([name, cid]) => [`Output ${name}`, cid, "id"]),
+  ]);
+  $("job-declines").replaceChildren(...shown.declines.map((d) => el("li", { title: d.provider }, `${short(d.provider)} declined: ${d.detail || d.reason}`)));
+  const signed = [...shown.receipts].reverse();
+  $("receipts-part").hidden = !signed.length;
+  set($("receipts-n"), "textContent", signed.length > mostReceipts ? `${signed.length}, the last ${mostReceipts} shown` : String(signed.length));
+  rows($("receipts"), signed.slice(0, mostReceipts).map(([key, r]) => [key, [
+    { text: r.kind === 2 ? `${r.seq}, final` : String(r.seq) },
+    { text: clock(Number(r.endMs)) },
+    { text: (Number(r.deviceMilliseconds ?? 0) / 1000).toFixed(1) + " s", cell: "num" },
+    { text: exact(r.cumulativeDueAtoms), cell: "num" },
+  ]]));
+}
+
+// show follows one job. What came before a broken connection is not shown twice.
+function show(j) {
+  if (shown?.job.job === j.job) return;
+  shown?.stop.abort();
+  shown = { job: j, stop: new AbortController(), receipts: new Map(), declines: [], streams: {} };
+  $("log").replaceChildren();
+  $("log-none").hidden = false;
   $("job").hidden = false;
-  $("job-h").textContent = `${j.name || j.job.slice(0, 8)}: log`;
-  const pre = $("log"), decode = new TextDecoder();
-  pre.textContent = "";
-  try {
-    for await (const e of stream("Jobs/Follow", { id: j.job, logs: true }, mine.signal)) {
-      if (!e.log) continue;
-      const bottom = pre.scrollTop + pre.clientHeight > pre.scrollHeight - 20;
-      pre.append(decode.decode(Uint8Array.from(atob(e.log.data), (c) => c.charCodeAt(0)), { stream: true }));
-      if (bottom) pre.scrollTop = pre.scrollHeight;
-    }
-  } catch (err) {
-    if (!mine.signal.aborted) pre.append("\n" + err.message);
-  }
+  drawJobs();
+  drawJob();
+  follow(shown);
 }
 
-async function watchJobs() {
-  for (; ;) {
+async function follow(view) {
+  while (view === shown && !document.hidden) {
     try {
-      const s = await call("Node/Status");
-      $("node").textContent = `${short(s.peer)} · ${s.peers ?? 0} peers · chain ${s.chainId ?? "none"}`;
-      $("node").title = s.peer;
-      drawJobs((await call("Jobs/List")).jobs ?? []);
+      view.stop = new AbortController();
+      let declines = [];
+      for await (const e of stream("Jobs/Follow", { id: view.job.job, logs: true }, view.stop.signal)) {
+        if (view !== shown) return;
+        if (e.log) addLog(view, e.log);
+        if (e.receipt) view.receipts.set(`${e.receipt.lease}/${e.receipt.seq}`, e.receipt);
+        if (e.decline) declines.push(e.decline), view.declines = declines;
+        if (e.summary) view.job = e.summary;
+        if (!e.log) drawJob();
+      }
+      if (view.job.ended) {
+        $("log-none").textContent = "The job wrote nothing.";
+        return;
+      }
     } catch (err) {
-      $("node").textContent = err.message;
+      if (view.stop.signal.aborted || err instanceof TokenError) return;
     }
-    await new Promise((r) => setTimeout(r, 1000));
+    await pause(1000);
   }
 }
 
+function addLog(view, { stream: name, offset = 0, data }) {
+  const s = view.streams[name] ??= { seen: 0, decoder: new TextDecoder() };
+  const bytes = Uint8Array.from(atob(data ?? ""), (c) => c.charCodeAt(0));
+  const fresh = bytes.subarray(Math.max(0, s.seen - Number(offset)));
+  s.seen = Math.max(s.seen, Number(offset) + bytes.length);
+  const text = s.decoder.decode(fresh, { stream: true });
+  if (!text) return;
+  const pre = $("log"), bottom = pre.scrollTop + pre.clientHeight > pre.scrollHeight - 30;
+  pre.append(el("span", { textContent: text, className: name === "LOG_STREAM_STDERR" ? "stderr" : "" }));
+  $("log-none").hidden = true;
+  for (view.kept = (view.kept ?? 0) + text.length; view.kept > mostLog && pre.childElementCount > 1;) {
+    view.kept -= pre.firstChild.textContent.length;
+    pre.firstChild.remove();
+  }
+  if (bottom) pre.scrollTop = pre.scrollHeight;
+}
+
+// ---- the node and its money ----
+
+async function drawNode() {
+  const [s, w] = await Promise.all([call("Node/Status"), call("Wallet/Balance").catch(() => null)]);
+  own = s.peer;
+  const chain = s.chainId ? `chain ${s.chainId} at block ${s.block ?? "?"}` : "no chain";
+  set($("node"), "textContent", [short(s.peer), s.provider ? "buys and sells" : "buys", count(s.peers ?? 0, "peer"), chain, s.version].filter(Boolean).join(" · "));
+  set($("node"), "title", s.peer);
+  notice("chain", s.chainError ? `The chain does not answer: ${s.chainError}.` : "");
+  $("wallet").hidden = !w;
+  if (!w) return;
+  $("wallet-free").textContent = tokens(w.walletAtoms);
+  $("wallet-channels").textContent = tokens(w.channelsAtoms);
+  $("wallet-earned").textContent = tokens(w.receivableAtoms);
+  set($("wallet-ledger"), "textContent", w.balanced ? "balanced" : "does not balance");
+  set($("wallet-ledger"), "className", w.balanced ? "done" : "bad");
+}
+
+async function watchOwn() {
+  for (let round = 0; ; round++) {
+    try {
+      if (!document.hidden) {
+        if (round % 4 === 0) await drawNode();
+        jobs = (await call("Jobs/List")).jobs ?? [];
+        drawJobs();
+        notice("own", "");
+      }
+    } catch (err) {
+      if (err instanceof TokenError) {
+        notice("own", err.message);
+        return;
+      }
+      if (!(err instanceof TypeError)) notice("own", `The daemon says: ${err.message}.`); // a TypeError is no answer at all, which the event stream tells
+    }
+    await pause(1000);
+  }
+}
+
+// A browser gives one host six connections in all, so hidden pages hold none.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    events?.close();
+    shown?.stop.abort();
+    return;
+  }
+  watchMarket();
+  if (shown && !shown.job.ended) follow(shown);
+});
+window.addEventListener("hashchange", () => location.reload()); // another token
+$("jobs-all").onclick = () => { allJobs = true; drawJobs(); };
+drawOffers();
 watchMarket();
-if (token) watchJobs();
-else $("node").textContent = "market view: open the address that souk dashboard prints to see jobs";
+if (token) watchOwn();
