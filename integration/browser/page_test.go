@@ -1,0 +1,233 @@
+// Package browser opens the page of a souk daemon in a real browser.
+//
+// It needs Chromium and Node.js, which make test installs; where one is missing
+// the test fails and says how to get it.
+package browser
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/demo"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+)
+
+// within bounds the browser's part, which takes a few seconds.
+const within = 2 * time.Minute
+
+// config is what page.mjs is told.
+type config struct {
+	Page     string   `json:"page"`     // the address that souk dashboard prints
+	Provider string   `json:"provider"` // the peer id in the one offer there is
+	Daemon   int      `json:"daemon"`   // the process to end last
+	Submit   []string `json:"submit"`   // the command that starts the job and prints its id
+	Foreign  string   `json:"foreign"`  // a page of another origin
+	Chromium string   `json:"chromium"` // the program
+	Profile  string   `json:"profile"`  // an empty folder
+}
+
+// TestPage runs a seller and a buyer, opens the buyer's page as its owner, as a
+// stranger and as a foreign page would, and runs a job while they look.
+func TestPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: starts two daemons and a browser")
+	}
+	readTree(t)
+	chromium := need(t, "chromium")
+	node := need(t, "node")
+	modules(t, need(t, "npm"))
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+
+	souk, chatter := build(t, "../../cmd/souk"), build(t, "./testdata/chatter", "GOOS=wasip1", "GOARCH=wasm")
+	seller, buyer := trade(ctx, t, souk)
+	page, err := daemon.Page(buyer.Home, buyer.Status.Api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, page)
+
+	foreign := httptest.NewServer(http.NotFoundHandler())
+	defer foreign.Close()
+	told, err := json.Marshal(config{
+		Page: page, Provider: seller.Status.Peer, Daemon: buyer.PID(), Foreign: foreign.URL, Chromium: chromium, Profile: t.TempDir(),
+		Submit: []string{souk, "--home", buyer.Home, "run", "-y", "--detach", "--max-price", "0.6", "--pay-every", "1s", chatter},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, node, "page.mjs", string(told))
+	alive, err := cmd.StdinPipe() // when it ends, and be it by our own death, the script ends the browser
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Cancel, cmd.WaitDelay = alive.Close, 10*time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("node page.mjs: %v\n%s", err, out)
+	}
+}
+
+// readTree lists all folders of the source: go test remembers a result until
+// something changes that the test itself has looked at, and the daemon, its page
+// and the script are only looked at by other processes.
+func readTree(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// need finds a program.
+func need(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%v: make test installs it, or: apt-get install --no-install-recommends chromium nodejs npm", err)
+	}
+	return path
+}
+
+// modules installs what package-lock.json pins, once for each lock file.
+func modules(t *testing.T, npm string) {
+	t.Helper()
+	const installed = "node_modules/.souk-lock.json"
+	lock, err := os.ReadFile("package-lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if had, err := os.ReadFile(installed); err == nil && bytes.Equal(had, lock) {
+		return
+	}
+	if out, err := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund").CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(installed, lock, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// build compiles a command, in the environment plus env.
+func build(t *testing.T, pkg string, env ...string) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), filepath.Base(pkg))
+	if env != nil {
+		program += ".wasm"
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, pkg)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return program
+}
+
+// trade starts a seller with a test chain and a buyer with test tokens, each a
+// process of its own, and waits until the buyer has seen the offer.
+func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *demo.Daemon) {
+	t.Helper()
+	stage, err := demo.NewStage(souk, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stage.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	start := func(name string, args ...string) *demo.Daemon {
+		d, err := stage.Start(name, args...)
+		if err == nil {
+			err = demo.Ready(ctx, d)
+		}
+		if err == nil {
+			_, err = d.Wallet.Faucet(ctx, &apiv1.FaucetRequest{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	rpc, err := demo.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seller = start("seller", "--provide", "--price", "CPU=0.36", "--devnet", "--devnet-listen", rpc)
+	peer, err := seller.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buyer = start("buyer", "--bootstrap", peer, "--chain", "http://"+rpc)
+	err = demo.Until(ctx, func() (bool, error) {
+		res, err := buyer.Market.Offers(ctx, &apiv1.OffersRequest{})
+		return err == nil && len(res.Offers) == 1, err
+	})
+	if err != nil {
+		t.Fatalf("wait for the offer: %v", err)
+	}
+	return seller, buyer
+}
+
+// refuses asks the port as other programs of this machine can, with any header.
+func refuses(t *testing.T, page string) {
+	t.Helper()
+	origin, token, _ := strings.Cut(page, "/#token=")
+	_, port, _ := strings.Cut(strings.TrimPrefix(origin, "http://"), ":")
+	bearer := http.Header{"Authorization": {"Bearer " + token}}
+	with := func(h http.Header, name, value string) http.Header {
+		h = h.Clone()
+		h.Set(name, value)
+		return h
+	}
+	for _, tt := range []struct {
+		name, path, host string
+		header           http.Header
+		want             int
+	}{
+		{"with the token", "/souk.api.v1.Jobs/List", "", bearer, http.StatusOK},
+		{"by another name of the loopback", "/souk.api.v1.Jobs/List", "localhost:" + port, bearer, http.StatusOK},
+		{"without the token", "/souk.api.v1.Jobs/List", "", http.Header{}, http.StatusUnauthorized},
+		{"without the token, money", "/souk.api.v1.Wallet/Balance", "", http.Header{}, http.StatusUnauthorized},
+		{"with another token", "/souk.api.v1.Jobs/List", "", with(bearer, "Authorization", "Bearer "+strings.Repeat("0", 64)), http.StatusUnauthorized},
+		{"foreign origin", "/souk.api.v1.Jobs/List", "", with(bearer, "Origin", "https://example.org"), http.StatusForbidden},
+		{"another port's origin", "/souk.api.v1.Jobs/List", "", with(bearer, "Origin", "http://127.0.0.1:1"), http.StatusForbidden},
+		{"origin of a sandboxed page", "/souk.api.v1.Jobs/List", "", with(bearer, "Origin", "null"), http.StatusForbidden},
+		{"rebound name", "/souk.api.v1.Jobs/List", "example.org:" + port, bearer, http.StatusForbidden},
+		{"rebound name, open part", "/v1/events", "example.org:" + port, http.Header{}, http.StatusForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, origin+tt.path, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = with(tt.header, "Content-Type", "application/json")
+			req.Host = tt.host
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if body, err := io.ReadAll(io.LimitReader(res.Body, 1<<10)); err != nil || res.StatusCode != tt.want {
+				t.Errorf("%s %s, %v; want %d", res.Status, body, err, tt.want)
+			}
+		})
+	}
+}
