@@ -64,7 +64,8 @@ baseline: $(TOOLS)/buf # accept today's messages as what later ones must stay co
 .PHONY: deps format vet static messages contracts tidy house
 deps:
 	@$(call need,gcc,gcc libc6-dev,for cgo and the race detector)
-	@$(call need,npm,nodejs npm,for the Solidity compiler)
+	@$(call need,npm,nodejs npm,for the Solidity compiler and the browser's script)
+	@$(call need,chromium,chromium,for the test of the page)
 	@$(call need,pgrep,procps,to see that the demo leaves no process)
 
 format:
