@@ -31,7 +31,7 @@ type channelRecord struct {
 	WithdrawReady time.Time  `json:"withdraw_ready"`
 	RefundNonce   uint64     `json:"refund_nonce"`
 	Refunding     bool       `json:"refunding"` // a refund is under way: no lease may count on the balance
-	Revision      uint64     `json:"revision"` // counts changes seen on chain; part of their transfer ids
+	Revision      uint64     `json:"revision"`  // counts changes seen on chain; part of their transfer ids
 	DepositTx     string     `json:"deposit_tx"`
 	ClaimTx       string     `json:"claim_tx"`
 	RefundTx      string     `json:"refund_tx"`
@@ -87,12 +87,22 @@ func (r *channelRecord) room() souk.Atoms {
 	return r.Balance + coming - r.Withdrawing - r.vouched() - r.reserved()
 }
 
-// arrived takes what was deposited on chain off what is on its way.
+// arrived takes what was deposited on chain off what is on its way: the deposit
+// of just that amount, or, where several came together, as much off each, as too
+// little room does less harm than too much.
 func (r *channelRecord) arrived(amount souk.Atoms) {
+	if amount <= 0 {
+		return
+	}
 	for id, l := range r.Leases {
-		part := max(0, min(l.Deposit, amount))
-		l.Deposit -= part
-		amount -= part
+		if l.Deposit == amount {
+			l.Deposit = 0
+			r.Leases[id] = l
+			return
+		}
+	}
+	for id, l := range r.Leases {
+		l.Deposit -= min(l.Deposit, amount)
 		r.Leases[id] = l
 	}
 }

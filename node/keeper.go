@@ -229,7 +229,7 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 			post("claim", to, ledger.Receivable(id), known)
 			post("unbooked", to, ledger.Earned, taken-known) // claimed by a life of this node that its ledger does not know
 		}
-		rec.arrived(max(0, st.Balance-rec.Balance))
+		rec.arrived(st.Balance - rec.Balance)
 		if rec.RefundNonce != st.RefundNonce {
 			rec.Refunding = false
 		}

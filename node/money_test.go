@@ -1,0 +1,275 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/storage/files"
+)
+
+// TestFirstReceiptTooLong shows a client a first receipt over an hour, seconds
+// after the lease: it was not running then, and is not paid for it.
+func TestFirstReceiptTooLong(t *testing.T) {
+	provider, client := twoNodes(t, serveChain(t))
+	s, _ := bidFor(t, provider, client)
+	payer, err := newJob(client.client, s.terms.Job, nil, jobRecord{}).payer(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	span := s.terms.MaxDuration
+	now := time.Now()
+	due, err := payment.Due(s.terms.PriceAtomsPerHour, uint64(span.Milliseconds()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := payment.Receipt{Lease: s.terms.Lease, Job: s.terms.Job, Channel: s.terms.Channel, ProviderKey: s.terms.ProviderKey,
+		ClientKey: s.terms.ClientKey, Seq: 1, Kind: payment.KindInterval, StartMs: now.Add(-span).UnixMilli(), EndMs: now.UnixMilli(),
+		DeviceMilliseconds: uint64(span.Milliseconds()), PriceAtomsPerHour: s.terms.PriceAtomsPerHour, CumulativeDue: due,
+		InputDigest: s.terms.InputDigest}
+	r.SignProvider(s.terms.Domain, provider.cfg.Identity)
+	var refused *payment.ReceiptError
+	if paid, err := payer.Check(now, r); !errors.As(err, &refused) || refused.Reason != payment.BadTime {
+		t.Errorf("a minute of work within seconds: paid %s, %v", paid, err)
+	}
+}
+
+// TestRefundShutsOutLeases asks for a refund whose chain hangs, and meanwhile for
+// a lease that counts on the same balance.
+func TestRefundShutsOutLeases(t *testing.T) {
+	url := serveChain(t)
+	p := newProxy(t, url)
+	provider, client := twoNodes(t, p.url)
+	if s := finished(t, submit(t, client, testJob(t, client, "short"))); s.State != "done" {
+		t.Fatalf("job ended as %v", s)
+	}
+	id := eventuallySettled(t, provider, client)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p.hang.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		_, _, _, err := provider.keeper.refund(ctx, id)
+		done <- err
+	}()
+	eventually(t, "the refund", func() bool { rec, _ := provider.channels.get(id); return rec.Refunding })
+	s, _ := bidFor(t, provider, client)
+	req := goodRequest(t, client.client, s)
+	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), req); refused == nil {
+		t.Error("a lease was taken while its channel was refunded")
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("a refund on a hanging chain")
+	}
+	p.hang.Store(false)
+	if rec, _ := provider.channels.get(id); rec.Refunding {
+		t.Error("the channel stays closed though nothing was sent")
+	}
+	if s := finished(t, submit(t, client, testJob(t, client, "short"))); s.State != "done" {
+		t.Errorf("after a refund that was not sent the job ended as %v", s)
+	}
+}
+
+// eventuallySettled waits until nothing is live on the channel.
+func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID) {
+	t.Helper()
+	eventually(t, "the end of the lease", func() bool {
+		rec, ok := provider.channels.with(client.host.ID().String(), false)
+		if ok {
+			id = rec.id()
+		}
+		return ok && !rec.live() && rec.Balance > 0
+	})
+	return id
+}
+
+// TestFundingRestart starts a provider whose lease waits for its deposit: it has
+// its devices again before anybody else can lease them.
+func TestFundingRestart(t *testing.T) {
+	p := newProxy(t, serveChain(t))
+	provider, client := twoNodes(t, p.url)
+	p.hang.Store(true)
+	defer p.hang.Store(false)
+	s, _ := bidFor(t, provider, client)
+	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), goodRequest(t, client.client, s)); refused != nil {
+		t.Fatal(refused)
+	}
+	next, err := newProvider(provider.provider.cfg, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lease, ok := next.holder(s.lease.Devices[0]); !ok || lease != s.id || len(next.restored) != 1 {
+		t.Errorf("after a restart the device is in lease %s, %t; %d leases go on", lease.Short(), ok, len(next.restored))
+	}
+}
+
+// TestManyRestored starts a provider with more leases to collect than any queue
+// would hold.
+func TestManyRestored(t *testing.T) {
+	provider, client := twoNodes(t, serveChain(t))
+	s, _ := bidFor(t, provider, client)
+	for i := range 200 {
+		s.lease.SignedMs++
+		payload := mustMarshal(s.lease)
+		terms, _, err := leaseTerms(payload, s.lease)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := leaseRecord{Payload: payload, Phase: runv1.Phase_PHASE_COLLECTING}
+		if err := provider.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(terms.Lease)}}); err != nil {
+			t.Fatalf("lease %d: %v", i, err)
+		}
+	}
+	made := make(chan error, 1)
+	go func() {
+		_, err := newProvider(provider.provider.cfg, time.Now())
+		made <- err
+	}()
+	select {
+	case err := <-made:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a provider with 200 leases to collect does not start")
+	}
+}
+
+// TestInputsForTheProviderOnly has a third node ask the client for the inputs of
+// a job that runs at its provider, by their CIDs.
+func TestInputsForTheProviderOnly(t *testing.T) {
+	url := serveChain(t)
+	_, client := twoNodes(t, url)
+	third, _ := startDaemon(t, func(c *Config) { c.Bootstrap = []string{address(client)} })
+	msg := testJob(t, client, "long")
+	j := submit(t, client, msg)
+	eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
+	for _, cid := range []string{msg.Input, msg.Wasm} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		err := third.files.Fetch(ctx, cid, client.host.ID(), files.Limit{Bytes: 1 << 20, Blocks: 100}, nil)
+		cancel()
+		if has, _ := third.files.Complete(t.Context(), cid); err == nil || has {
+			t.Errorf("a third node got %s: %v, %t", cid, err, has)
+		}
+	}
+	if s := finished(t, j); s.State != "done" {
+		t.Errorf("job ended as %v", s)
+	}
+}
+
+// TestInputsMissing submits a job whose inputs nobody added here.
+func TestInputsMissing(t *testing.T) {
+	other, client := twoNodes(t, serveChain(t))
+	msg := testJob(t, client, "short")
+	var err error
+	if msg.Input, _, err = other.files.AddReader(t.Context(), strings.NewReader("nobody else has this")); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := (api{client}).Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
+		t.Errorf("job %s was taken without its inputs", id.Id)
+	}
+	if n := len(client.client.list()); n != 0 {
+		t.Errorf("%d jobs are kept", n)
+	}
+}
+
+// TestNamedChannels names many channels to a provider, none of which is funded:
+// it keeps none.
+func TestNamedChannels(t *testing.T) {
+	provider, client := twoNodes(t, serveChain(t))
+	s, _ := bidFor(t, provider, client)
+	for i := range 8 {
+		ch := s.channel
+		ch.Salt[0] = byte(i + 1)
+		d, err := client.chain.SignDeposit(ch, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{byte(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys, Deposit: d.Proto()}
+		if tx, err := provider.provider.takeDeposit(t.Context(), client.host.ID(), req); err == nil {
+			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
+		}
+	}
+	if n := len(provider.channels.all()); n != 0 {
+		t.Errorf("%d channels are kept", n)
+	}
+}
+
+// TestWalletFilledAndDrained refunds a channel into a wallet and empties that
+// wallet, both unseen: the ledger never takes it below zero.
+func TestWalletFilledAndDrained(t *testing.T) {
+	provider, client := twoNodes(t, serveChain(t))
+	all := client.ledger.Balance(ledger.Wallet)
+	dep, err := (api{client}).Deposit(t.Context(), &apiv1.DepositRequest{Peer: provider.host.ID().String(), AmountAtoms: uint64(all)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, _ := client.channels.with(provider.host.ID().String(), true)
+	if _, _, amount, err := provider.keeper.refund(t.Context(), rec.id()); err != nil || amount != all {
+		t.Fatalf("refund of %s on %s: %v", amount, dep.Channel.Id, err)
+	}
+	elsewhere := rec.Config
+	elsewhere.Salt[0] = 1
+	d, err := client.chain.SignDeposit(elsewhere, all, time.Minute, time.Now(), [32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := provider.chain.Deposit(t.Context(), elsewhere, d)
+	if err == nil {
+		_, err = provider.chain.Wait(t.Context(), tx, 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkBooks(t, client)
+	if have := client.ledger.Balance(ledger.Wallet); have != 0 {
+		t.Errorf("wallet at %s", have)
+	}
+}
+
+// TestRoom counts deposits on their way once, and nothing of leases that ended.
+func TestRoom(t *testing.T) {
+	lease := func(b byte) souk.LeaseID { return souk.LeaseID{Digest: souk.Digest{b}} }
+	r := &channelRecord{Leases: map[string]leaseMoney{}}
+	r.Leases[lease(1).String()] = leaseMoney{Paid: 10, Reserve: 100, Deposit: 120, Live: true}
+	r.Leases[lease(2).String()] = leaseMoney{Paid: 10, Reserve: 50, Deposit: 30, Live: true}
+	for _, step := range []struct {
+		name string
+		do   func()
+		want souk.Atoms
+	}{
+		{"both on their way", func() {}, 0},
+		{"the first arrives", func() { r.Balance += 120; r.arrived(120) }, 0},
+		{"the second's is refused", func() { r.end(lease(2)) }, 20},
+		{"the first ends", func() {
+			m := r.Leases[lease(1).String()]
+			m.Paid, m.Due = 40, 35
+			r.Leases[lease(1).String()] = m
+			r.end(lease(1))
+		}, 85},
+	} {
+		if step.do(); r.room() != step.want {
+			t.Errorf("%s: room for %d, want %d", step.name, r.room(), step.want)
+		}
+	}
+	if r.vouched() != 35 || r.due() != 35 || r.tab().Total() != 35 || len(r.Leases) != 0 {
+		t.Errorf("in the end %d vouched, %d due, %d on the tab, %d leases", r.vouched(), r.due(), r.tab().Total(), len(r.Leases))
+	}
+	if r.uncovered() {
+		t.Error("uncovered without a withdrawal")
+	}
+	r.Withdrawing = 100
+	if !r.uncovered() {
+		t.Error("a withdrawal of all but 20 leaves 35 covered")
+	}
+}
