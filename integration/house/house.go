@@ -84,6 +84,7 @@ func Rules() []Rule {
 		{"open ends", openEnds},
 		{"machine paths", machinePaths},
 		{"size", sizes},
+		{"promises", promises},
 	}
 }
 
