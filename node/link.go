@@ -10,12 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/ledger"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
-	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 )
@@ -121,31 +119,11 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 	return nil
 }
 
-// payer checks the receipts of a lease, from those that were countersigned on.
-// No run began before its lease was signed.
-func (j *job) payer(s *signing) (*payment.Payer, error) {
-	had, err := j.c.cfg.Receipts.of(s.id)
-	if err != nil {
-		return nil, err
-	}
-	receipts := make([]payment.Receipt, len(had))
-	for i, msg := range had {
-		if receipts[i], err = payment.ReceiptFromProto(msg); err != nil {
-			return nil, fmt.Errorf("receipt of lease %s: %w", s.id.Short(), err)
-		}
-	}
-	p, err := payment.RestorePayer(s.terms, receipts)
-	if err != nil {
-		return nil, err
-	}
-	p.Start(time.UnixMilli(s.lease.SignedMs))
-	return p, nil
-}
-
 // errGivenUp ends a session that the job has let go of.
 var errGivenUp = errors.New("the job has let go of the lease")
 
-func (l *link) allow()  { l.once.Do(func() { close(l.allowed) }) }
+func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
+
 func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
 
 // release ends a lease: by its stream where there is one, or by a stream for
@@ -355,107 +333,6 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 	}
 	l.over = true
 	return l.closeMoney(ctx)
-}
-
-// closeMoney frees what the lease reserved and did not use.
-func (l *link) closeMoney(ctx context.Context) error {
-	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		rec.end(l.s.id)
-		return ledger.Batch{}, nil
-	})
-	if l.paid {
-		l.j.post(ctx, scheduler.Settled{Lease: l.s.id})
-	}
-	return err
-}
-
-// pay checks a receipt, makes our signature and voucher durable, and sends them.
-func (l *link) pay(ctx context.Context, st network.Stream, msg *runv1.Receipt) error {
-	r, err := payment.ReceiptFromProto(msg)
-	if err != nil {
-		return l.cheated(ctx, err)
-	}
-	if err := l.checkOutput(r); err != nil {
-		return l.cheated(ctx, err)
-	}
-	paid, err := l.payer.Check(time.Now(), r)
-	if err != nil {
-		return l.cheated(ctx, err)
-	}
-	r.SignClient(l.s.terms.Domain, l.j.c.cfg.Key)
-	v, err := l.book(ctx, r, paid)
-	if err != nil {
-		return err
-	}
-	l.payer.Accept(r)
-	if r.Kind == payment.KindFinal {
-		l.paid = true
-	}
-	digest := r.Digest(l.s.terms.Domain)
-	return wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
-		Receipt: digest[:], Signature: r.ClientSig, Voucher: v.Proto(), LeasePaidAtoms: uint64(paid)}}})
-}
-
-// checkOutput holds the final receipt against the outputs that were verified.
-func (l *link) checkOutput(r payment.Receipt) error {
-	if r.Kind != payment.KindFinal || l.output == "" {
-		return nil
-	}
-	d, err := files.DigestOf(l.output)
-	if err == nil && d != r.OutputDigest {
-		err = errors.New("the final receipt names other outputs")
-	}
-	return err
-}
-
-// cheated ends the run at our side: nothing more is paid on it.
-func (l *link) cheated(ctx context.Context, err error) error {
-	l.j.c.cfg.Log.Warn("receipt refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
-	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
-		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: clip(err.Error(), 200)})
-	l.over = true
-	return l.closeMoney(ctx)
-}
-
-// book posts a receipt and its voucher in one transaction, then logs the receipt.
-func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) (v payment.Voucher, err error) {
-	digest := r.Digest(l.s.terms.Domain)
-	err = l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		m := rec.Leases[l.s.id.String()]
-		total, err := rec.tab().Promise(l.s.id, paid)
-		if err != nil {
-			return ledger.Batch{}, err
-		}
-		v = rec.Voucher
-		if total > v.MaxClaimable {
-			v = payment.Voucher{Channel: l.s.terms.Channel, MaxClaimable: total}
-			if err := v.Sign(l.s.terms.Domain, l.j.c.cfg.VoucherKey); err != nil {
-				return ledger.Batch{}, err
-			}
-		}
-		usage := r.CumulativeDue - m.Due
-		m.Paid, m.Due = max(m.Paid, paid), max(m.Due, r.CumulativeDue)
-		rec.Leases[l.s.id.String()] = m
-		rec.take(v)
-		b := ledger.Batch{Records: []ledger.Record{receiptRecord(l.s.id, r.Seq, r.Proto())}}
-		if usage > 0 {
-			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Spent,
-				Credit: ledger.Owed(l.s.terms.Channel), Amount: usage, Kind: "usage", Ref: l.s.id.String(), At: time.Now()}}
-		}
-		return b, nil
-	})
-	if err != nil {
-		return v, err
-	}
-	if err := l.j.c.cfg.Receipts.log(ctx, r); err != nil {
-		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.id.Short(), "err", err) // the next start logs it
-	}
-	err = l.j.note(ctx, func(rec *jobRecord) {
-		if a := rec.byLease(l.s.id.String()); a != nil {
-			a.Paid, a.Receipts = max(a.Paid, r.CumulativeDue), max(a.Receipts, uint32(r.Seq))
-		}
-	})
-	return v, err
 }
 
 // offset is how much of a log this attempt has brought.

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/files"
+)
+
+// find matches the job against the book.
+func (j *job) find(ctx context.Context) error {
+	now := time.Now()
+	q := market.RequestQuery(j.msg.Resources, pricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
+	found := j.c.cfg.Book.Match(q)
+	j.offers = map[souk.NodeKey]*market.Offer{}
+	var peers []souk.NodeKey
+	for _, o := range found {
+		if _, ok := j.offers[o.Provider]; !ok && o.Provider != j.c.key {
+			j.offers[o.Provider] = o
+			peers = append(peers, o.Provider)
+		}
+	}
+	var removals []market.Removal
+	if len(peers) == 0 {
+		removals = j.c.cfg.Book.Explain(q)
+	}
+	err := j.note(ctx, func(r *jobRecord) {
+		for _, t := range r.Snapshot.Tries {
+			if a := r.byLease(t.Lease.String()); a != nil && a.Ended.IsZero() {
+				a.Ended, a.Reason = now.UTC(), string(t.Reason)
+			}
+		}
+		r.Removals = removals
+		r.current()
+	})
+	if err != nil {
+		return err
+	}
+	j.next = append(j.next, scheduler.Candidates{Peers: peers}) // post could wait for ourselves
+	return nil
+}
+
+func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
+	p, err := keyPeer(key)
+	var rtt time.Duration
+	if err == nil {
+		var addrs []string
+		if offer != nil {
+			addrs = offer.Addresses
+		}
+		rtt, err = j.c.cfg.Dial(ctx, p, addrs)
+	}
+	if err != nil {
+		j.post(ctx, scheduler.DialFailed{Peer: key, Err: clip(err.Error(), 200)})
+		return
+	}
+	j.post(ctx, scheduler.Dialed{Peer: key, RTT: rtt})
+}
+
+func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
+	p, err := keyPeer(a.Peer)
+	var bid *market.Bid
+	var decline *marketv1.Decline
+	if err == nil {
+		bid, decline, err = j.c.ask(ctx, p, offer, j.msg, a.Deadline)
+	}
+	switch {
+	case err != nil:
+		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: clip(err.Error(), 200)})
+	case decline != nil:
+		j.declined(ctx, p, decline)
+		j.post(ctx, scheduler.Declined{Peer: a.Peer, Reason: decline.Reason, Shortfall: decline.Shortfall, Detail: decline.Detail})
+	default:
+		j.mu.Lock()
+		j.bids = append(j.bids, bid)
+		n := len(j.bids) - 1
+		j.mu.Unlock()
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour})
+	}
+}
+
+// declined keeps a refusal where souk job shows it.
+func (j *job) declined(ctx context.Context, p peer.ID, d *marketv1.Decline) {
+	err := j.note(ctx, func(r *jobRecord) {
+		n := 0
+		for _, a := range r.Attempts {
+			n += len(a.Declines)
+		}
+		if n >= maxDeclines || !r.Ended.IsZero() {
+			return
+		}
+		c := r.current()
+		c.Declines = append(c.Declines, declineRecord{Provider: p.String(), Reason: market.ReasonName(d.Reason),
+			Shortfall: d.Shortfall, Detail: market.DeclineText(d)})
+	})
+	if err != nil {
+		j.c.cfg.Log.Error("note decline", "job", j.id.Short(), "err", err)
+	}
+}
+
+func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
+	p, err := keyPeer(a.Peer)
+	if err != nil {
+		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
+		return
+	}
+	j.mu.Lock()
+	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.msg.Limits.StartWithinMs)*time.Millisecond)
+	j.mu.Unlock()
+	if soon := time.Now().Add(fundWithin); startBy.Before(soon) {
+		startBy = soon // a retry starts late: the job's own limit is the attempt's to keep
+	}
+	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
+	if err != nil {
+		d := &marketv1.Decline{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
+		if f := (*FundsError)(nil); errors.As(err, &f) {
+			d.Shortfall = uint64(f.Need - f.Have)
+		}
+		j.declined(ctx, p, d)
+		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Reason: d.Reason, Shortfall: d.Shortfall, Detail: d.Detail})
+		return
+	}
+	j.mu.Lock()
+	j.signs[s.id] = s
+	j.mu.Unlock()
+	decline, err := j.c.countersign(ctx, s)
+	switch {
+	case err != nil:
+		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
+		return
+	case decline != nil:
+		if err := j.c.abandon(ctx, s.terms.Channel, s.id); err != nil {
+			j.c.cfg.Log.Error("abandon lease", "lease", s.id.Short(), "err", err)
+		}
+		j.declined(ctx, p, decline)
+		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Reason: decline.Reason, Shortfall: decline.Shortfall, Detail: decline.Detail})
+		return
+	}
+	err = j.note(ctx, func(r *jobRecord) {
+		if !r.Ended.IsZero() {
+			return // stopped meanwhile: it is released at once
+		}
+		c := r.current()
+		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.id.String(), s.lease.PriceAtomsPerHour, s.terms.Reserve
+		c.LogBase = map[string]uint64{"stdout": j.stdout.len(), "stderr": j.stderr.len()}
+	})
+	if err != nil {
+		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
+		return
+	}
+	j.post(ctx, scheduler.LeaseSigned{Peer: a.Peer, Lease: s.id})
+}
+
+// fetch brings the outputs home and verifies them, block by block.
+func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
+	ctx, cancel := context.WithTimeout(ctx, collectWithin) // the provider keeps them no longer
+	defer cancel()
+	s, err := j.signed(a.Lease)
+	if err == nil {
+		last := time.Now()
+		moving := func(uint64) {
+			if time.Since(last) > time.Second {
+				last = time.Now()
+				j.post(ctx, scheduler.OutputsMoving{Lease: a.Lease})
+			}
+		}
+		limit := files.Limit{Bytes: 2 * j.msg.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
+		err = j.c.cfg.Files.Fetch(ctx, a.Output, s.peer, limit, moving)
+	}
+	if err != nil {
+		j.post(ctx, scheduler.OutputsFailed{Lease: a.Lease, Err: err.Error()})
+		return
+	}
+	j.post(ctx, scheduler.OutputsVerified{Lease: a.Lease})
+}
+
+// finish closes the books on a job: outputs get their names, and its inputs are
+// served to nobody any more.
+func (j *job) finish(ctx context.Context, end scheduler.End) error {
+	outputs, err := j.keepOutputs(ctx, end.Output)
+	detail := end.Detail
+	if err != nil {
+		detail = clip(err.Error(), 200)
+	}
+	err = j.note(ctx, func(r *jobRecord) {
+		r.State, r.Reason, r.Detail, r.ExitCode = end.State.String(), string(end.Reason), detail, end.Exit
+		r.Outputs, r.Ended = outputs, time.Now().UTC()
+		if c := r.current(); c.Ended.IsZero() {
+			c.Ended, c.Reason = r.Ended, r.Reason
+		}
+	})
+	for _, l := range j.links {
+		l.giveUp()
+	}
+	j.c.cfg.Log.Info("job ended", "job", j.id.Short(), "state", end.State, "reason", string(end.Reason))
+	j.c.cfg.Keeper.poke()
+	return err
+}
+
+// keepOutputs names the outputs and writes them where their owner wants them.
+// What cannot be written stays in the store, and the error says so.
+func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, error) {
+	outputs, errs := map[string]string{}, []error(nil)
+	if root == "" {
+		return outputs, nil
+	}
+	rec, _ := j.look()
+	for i, o := range j.msg.Outputs {
+		name := strings.Trim(o.From, "/")
+		cid, err := j.c.cfg.Files.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("output %s: %w", o.From, err))
+			continue
+		}
+		outputs[name] = cid
+		if i >= len(rec.SaveTo) || rec.SaveTo[i] == "" {
+			continue
+		}
+		if _, _, err := j.c.cfg.Files.Save(ctx, cid, rec.SaveTo[i]); err != nil {
+			errs = append(errs, fmt.Errorf("output %s is in the store as %s but was not written: %w", o.From, cid, err))
+		}
+	}
+	return outputs, errors.Join(errs...)
+}

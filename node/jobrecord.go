@@ -1,0 +1,73 @@
+package node
+
+import (
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/scheduler"
+)
+
+// jobRecord is what a client must not forget of a job.
+type jobRecord struct {
+	Message  []byte             `json:"message"` // the job, as its id was computed
+	SaveTo   []string           `json:"save_to,omitempty"`
+	Started  time.Time          `json:"started"`
+	Ended    time.Time          `json:"ended"`
+	State    string             `json:"state"`
+	Reason   string             `json:"reason,omitempty"`
+	Detail   string             `json:"detail,omitempty"`
+	ExitCode int32              `json:"exit_code"`
+	Outputs  map[string]string  `json:"outputs,omitempty"`
+	Attempts []attemptRecord    `json:"attempts,omitempty"`
+	Removals []market.Removal   `json:"removals,omitempty"` // what ruled offers out, when none was left
+	Snapshot scheduler.Snapshot `json:"snapshot"`
+}
+
+// attemptRecord is one try at one provider.
+type attemptRecord struct {
+	Provider  string            `json:"provider,omitempty"`
+	Lease     string            `json:"lease,omitempty"`
+	Reason    string            `json:"reason,omitempty"`
+	Started   time.Time         `json:"started"`
+	Ended     time.Time         `json:"ended"`
+	Declines  []declineRecord   `json:"declines,omitempty"`
+	DepositTx string            `json:"deposit_tx,omitempty"`
+	Price     uint64            `json:"price_atoms_per_hour,omitempty"`
+	Reserve   souk.Atoms        `json:"reserve_atoms,omitempty"`
+	Paid      souk.Atoms        `json:"paid_atoms"` // due by the receipts we countersigned
+	Receipts  uint32            `json:"receipts"`
+	LogBase   map[string]uint64 `json:"log_base,omitempty"` // bytes of log that earlier attempts left
+}
+
+type declineRecord struct {
+	Provider  string `json:"provider"`
+	Reason    string `json:"reason"`
+	Shortfall uint64 `json:"shortfall,omitempty"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+// What keeps a job's record below what the ledger takes, whatever peers say.
+const (
+	maxJobBytes = 64 << 10 // of the job message
+	maxDeclines = 96       // over all attempts
+)
+
+func jobKey(id souk.JobID) string { return "job/" + id.String() }
+
+// current is the attempt under way; note must hold the record.
+func (r *jobRecord) current() *attemptRecord {
+	if len(r.Attempts) == 0 || !r.Attempts[len(r.Attempts)-1].Ended.IsZero() {
+		r.Attempts = append(r.Attempts, attemptRecord{Started: time.Now().UTC()})
+	}
+	return &r.Attempts[len(r.Attempts)-1]
+}
+
+func (r *jobRecord) byLease(lease string) *attemptRecord {
+	for i := range r.Attempts {
+		if r.Attempts[i].Lease == lease {
+			return &r.Attempts[i]
+		}
+	}
+	return nil
+}
