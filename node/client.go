@@ -93,6 +93,9 @@ func (c *client) restore(rec jobRecord) (*job, error) {
 		return nil, err
 	}
 	id := souk.JobID{Digest: sha256.Sum256(rec.Message)}
+	if err := rec.adopt(); err != nil {
+		return nil, err
+	}
 	j := newJob(c, id, &msg, rec)
 	c.jobs[id] = j
 	return j, nil

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -61,6 +62,27 @@ func (r *jobRecord) current() *attemptRecord {
 		r.Attempts = append(r.Attempts, attemptRecord{Started: time.Now().UTC()})
 	}
 	return &r.Attempts[len(r.Attempts)-1]
+}
+
+// adopt goes on with a lease that was countersigned when the node ended, before
+// the job's attempt heard of it: its devices wait for nobody else.
+func (r *jobRecord) adopt() error {
+	s := &r.Snapshot
+	if !r.Ended.IsZero() || s.State != scheduler.Leasing || len(r.Attempts) == 0 {
+		return nil
+	}
+	last := r.Attempts[len(r.Attempts)-1]
+	asked, err := keyPeer(s.Provider)
+	if err != nil || last.Lease == "" || !last.Ended.IsZero() || last.Provider != asked.String() {
+		return err
+	}
+	lease, err := souk.ParseDigest(last.Lease)
+	if err != nil {
+		return fmt.Errorf("lease of an attempt: %w", err)
+	}
+	s.State, s.Lease = scheduler.Funding, souk.LeaseID{Digest: lease}
+	s.Attempts++
+	return nil
 }
 
 func (r *jobRecord) byLease(lease string) *attemptRecord {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 )
 
@@ -113,6 +116,33 @@ func TestClientRestart(t *testing.T) {
 	}
 }
 
+// TestClientRestartLeasing starts a client that ended between the countersigned
+// lease and its job's word of it: the job goes on with that lease.
+func TestClientRestartLeasing(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	msg := testJob(t, p.client, "short")
+	s := signByHand(t, p, msg)
+	rec := jobRecord{Message: mustMarshal(msg), Started: time.Now(), State: "leasing",
+		Snapshot: scheduler.Snapshot{State: scheduler.Leasing, Provider: s.terms.ProviderKey},
+		Attempts: []attemptRecord{{Provider: s.peer.String(), Lease: s.id.String(), Started: time.Now()}}}
+	value, err := json.Marshal(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: jobKey(s.terms.Job), Value: value}}}); err != nil {
+		t.Fatal(err)
+	}
+	p.restartClient(t)
+	j, err := p.client.client.find(s.terms.Job.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := finished(t, j); end.State != "done" || end.Attempts != 1 || end.Lease != s.id.String() {
+		t.Errorf("job ended as %v", end)
+	}
+	p.agree(t)
+}
+
 // TestProviderRestartRunning stops a provider whose lease runs: the job ends with
 // a reason that names it, what was receipted stays paid, and the channel serves
 // the next job.
@@ -149,12 +179,11 @@ type hand struct {
 	owed   *runv1.Receipt
 }
 
-// leaseByHand takes a lease for a job, and attaches to it.
-func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
+// signByHand takes a lease for a job.
+func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *signing {
 	t.Helper()
 	c, to := p.client.client, p.provider.host.ID()
-	payload := mustMarshal(msg)
-	id := souk.JobID{Digest: sha256.Sum256(payload)}
+	id := souk.JobID{Digest: sha256.Sum256(mustMarshal(msg))}
 	bid, decline, err := c.ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
@@ -166,12 +195,20 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 	if decline, err := c.countersign(t.Context(), s); err != nil || decline != nil {
 		t.Fatalf("countersign: %v, %v", decline, err)
 	}
+	return s
+}
+
+// leaseByHand takes a lease for a job, and attaches to it.
+func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
+	t.Helper()
+	s := signByHand(t, p, msg)
 	for _, cid := range []string{msg.Wasm, msg.Input} {
-		if err := p.client.files.Grant(t.Context(), cid, to); err != nil {
+		if err := p.client.files.Grant(t.Context(), cid, s.peer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := &hand{t: t, l: &link{j: newJob(c, id, msg, jobRecord{Message: payload}), s: s}}
+	h := &hand{t: t, l: &link{j: newJob(p.client.client, s.terms.Job, msg, jobRecord{Message: mustMarshal(msg)}), s: s}}
+	var err error
 	if h.l.payer, err = h.l.j.payer(s); err != nil {
 		t.Fatal(err)
 	}
