@@ -1,12 +1,15 @@
 // The published x402 batch-settlement code, driven by interop_test.go: one JSON request on stdin, one JSON reply on
 // stdout. "client" makes the payment that a wallet would send; "facilitator" verifies a payment and puts it, a claim,
 // a settlement and a refund on the chain at `url`.
+import { webcrypto } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createPublicClient, createWalletClient, defineChain, http, publicActions } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { toClientEvmSigner, toFacilitatorEvmSigner } from "@x402/evm";
 import { BatchSettlementEvmScheme as Client, computeChannelId } from "@x402/evm/batch-settlement/client";
 import { BatchSettlementEvmScheme as Facilitator } from "@x402/evm/batch-settlement/facilitator";
+
+globalThis.crypto ??= webcrypto; // Node 18, which Debian 12 has, does not name it globally
 
 const req = JSON.parse(readFileSync(0, "utf8"));
 const chain = defineChain({
