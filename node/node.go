@@ -56,6 +56,7 @@ type Config struct {
 	ChainID       uint64          // default: what the first endpoint says
 	Contracts     chain.Contracts // default: those of a devnet
 	Confirmations uint64          // blocks a deposit waits for; default 3, 1 on a devnet
+	FinalAbove    souk.Atoms      // a larger deposit must be final, but on a devnet; default 1 token
 	Devnet        bool            // serve a chain of our own
 	DevnetListen  string          // default 127.0.0.1:8545
 
@@ -195,7 +196,7 @@ func (n *Node) buildChain() (err error) {
 	}
 	n.receipts.domain = n.chain.Domain()
 	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
-		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, Log: n.cfg.Log})
+		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
 	return nil
 }
 

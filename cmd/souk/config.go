@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -33,7 +34,9 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # region: EU
 # chain: ["https://…", "https://…"]    # JSON-RPC endpoints
 # chain_id: 8453
-# contracts: {settlement: "0x…", collector: "0x…", token: "0x…", anchors: "0x…"}
+# contracts: {settlement: "0x…", collector: "0x…", token: "0x…", anchors: "0x…", token_name: USD Coin, token_version: "2"}
+# confirmations: 3               # blocks that a deposit waits for; a devnet needs one
+# final_above: 1                 # tokens: a larger deposit must be final, but on a devnet
 # devnet: false                  # serve an embedded test chain
 # devnet_listen: 127.0.0.1:8545
 `
@@ -49,6 +52,8 @@ type config struct {
 	chains            []string
 	chainID           uint64
 	contracts         chain.Contracts
+	confirmations     uint64
+	finalAbove        souk.Atoms
 	devnet            bool
 	devnetListen      string
 }
@@ -78,7 +83,7 @@ func readConfig(home string) (config, error) {
 	root, err := yamlfile.Parse(src, name)
 	if err == nil {
 		err = root.Each([]string{"listen", "bootstrap", "mdns", "api", "provide", "price", "payout", "region", "chain",
-			"chain_id", "contracts", "devnet", "devnet_listen"}, c.set)
+			"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}, c.set)
 	}
 	if err != nil {
 		return c, &codeError{exitUsage, err}
@@ -109,7 +114,13 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 	case "devnet_listen":
 		c.devnetListen, err = v.Text()
 	case "chain_id":
-		return c.setChainID(v)
+		c.chainID, err = setNumber(v, "a chain's id")
+		return err
+	case "confirmations":
+		c.confirmations, err = setNumber(v, "a number of blocks")
+		return err
+	case "final_above":
+		return setAtoms(&c.finalAbove, v)
 	case "price":
 		return v.Each(nil, func(class string, v yamlfile.Value) error {
 			price, err := v.Literal()
@@ -122,7 +133,7 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 			return nil
 		})
 	case "contracts":
-		return v.Each([]string{"settlement", "collector", "token", "anchors"}, c.setContract)
+		return v.Each([]string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}, c.setContract)
 	}
 	if err != nil {
 		return err
@@ -133,18 +144,38 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 	return nil
 }
 
-func (c *config) setChainID(v yamlfile.Value) error {
+// setNumber reads a whole number above zero.
+func setNumber(v yamlfile.Value, what string) (n uint64, err error) {
+	text, err := v.Literal()
+	if err != nil {
+		return 0, err
+	}
+	if n, err = strconv.ParseUint(text, 10, 64); err != nil || n == 0 {
+		return 0, v.Errorf("%q is not %s", text, what)
+	}
+	return n, nil
+}
+
+func setAtoms(to *souk.Atoms, v yamlfile.Value) error {
 	text, err := v.Literal()
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Sscan(text, &c.chainID); err != nil || fmt.Sprint(c.chainID) != text || c.chainID == 0 {
-		return v.Errorf("%q is not a chain's id", text)
+	if *to, err = souk.ParseAtoms(text); err != nil {
+		return v.Wrap(err)
 	}
 	return nil
 }
 
-func (c *config) setContract(name string, v yamlfile.Value) error {
+func (c *config) setContract(name string, v yamlfile.Value) (err error) {
+	switch name {
+	case "token_name":
+		c.contracts.TokenName, err = v.Text()
+		return err
+	case "token_version":
+		c.contracts.TokenVersion, err = v.Text()
+		return err
+	}
 	return setAddress(map[string]*common.Address{
 		"settlement": &c.contracts.Settlement,
 		"collector":  &c.contracts.Collector,
