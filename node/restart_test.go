@@ -342,3 +342,34 @@ func TestVoucherLate(t *testing.T) {
 	}
 	p.agree(t)
 }
+
+// TestWithdrawalWhileRunning starts to withdraw what a running lease is paid
+// from: the provider claims what it has, and works no further.
+func TestWithdrawalWhileRunning(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	h := leaseByHand(t, p, testJob(t, p.client, "forever"))
+	h.until("the first receipt", func() bool { return h.owed != nil })
+	known, _ := p.provider.channels.get(h.l.s.terms.Channel)
+	tx, err := p.client.chain.StartWithdraw(t.Context(), h.l.s.channel, known.Balance)
+	if err == nil {
+		_, err = p.client.chain.Wait(t.Context(), tx, 1)
+	}
+	if err == nil {
+		err = p.provider.keeper.reconcile(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.pay()
+	h.untilPhase(runv1.Phase_PHASE_COLLECTING)
+	if err := p.provider.keeper.claimDue(t.Context()); err != nil { // the lease is live: its last voucher is out
+		t.Fatal(err)
+	}
+	if h.last.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+		t.Errorf("ended as %v", h.last)
+	}
+	if rec, _ := p.provider.channels.get(h.l.s.terms.Channel); rec.Claimed == 0 {
+		t.Error("nothing was claimed before the withdrawal")
+	}
+	checkBooks(t, p.provider)
+}
