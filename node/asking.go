@@ -159,13 +159,17 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
+	startBy = startBy.Add(startSlack)
+	if most := time.Now().Add(maxStart); startBy.After(most) {
+		startBy = most
+	}
 	me := souk.NodeKey(c.key)
 	l := &leasev1.Lease{Job: jobID.Digest[:], Bid: bid.Digest[:], ProviderKey: key[:], ClientKey: me[:], Devices: bid.Devices,
 		PriceAtomsPerHour: bid.PriceAtomsPerHour, IntervalMs: max(job.Price.PayEveryMs, bid.MinIntervalMs),
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
 		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys, ProviderKeys: bid.Keys,
-		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.Add(startSlack).UnixMilli()}
+		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli()}
 	if in, err := inputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	} else if !in.IsZero() {

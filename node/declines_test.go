@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -47,6 +48,7 @@ func TestLeaseRefusals(t *testing.T) {
 	}{
 		{"no such bid", func(l *leasev1.Lease) { l.Bid = make([]byte, 32) }, nil, marketv1.DeclineReason_DECLINE_REASON_EXPIRED, false},
 		{"too late to start", func(l *leasev1.Lease) { l.StartByMs = time.Now().Add(-time.Second).UnixMilli() }, nil, marketv1.DeclineReason_DECLINE_REASON_EXPIRED, false},
+		{"a start next year", func(l *leasev1.Lease) { l.StartByMs = time.Now().AddDate(1, 0, 0).UnixMilli() }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"another price", func(l *leasev1.Lease) { l.PriceAtomsPerHour-- }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"another device", func(l *leasev1.Lease) { l.Devices = []string{"GPU-0"} }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"longer than ordered", func(l *leasev1.Lease) { l.MaxDurationMs++ }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
@@ -152,5 +154,14 @@ func TestTaken(t *testing.T) {
 	declines := got.Attempts[0].Declines
 	if len(declines) != 1 || declines[0].Reason != "busy" || declines[0].Shortfall != 1 {
 		t.Errorf("declines shown: %v", declines)
+	}
+}
+
+// TestSickDeviceIsNotForSale leaves a device out that its driver complains of.
+func TestSickDeviceIsNotForSale(t *testing.T) {
+	p := &provider{cfg: providerConfig{Prices: map[string]souk.Atoms{"H100": 1}, Devices: []gpu.Device{
+		{ID: "GPU-1", Class: "H100", Health: gpu.Healthy}, {ID: "GPU-2", Class: "H100", Health: "row remap pending"}}}}
+	if got := p.floorConfig().Devices; len(got) != 1 || got[0].ID != "GPU-1" {
+		t.Errorf("for sale: %v", got)
 	}
 }

@@ -132,6 +132,8 @@ func (h *hosting) execute(ctx context.Context, job *jobv1.Job) *ending {
 func (h *hosting) watch(ctx context.Context, run runner.Run) *ending {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	last := time.NewTimer(time.Until(h.occupies().Until.Add(-time.Minute))) // then the floor would lease the devices again
+	defer last.Stop()
 	for {
 		if next, ok := h.meter.Next(); ok {
 			timer.Reset(time.Until(next))
@@ -143,6 +145,9 @@ func (h *hosting) watch(ctx context.Context, run runner.Run) *ending {
 		case <-ctx.Done():
 			run.Stop()
 			return ended(runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the provider is stopping")
+		case <-last.C:
+			run.Stop()
+			return ended(runv1.EndReason_END_REASON_CLIENT_UNPAID, "paused for too long in all")
 		case <-h.releases:
 			run.Stop()
 			return ended(runv1.EndReason_END_REASON_CLIENT_RELEASED, "the client released the lease")

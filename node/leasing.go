@@ -25,6 +25,7 @@ const (
 	maxGrace      = 30 * time.Second
 	maxHoldPaused = 10 * time.Minute
 	maxInterval   = 10 * time.Minute
+	maxStart      = 30 * time.Minute // from the lease to the start: until then a device waits unpaid
 	leaseSkew     = 30 * time.Second // how far apart two clocks may be
 	maxMoney      = 1 << 50          // of a price, a reserve or a deposit: no sum of them overflows
 )
@@ -247,6 +248,8 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 		err = fmt.Errorf("price %d or reserve %d out of range", l.PriceAtomsPerHour, l.ReserveAtoms)
 	case t.PayAhead < 0 || t.PayAhead > maxInterval:
 		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, maxInterval)
+	default:
+		err = t.Validate()
 	}
 	return t, ch, err
 }
@@ -271,6 +274,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *re
 		return malformed("the lease was signed %s away from my clock", time.UnixMilli(l.SignedMs).Sub(now).Abs().Round(time.Second))
 	case !time.UnixMilli(l.StartByMs).After(now):
 		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0, "the lease should have started already"}
+	case time.UnixMilli(l.StartByMs).Sub(now) > maxStart+leaseSkew:
+		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), maxStart)
 	}
 	return p.checkPayment(now, pr)
 }
