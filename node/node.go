@@ -194,6 +194,9 @@ func (n *Node) buildChain() (err error) {
 	if err != nil {
 		return err
 	}
+	if n.chain.ChainID != chain.DevnetChainID && contracts == chain.DevnetContracts() {
+		return fmt.Errorf("chain %d is not a devnet: say in config.yaml where its contracts stand", n.chain.ChainID)
+	}
 	n.receipts.domain = n.chain.Domain()
 	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
 		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})

@@ -103,7 +103,8 @@ func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 	return p, nil
 }
 
-// floorConfig lists the devices that have a price: the others are not for sale.
+// floorConfig lists the devices that have a price and are well: the others are
+// not for sale.
 func (p *provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
 		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
@@ -115,7 +116,7 @@ func (p *provider) floorConfig() scheduler.FloorConfig {
 			cfg.CPUMilli = d.CPUMilli
 		}
 		price, ok := p.cfg.Prices[d.Class]
-		if !ok {
+		if !ok || d.Health != gpu.Healthy {
 			continue
 		}
 		cfg.Devices = append(cfg.Devices, scheduler.FloorDevice{ID: d.ID, Class: d.Class, Model: d.Model,

@@ -57,6 +57,7 @@ func TestNewRefuses(t *testing.T) {
 			c.Payout = "0x12"
 		}, "not an address"},
 		{"a bootstrap without a peer", func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/1"} }, "/p2p/"},
+		{"a public chain with a devnet's contracts", func(c *Config) { c.ChainURLs, c.ChainID = []string{"http://127.0.0.1:1"}, 8453 }, "not a devnet"},
 		{"a chain that does not answer", func(c *Config) { c.ChainURLs = []string{"http://127.0.0.1:1"} }, "127.0.0.1:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
