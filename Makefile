@@ -11,6 +11,9 @@ GO    := go
 # NVIDIA devices; the build says so rather than fail.
 HAS_CC := $(shell command -v "$$($(GO) env CC 2>/dev/null)" 2>/dev/null)
 
+# go-nvml declares what NVIDIA deprecated, and the compiler says so in a hundred lines.
+export CGO_CFLAGS ?= -g -O2 -Wno-deprecated-declarations
+
 # A checkout that git refuses to read (another owner) still builds, unstamped.
 VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 

@@ -127,7 +127,7 @@ func (n *netNode) meshed(t testing.TB, topic string, others ...host.Host) {
 // eventually waits for something that happens on other goroutines or sockets.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute) // longer than QUIC takes to notice a peer whose farewell was lost
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
