@@ -1,0 +1,146 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/scheduler"
+)
+
+const (
+	paymentGrace = 15 * time.Second
+	dialTimeout  = 4 * time.Second
+	leaseTimeout = 8 * time.Second
+)
+
+// leaseRequest is a lease with its first voucher and its deposit.
+type leaseRequest struct {
+	terms      payment.Terms
+	job        *job
+	bid        int
+	voucherMax souk.Atoms
+	deposit    souk.Atoms
+}
+
+// byKey is the node with a key.
+func (w *world) byKey(k souk.NodeKey) *node {
+	for _, n := range w.nodes {
+		if n.id == k {
+			return n
+		}
+	}
+	w.failf("no node has key %s", k)
+	return nil
+}
+
+// dial connects: there is an answer, or none in time.
+func (j *job) dial(k souk.NodeKey) {
+	n, to := j.c.n, j.c.n.w.byKey(k)
+	sent := n.w.now
+	n.send(to, "dial", func() {
+		to.send(n, "dialed", func() { j.step(scheduler.Dialed{Peer: k, RTT: n.w.now - sent}) })
+	})
+	n.after(dialTimeout, "dial timeout", func() { j.step(scheduler.DialFailed{Peer: k, Err: "timeout"}) })
+}
+
+// ask sends an order and takes the answer.
+func (j *job) ask(a scheduler.Ask) {
+	n, to := j.c.n, j.c.n.w.byKey(a.Peer)
+	order := &marketv1.Order{Resources: j.resources, MaxDurationMs: uint64(j.cfg.MaxDuration.Milliseconds()),
+		MaxPriceAtomsPerHour: j.cfg.MaxPrice, DeadlineMs: a.Deadline.UnixMilli(), ProviderKey: to.id[:]}
+	n.send(to, "order", func() {
+		id, bid, refused := to.provider.order(n, order)
+		to.send(n, "answer", func() {
+			if refused != nil {
+				j.step(scheduler.Declined{Peer: a.Peer, Reason: refused.Reason, Shortfall: refused.Shortfall, Detail: refused.Detail})
+				return
+			}
+			j.offers = append(j.offers, offered{id, bid.FloorBid, to})
+			j.step(scheduler.BidArrived{Peer: a.Peer, Bid: len(j.offers) - 1, Price: bid.Price})
+		})
+	})
+}
+
+// sign makes a lease and its first voucher durable and sends them.
+func (j *job) sign(a scheduler.SignLease) {
+	n, o := j.c.n, j.offers[a.Bid]
+	acc := j.c.account(o.to)
+	t := payment.Terms{Job: j.id, Channel: acc.channel, Domain: domain, ProviderKey: o.to.id, ClientKey: n.id,
+		PriceAtomsPerHour: o.bid.Price, Devices: len(o.bid.Devices), Interval: j.interval, Grace: paymentGrace,
+		HoldPaused: j.cfg.HoldPaused, MaxDuration: j.cfg.MaxDuration, PayAhead: j.ahead, Reserve: j.reserve(o.bid.Price, len(o.bid.Devices))}
+	n.w.seq++ // makes the id the only one of its kind
+	t.Lease.Digest = sha256.Sum256(fmt.Appendf(nil, "lease %d of job %s at %s", n.w.seq, j.id, o.to.id))
+	if err := t.Validate(); err != nil {
+		n.w.failf("the terms of job %s: %v", j.id.Short(), err)
+	}
+	p := &paper{c: j.c, job: j, to: o.to, account: acc, terms: t, signed: n.now(), deposit: max(0, t.Reserve-acc.room())}
+	if p.deposit > n.w.chain.wallet[n.index]-j.c.pending() {
+		j.decline(a.Peer, &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: "the wallet is short"})
+		return
+	}
+	acc.shares[t.Lease] = share{reserve: t.Reserve, deposit: p.deposit}
+	req := leaseRequest{terms: t, job: j, bid: o.id, deposit: p.deposit, voucherMax: acc.promise(t.Lease, t.First())}
+	j.c.papers = append(j.c.papers, p)
+	if !n.w.calm && n.w.chance(0.002) {
+		n.crash() // after the promise was kept, before it was sent
+		return
+	}
+	n.send(o.to, "lease", func() {
+		refused := o.to.provider.lease(n, req)
+		o.to.send(n, "lease answer", func() {
+			if refused != nil {
+				p.drop() // a copy of the request may yet be taken
+				j.decline(a.Peer, refused)
+			} else {
+				j.step(scheduler.LeaseSigned{Peer: a.Peer, Lease: t.Lease})
+			}
+		})
+	})
+	n.after(leaseTimeout, "lease timeout", func() { j.step(scheduler.LeaseFailed{Peer: a.Peer, Err: "timeout"}) })
+}
+
+func (j *job) decline(peer souk.NodeKey, r *scheduler.Refusal) {
+	e := scheduler.LeaseDeclined{Peer: peer, Reason: r.Reason, Shortfall: r.Shortfall, Detail: r.Detail}
+	j.c.n.after(0, "lease declined", func() { j.step(e) })
+}
+
+// release lets go of a lease; without an id, of the last one signed for the peer.
+func (j *job) release(a scheduler.Release) {
+	p := j.c.paper(a.Lease)
+	for _, o := range j.c.papers {
+		if a.Lease.IsZero() && o.job == j && o.to.id == a.Peer {
+			p = o
+		}
+	}
+	if p == nil {
+		return
+	}
+	if p.releasing = true; a.Drop {
+		p.drop()
+		return
+	}
+	p.poll()
+}
+
+// fetch brings the outputs, if their provider stays there for as long, and
+// serves them.
+func (j *job) fetch(a scheduler.FetchOutputs) {
+	n, p := j.c.n, j.c.paper(a.Lease)
+	if p == nil || n.w.chance(0.005) {
+		return // nothing more is heard of it
+	}
+	wait := n.w.between(time.Second, 30*time.Second)
+	withheld := n.w.chance(0.01)
+	n.after(wait/2, "outputs moving", func() { j.step(scheduler.OutputsMoving{Lease: a.Lease}) })
+	n.after(wait, "outputs", func() {
+		if withheld || !n.reaches(p.to) {
+			j.step(scheduler.OutputsFailed{Lease: a.Lease, Err: "not to be had"})
+			return
+		}
+		j.step(scheduler.OutputsVerified{Lease: a.Lease})
+	})
+}

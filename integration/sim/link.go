@@ -1,0 +1,230 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
+)
+
+const (
+	pollEvery  = 5 * time.Second
+	silentFor  = 12 * time.Second // after which a link counts as broken
+	forgetLost = 2 * time.Minute  // after which a lease unknown to its provider never came to be
+)
+
+// paper is a lease at its client: signed, and from Attach on its link.
+type paper struct {
+	c       *client
+	job     *job
+	to      *node
+	account *account
+
+	// Durable.
+	terms    payment.Terms
+	signed   time.Time
+	deposit  souk.Atoms
+	receipts []payment.Receipt // countersigned
+
+	// Volatile.
+	payer     *payment.Payer // nil unless attached in this life
+	open      bool           // attached
+	allowed   bool           // the last voucher may go
+	releasing bool           // the provider is to end the run
+	dropped   bool           // nothing more is paid
+	lost      bool           // the link counts as broken
+	heard     time.Duration
+	polling   time.Duration // when the next poll is due
+}
+
+// countersign is a client's answer to a receipt.
+type countersign struct {
+	receipt    souk.Digest
+	signature  []byte
+	leasePaid  souk.Atoms
+	voucherMax souk.Atoms // stands in for the voucher
+}
+
+// attach opens the link. A lease that has ended since is not attached to.
+func (p *paper) attach() {
+	if p == nil {
+		return
+	}
+	payer, err := payment.RestorePayer(p.terms, p.receipts)
+	if err != nil {
+		p.c.n.w.failf("restore the payer of lease %s: %v", p.terms.Lease.Short(), err)
+	}
+	payer.Start(p.signed)
+	p.payer, p.open, p.heard = payer, true, p.c.n.w.now
+	p.poll()
+}
+
+// drop pays nothing more: what is left is to learn what the lease cost.
+func (p *paper) drop() {
+	p.open, p.dropped, p.releasing = false, true, true
+	p.poll()
+}
+
+// poll asks the provider where the run stands, and again until the lease is over.
+func (p *paper) poll() {
+	n := p.c.n
+	if (!p.open && !p.dropped) || p.c.paper(p.terms.Lease) == nil {
+		return
+	}
+	if p.open && !p.lost && n.w.now-p.heard > silentFor {
+		p.lost = true
+		n.w.stats.LinksLost++
+		p.job.step(scheduler.LinkLost{Lease: p.terms.Lease})
+	}
+	at := n.w.now + pollEvery
+	if p.dropped {
+		at += pollEvery
+	}
+	p.polling = at
+	n.after(at-n.w.now, "poll", func() {
+		if p.polling == at {
+			p.poll()
+		}
+	})
+	releasing := p.releasing
+	n.send(p.to, "attach", func() {
+		h := p.to.provider.hostings[p.terms.Lease]
+		switch {
+		case h == nil:
+			p.to.send(n, "no such lease", p.unknown)
+		case releasing && h.phase < runv1.Phase_PHASE_COLLECTING:
+			h.release()
+		default:
+			h.tell()
+		}
+	})
+}
+
+// tell sends the client the state of its run and the receipts it owes.
+func (h *hosting) tell() {
+	phase, reason, exit, output, owed := h.phase, h.reason, h.exit, h.output, slices.Clone(h.owed())
+	if phase < runv1.Phase_PHASE_COLLECTING {
+		output = ""
+	}
+	if phase == runv1.Phase_PHASE_ENDED {
+		owed = nil // too late
+	}
+	state := scheduler.RunState{Lease: h.terms.Lease, Phase: phase, Reason: reason, Exit: exit, Output: output}
+	h.p.n.send(h.client, "state", func() {
+		if p := h.client.client.paper(h.terms.Lease); p != nil {
+			p.hear(state, owed)
+		}
+	})
+}
+
+// hear takes what the provider said.
+func (p *paper) hear(state scheduler.RunState, owed []payment.Receipt) {
+	n := p.c.n
+	p.heard = n.w.now
+	if p.lost {
+		p.lost = false
+		p.job.step(scheduler.LinkBack{Lease: p.terms.Lease})
+	}
+	for _, r := range owed {
+		if !p.open || !n.up {
+			break
+		}
+		p.receive(r)
+	}
+	if !n.up {
+		return
+	}
+	if state.Phase == runv1.Phase_PHASE_ENDED {
+		p.close()
+	}
+	p.job.step(state)
+}
+
+// close forgets a lease that its provider has ended.
+func (p *paper) close() {
+	if p.c.paper(p.terms.Lease) == nil {
+		return
+	}
+	p.account.settle(p.terms.Lease, p.due())
+	p.c.papers = slices.DeleteFunc(p.c.papers, func(o *paper) bool { return o == p })
+	p.c.settled = append(p.c.settled, p)
+	if p.payer != nil && p.payer.Done() {
+		p.job.step(scheduler.Settled{Lease: p.terms.Lease})
+	}
+}
+
+// unknown is the provider's word that it has no such lease. A request still on
+// its way could yet become one; its bid is over soon.
+func (p *paper) unknown() {
+	if p.c.n.now().Sub(p.signed) > forgetLost {
+		p.close()
+	}
+}
+
+// due is what the receipts countersigned here say.
+func (p *paper) due() souk.Atoms {
+	if n := len(p.receipts); n > 0 {
+		return p.receipts[n-1].CumulativeDue
+	}
+	return 0
+}
+
+// receive checks a receipt, makes the answer durable and sends it.
+func (p *paper) receive(r payment.Receipt) {
+	n := p.c.n
+	if r.Kind == payment.KindFinal && !p.allowed || p.c.habit == stopsPaying && r.Seq > 2 {
+		return
+	}
+	paid, err := p.payer.Check(n.now(), r)
+	if refused := (*payment.ReceiptError)(nil); errors.As(err, &refused) {
+		if refused.Reason == payment.BadSequence {
+			return // late, or one before it was lost
+		}
+		if !p.to.provider.overcharges {
+			n.w.failf("an honest receipt of lease %s is refused: %v", p.terms.Lease.Short(), err)
+		}
+		n.w.stats.Cheated++
+		p.drop()
+		p.job.step(scheduler.RunState{Lease: p.terms.Lease, Phase: runv1.Phase_PHASE_ENDED, Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED})
+		return
+	}
+	if n.w.cfg.fault == paysTooMuch {
+		paid = p.terms.Reserve
+	}
+	c := countersign{receipt: r.Digest(domain)}
+	c.leasePaid, c.signature = p.answer(r, paid)
+	c.voucherMax = p.account.promise(p.terms.Lease, paid)
+	if r.Seq == uint64(p.payer.Receipts())+1 {
+		r.ClientSig = c.signature
+		p.payer.Accept(r)
+		if n.w.cfg.fault != losesReceipt || r.Kind != payment.KindFinal {
+			p.receipts = append(p.receipts, r)
+		}
+	}
+	if !n.w.calm && n.w.chance(0.001) {
+		n.crash() // durable, and not said
+		return
+	}
+	n.send(p.to, "countersign", func() { p.to.provider.hostings[p.terms.Lease].countersigned(c) })
+}
+
+// answer is what the client says to a receipt, after its habit.
+func (p *paper) answer(r payment.Receipt, paid souk.Atoms) (souk.Atoms, []byte) {
+	key := p.c.n.key
+	switch p.c.habit {
+	case underpays:
+		paid = r.CumulativeDue - 1
+	case paysArrears:
+		paid = r.CumulativeDue
+	case forgesReceipts:
+		seed := p.c.n.w.digest("forger %d", p.c.n.index)
+		key = ed25519.NewKeyFromSeed(seed[:])
+	}
+	r.SignClient(domain, key)
+	return paid, r.ClientSig
+}

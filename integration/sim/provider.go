@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
+	"google.golang.org/protobuf/proto"
+)
+
+// The provider's own spans, as the daemon has them but for the last.
+const (
+	announceEvery = 3 * time.Second
+	renewEvery    = 30 * time.Minute
+	fundWithin    = 2 * time.Minute
+	collectWithin = 3 * time.Minute
+)
+
+// provider sells the devices of a node.
+type provider struct {
+	n           *node
+	devices     []scheduler.FloorDevice
+	overcharges bool // its receipts bill more than ran
+
+	// Durable.
+	hostings map[souk.LeaseID]*hosting
+	live     []*hosting // not ended, in the order they came
+	accounts map[int]*account
+
+	// Volatile.
+	floor     *scheduler.Floor
+	sequence  uint64
+	bids      map[int]*openBid
+	nextBid   int
+	announces bool // an offer is about to go out
+}
+
+// openBid is a bid whose lease may come.
+type openBid struct {
+	scheduler.FloorBid
+	client int
+	order  *marketv1.Order
+}
+
+func newProvider(n *node) *provider {
+	w := n.w
+	p := &provider{n: n, hostings: map[souk.LeaseID]*hosting{}, accounts: map[int]*account{}, overcharges: w.chance(0.05)}
+	class, memory := "RTX_4090", uint64(24<<30)
+	if w.chance(0.3) {
+		class, memory = "H100", 80<<30
+	}
+	perHour := 100_000 + uint64(w.rng.IntN(4_000_000))
+	for i := range 1 + w.rng.IntN(4) {
+		p.devices = append(p.devices, scheduler.FloorDevice{ID: fmt.Sprintf("%s-%d-%d", class, n.index, i), Class: class,
+			Model: "simulated " + class, MemoryBytes: memory, ComputeCap: 89, PriceAtomsPerHour: perHour})
+	}
+	return p
+}
+
+func (p *provider) start() {
+	p.floor = scheduler.NewFloor(scheduler.FloorConfig{Devices: p.devices, Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
+		Region: "SIM", Evidence: marketv1.Evidence_EVIDENCE_NONE, CPUMilli: 64_000, RAMBytes: 256 << 30, DiskBytes: 1 << 40})
+	p.bids = map[int]*openBid{}
+	p.sequence, p.announces = 0, false
+	for _, i := range sortedKeys(p.accounts) {
+		p.accounts[i].restore()
+	}
+	for _, h := range slices.Clone(p.live) {
+		h.restart()
+	}
+	p.announce()
+	p.renew()
+}
+
+func (p *provider) crash() {
+	for _, h := range p.live {
+		h.halt() // the job dies with its machine
+		h.holding = false
+	}
+}
+
+// renew offers again before the last offers end.
+func (p *provider) renew() { p.n.after(renewEvery, "renew", func() { p.announce(); p.renew() }) }
+
+// announce sends an offer for each class, soon: changes that come close together
+// make one offer.
+func (p *provider) announce() {
+	if p.announces {
+		return
+	}
+	p.announces = true
+	p.n.after(announceEvery, "announce", func() {
+		p.announces = false
+		p.sequence++
+		w, d, now := p.n.w, p.devices[0], p.n.now()
+		payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&marketv1.Offer{Class: d.Class, Epoch: uint64(epoch.UnixMilli()) + uint64(p.n.life),
+			Sequence: p.sequence, IssuedMs: now.UnixMilli(), ExpiresMs: now.Add(market.OfferLife).UnixMilli(), Model: d.Model,
+			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, Count: uint32(len(p.devices)), Free: uint32(p.floor.Free(now)[d.Class]),
+			PriceAtomsPerHour: d.PriceAtomsPerHour, Region: "SIM", Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
+			Evidence: marketv1.Evidence_EVIDENCE_NONE, CpuMilli: 64_000, RamBytes: 256 << 30, DiskBytes: 1 << 40})
+		if err != nil {
+			panic(err)
+		}
+		offer, err := market.OpenOffer(wire.Seal(p.n.key, souk.DomainOffer, payload), now)
+		if err != nil {
+			w.failf("a provider's own offer is refused: %v", err)
+		}
+		w.stats.Offers++
+		for _, to := range w.nodes {
+			p.n.send(to, "offer", func() {
+				if _, err := to.book.Put(to.now(), offer); err == nil {
+					w.stats.Heard++
+				}
+			})
+		}
+	})
+}
+
+func (p *provider) account(client *node) *account {
+	a := p.accounts[client.index]
+	if a == nil {
+		a = newAccount(client, p.n)
+		p.accounts[client.index] = a
+	}
+	return a
+}
+
+// order answers a client's order with a bid or a refusal.
+func (p *provider) order(from *node, o *marketv1.Order) (int, *openBid, *scheduler.Refusal) {
+	bid, refused := p.floor.Bid(p.n.now(), from.id, o, p.account(from).room() > 0)
+	if refused != nil {
+		return 0, nil, refused
+	}
+	p.nextBid++
+	b := &openBid{bid, from.index, o}
+	p.bids[p.nextBid] = b
+	id := p.nextBid
+	p.n.at(bid.ValidUntil.Add(market.Skew), "bid ends", func() { delete(p.bids, id) })
+	p.sweep()
+	return p.nextBid, b, nil
+}
+
+// sweep lets the floor end its holds when they are due.
+func (p *provider) sweep() {
+	if next, ok := p.floor.Next(); ok {
+		p.n.at(next, "holds end", func() {
+			if over := p.floor.Expire(p.n.now()); len(over) > 0 {
+				p.n.w.failf("lease %s has its devices past its end", over[0].Short())
+			}
+		})
+	}
+}
+
+// lease answers a lease request: nil is a countersigned lease.
+func (p *provider) lease(from *node, req leaseRequest) *scheduler.Refusal {
+	if p.hostings[req.terms.Lease] != nil {
+		return nil // asked twice
+	}
+	now, b := p.n.now(), p.bids[req.bid]
+	if b == nil || b.client != from.index || now.After(b.ValidUntil.Add(time.Second)) ||
+		b.Price != req.terms.PriceAtomsPerHour || len(b.Devices) != req.terms.Devices {
+		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
+	}
+	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources,
+		Until: now.Add(3*req.terms.MaxDuration + 2*time.Hour)}
+	refused := p.floor.Commit(now, l)
+	if refused != nil && p.n.w.cfg.fault != leasesTwice {
+		return refused
+	}
+	a := p.account(from)
+	if short := req.terms.Reserve - a.room() - req.deposit; short > 0 {
+		p.floor.Release(now, l.ID)
+		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(short)}
+	}
+	if err := a.show(l.ID, req.terms.First(), req.voucherMax); err != nil {
+		p.floor.Release(now, l.ID)
+		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: err.Error()}
+	}
+	a.shares[l.ID] = share{req.terms.First(), req.terms.Reserve, req.deposit}
+	delete(p.bids, req.bid)
+	p.n.w.stats.Leases++
+	h := &hosting{p: p, client: from, account: a, terms: req.terms, occupies: l, deposit: req.deposit, job: req.job,
+		phase: runv1.Phase_PHASE_FUNDING, holding: true, meter: payment.NewMeter(req.terms)}
+	p.hostings[l.ID] = h
+	p.live = append(p.live, h)
+	p.sweep()
+	p.announce()
+	h.fund()
+	return nil
+}
+
+// free gives a lease's devices back.
+func (p *provider) free(h *hosting) {
+	if h.holding {
+		h.holding = false
+		p.floor.Release(p.n.now(), h.terms.Lease)
+		p.announce()
+	}
+}
