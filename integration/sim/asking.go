@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -56,6 +57,7 @@ func (j *job) ask(a scheduler.Ask) {
 		id, bid, refused := to.provider.order(n, order)
 		to.send(n, "answer", func() {
 			if refused != nil {
+				n.w.stats.Declines["order "+market.ReasonName(refused.Reason)]++
 				j.step(scheduler.Declined{Peer: a.Peer, Reason: refused.Reason, Shortfall: refused.Shortfall, Detail: refused.Detail})
 				return
 			}
@@ -85,7 +87,7 @@ func (j *job) sign(a scheduler.SignLease) {
 	acc.shares[t.Lease] = share{reserve: t.Reserve, deposit: p.deposit}
 	req := leaseRequest{terms: t, job: j, bid: o.id, deposit: p.deposit, voucherMax: acc.promise(t.Lease, t.First())}
 	j.c.papers = append(j.c.papers, p)
-	if !n.w.calm && n.w.chance(0.002) {
+	if n.w.mishap(0.002) {
 		n.crash() // after the promise was kept, before it was sent
 		return
 	}
@@ -104,6 +106,7 @@ func (j *job) sign(a scheduler.SignLease) {
 }
 
 func (j *job) decline(peer souk.NodeKey, r *scheduler.Refusal) {
+	j.c.n.w.stats.Declines["lease "+market.ReasonName(r.Reason)]++
 	e := scheduler.LeaseDeclined{Peer: peer, Reason: r.Reason, Shortfall: r.Shortfall, Detail: r.Detail}
 	j.c.n.after(0, "lease declined", func() { j.step(e) })
 }
@@ -130,11 +133,11 @@ func (j *job) release(a scheduler.Release) {
 // serves them.
 func (j *job) fetch(a scheduler.FetchOutputs) {
 	n, p := j.c.n, j.c.paper(a.Lease)
-	if p == nil || n.w.chance(0.005) {
+	if p == nil || n.w.mishap(0.005) {
 		return // nothing more is heard of it
 	}
 	wait := n.w.between(time.Second, 30*time.Second)
-	withheld := n.w.chance(0.01)
+	withheld := n.w.mishap(0.01)
 	n.after(wait/2, "outputs moving", func() { j.step(scheduler.OutputsMoving{Lease: a.Lease}) })
 	n.after(wait, "outputs", func() {
 		if withheld || !n.reaches(p.to) {

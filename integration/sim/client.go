@@ -15,9 +15,6 @@ import (
 	"github.com/souk-market/souk/scheduler"
 )
 
-// submitEvery is the mean time between two jobs of one client.
-const submitEvery = 8 * time.Minute
-
 // habit is how a client pays.
 type habit uint8
 
@@ -78,7 +75,7 @@ type offered struct {
 
 func newClient(n *node) *client {
 	c := &client{n: n, accounts: map[int]*account{}}
-	if n.w.chance(0.2) {
+	if n.w.mishap(0.2) {
 		c.habit = habit(1 + n.w.rng.IntN(5))
 	}
 	purse := souk.Atoms(40_000_000)
@@ -89,7 +86,7 @@ func newClient(n *node) *client {
 	return c
 }
 
-func (c *client) plan() { c.n.plan("submit", submitEvery, c.submit) }
+func (c *client) plan() { c.n.plan("submit", c.n.w.cfg.Submit, c.submit) }
 
 // submit draws a job and sets its attempt going.
 func (c *client) submit() {
@@ -98,7 +95,7 @@ func (c *client) submit() {
 	}
 	w := c.n.w
 	c.count++
-	most := w.between(time.Minute, 12*time.Minute)
+	most := w.between(time.Minute, w.cfg.Longest)
 	gpus := uint32(1)
 	if w.chance(0.3) {
 		gpus = 2 + uint32(w.rng.IntN(3))
@@ -155,7 +152,7 @@ func (j *job) step(e scheduler.Event) {
 	}
 	actions := j.attempt.Step(n.now(), e)
 	j.snapshot = j.attempt.Snapshot()
-	if len(actions) > 0 && !n.w.calm && n.w.chance(0.001) {
+	if len(actions) > 0 && n.w.mishap(0.001) {
 		n.crash() // what is durable was not said yet
 		return
 	}

@@ -36,7 +36,8 @@ type hosting struct {
 	wake    time.Duration // when the meter's next tick is due
 
 	// The truth, which no node could know better.
-	ran time.Duration
+	ran   time.Duration
+	cause runv1.EndReason // of the run's end, whatever became of the payment
 }
 
 // set moves to a phase and tells the client.
@@ -50,7 +51,7 @@ func (h *hosting) fund() {
 	w := h.p.n.w
 	wait := w.between(0, time.Second)
 	if h.deposit > 0 {
-		if wait = w.between(time.Second, 15*time.Second); w.chance(0.01) {
+		if wait = w.between(time.Second, 15*time.Second); w.mishap(0.01) {
 			wait = fundWithin + time.Minute // the chain is slow today
 		}
 	}
@@ -168,6 +169,7 @@ func (h *hosting) sign(r payment.Receipt) {
 func (h *hosting) finish(reason runv1.EndReason, exit int32, output string) {
 	h.halt()
 	h.p.free(h)
+	h.cause = reason
 	h.reason, h.exit, h.output, h.phase = reason, exit, output, runv1.Phase_PHASE_COLLECTING
 	var digest souk.Digest
 	if output != "" {
@@ -194,7 +196,14 @@ func (h *hosting) end(reason runv1.EndReason) {
 	h.settled = h.due()
 	h.account.settle(h.terms.Lease, h.settled)
 	h.p.live = slices.DeleteFunc(h.p.live, func(o *hosting) bool { return o == h })
-	h.p.n.w.stats.Runs[runv1.EndReason_name[int32(h.reason)]]++
+	if h.cause == 0 {
+		h.cause = h.reason
+	}
+	name := runv1.EndReason_name[int32(h.cause)]
+	if len(h.owed()) > 0 {
+		name += ", the last receipt unpaid"
+	}
+	h.p.n.w.stats.Runs[name]++
 	h.set(runv1.Phase_PHASE_ENDED)
 }
 
@@ -237,13 +246,15 @@ func (h *hosting) countersigned(c countersign) {
 	if signed.VerifyClient(domain) != nil || c.leasePaid < r.CumulativeDue || c.leasePaid > h.terms.Reserve ||
 		h.account.show(h.terms.Lease, c.leasePaid, c.voucherMax) != nil {
 		w.stats.Refused++
+		h.blameless("a countersignature")
 		return
 	}
 	*r = signed
 	w.stats.Countersigned++
 	act, err := h.meter.Countersigned(h.p.n.now(), r.Seq, c.leasePaid)
-	if err != nil {
-		w.stats.Refused++ // short of what is paid ahead: the meter goes on waiting
+	if err != nil { // short of what is paid ahead: the meter goes on waiting
+		w.stats.Refused++
+		h.blameless(err.Error())
 	}
 	h.act(act)
 	h.plan()
@@ -252,6 +263,13 @@ func (h *hosting) countersigned(c countersign) {
 		h.end(h.reason)
 	case r.Kind == payment.KindInterval:
 		h.tell() // the next one may be out already
+	}
+}
+
+// blameless fails where an honest client is refused, for what.
+func (h *hosting) blameless(what string) {
+	if h.client.client.habit == honest && !h.p.overcharges {
+		h.p.n.w.failf("lease %s: an honest client is refused: %s", h.terms.Lease.Short(), what)
 	}
 }
 

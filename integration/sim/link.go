@@ -206,7 +206,7 @@ func (p *paper) receive(r payment.Receipt) {
 			p.receipts = append(p.receipts, r)
 		}
 	}
-	if !n.w.calm && n.w.chance(0.001) {
+	if n.w.mishap(0.001) {
 		n.crash() // durable, and not said
 		return
 	}

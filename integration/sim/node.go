@@ -58,7 +58,7 @@ func (n *node) at(t time.Time, kind string, do func()) { n.after(t.Sub(n.now()),
 func (n *node) plan(kind string, mean time.Duration, do func()) {
 	wait := time.Duration(n.w.rng.ExpFloat64() * float64(mean)).Truncate(time.Millisecond)
 	n.w.after(wait, kind, n, -1, func() {
-		if !n.w.calm {
+		if !n.w.over {
 			do()
 			n.plan(kind, mean, do)
 		}

@@ -51,7 +51,7 @@ type openBid struct {
 
 func newProvider(n *node) *provider {
 	w := n.w
-	p := &provider{n: n, hostings: map[souk.LeaseID]*hosting{}, accounts: map[int]*account{}, overcharges: w.chance(0.05)}
+	p := &provider{n: n, hostings: map[souk.LeaseID]*hosting{}, accounts: map[int]*account{}, overcharges: w.mishap(0.05)}
 	class, memory := "RTX_4090", uint64(24<<30)
 	if w.chance(0.3) {
 		class, memory = "H100", 80<<30

@@ -31,7 +31,8 @@ type Report struct {
 	Unpaid        float64        // the largest unpaid work, as part of its bound
 	Prepaid       float64        // the largest prepayment, as part of its bound
 	Ends          map[string]int // jobs, by state and reason
-	Runs          map[string]int // leases, by reason
+	Runs          map[string]int // leases, by why the run ended
+	Declines      map[string]int // orders and leases, by reason
 }
 
 // String is a table for people.
@@ -43,7 +44,7 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "%d receipts, %d countersigned, %d answers refused, %d overcharges refused; %s tokens claimed\n",
 		r.Receipts, r.Countersigned, r.Refused, r.Cheated, r.Claimed)
 	fmt.Fprintf(&b, "largest unpaid work %.4f of one interval and grace, largest prepayment %.4f of one interval and what is paid ahead\n", r.Unpaid, r.Prepaid)
-	for _, t := range []map[string]int{r.Ends, r.Runs} {
+	for _, t := range []map[string]int{r.Ends, r.Runs, r.Declines} {
 		for _, k := range sortedKeys(t) {
 			fmt.Fprintf(&b, "%7d  %s\n", t[k], strings.ToLower(strings.TrimPrefix(k, "END_REASON_")))
 		}

@@ -32,13 +32,16 @@ import (
 
 // Config says what is played. A zero field takes its default.
 type Config struct {
-	Seed   uint64
-	Nodes  int           // four of ten provide, seven of ten submit jobs; default 100, at least 10
-	Length time.Duration // how long jobs are submitted and faults happen; default 1h
-	Loss   float64       // chance that a message is lost, and that it comes twice; default 0.02
-	Delay  time.Duration // of a message at most; default 800ms
-	Crash  time.Duration // mean time between the crashes of one node; default 30m
-	Cut    time.Duration // mean time between the times one node is cut off; default 20m
+	Seed    uint64
+	Nodes   int           // four of ten provide, seven of ten submit jobs; default 100, at least 10
+	Length  time.Duration // how long jobs are submitted and faults happen; default 1h
+	Loss    float64       // chance that a message is lost, and that it comes twice; default 0.02
+	Delay   time.Duration // of a message at most; default 800ms
+	Submit  time.Duration // mean time between two jobs of one client; default 8m
+	Longest time.Duration // that a job may take; default 12m, at least 1m
+	Crash   time.Duration // mean time between the crashes of one node; default 30m
+	Cut     time.Duration // mean time between the times one node is cut off; default 20m
+	Calm    bool          // nothing is lost, nobody crashes or cheats: everything must end well
 
 	fault fault // what a test breaks on purpose
 }
@@ -68,8 +71,9 @@ type world struct {
 	now   time.Duration // since epoch
 	q     queue
 	seq   uint64
-	still int // events since time last moved
-	calm  bool
+	still int       // events since time last moved
+	over  bool      // no job is submitted any more
+	calm  bool      // nothing goes wrong any more
 	trace hash.Hash // over every event
 	last  record    // of all nodes
 	done  uint64    // events played
@@ -151,10 +155,12 @@ func Run(cfg Config) (report *Report, err error) {
 	cfg.Length = cmp.Or(cfg.Length, time.Hour)
 	cfg.Loss = cmp.Or(cfg.Loss, 0.02)
 	cfg.Delay = cmp.Or(cfg.Delay, 800*time.Millisecond)
+	cfg.Submit = cmp.Or(cfg.Submit, 8*time.Minute)
+	cfg.Longest = max(time.Minute, cmp.Or(cfg.Longest, 12*time.Minute))
 	cfg.Crash = cmp.Or(cfg.Crash, 30*time.Minute)
 	cfg.Cut = cmp.Or(cfg.Cut, 20*time.Minute)
-	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x736f756b)), trace: sha256.New(), chain: newChain(),
-		stats: Report{Ends: map[string]int{}, Runs: map[string]int{}}}
+	w := &world{cfg: cfg, calm: cfg.Calm, rng: rand.New(rand.NewPCG(cfg.Seed, 0x736f756b)), trace: sha256.New(), chain: newChain(),
+		stats: Report{Ends: map[string]int{}, Runs: map[string]int{}, Declines: map[string]int{}}}
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -181,13 +187,13 @@ func (w *world) play() {
 			w.fail("time stands still")
 		}
 		w.now = e.at
-		if !w.calm && w.now >= w.cfg.Length {
-			w.calm = true
+		if w.now >= w.cfg.Length && !w.over {
+			w.over, w.calm = true, true
 			for _, n := range w.nodes {
 				n.cutUntil = 0
 			}
 		}
-		if w.calm && w.settled() {
+		if w.over && w.settled() {
 			return
 		}
 		if w.now > w.cfg.Length+drainFor {
@@ -231,8 +237,10 @@ func (w *world) build() {
 	}
 	for _, n := range w.nodes {
 		n.start()
-		n.plan("crash", w.cfg.Crash, n.crash)
-		n.plan("cut", w.cfg.Cut, n.cut)
+		if !w.calm {
+			n.plan("crash", w.cfg.Crash, n.crash)
+			n.plan("cut", w.cfg.Cut, n.cut)
+		}
 		if n.client != nil {
 			n.client.plan()
 		}
@@ -274,6 +282,9 @@ func (w *world) upTo(d time.Duration) time.Duration {
 func (w *world) between(from, to time.Duration) time.Duration { return from + w.upTo(to-from) }
 
 func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
+
+// mishap is a chance of what cannot happen in calm.
+func (w *world) mishap(p float64) bool { return !w.calm && w.chance(p) }
 
 // digest derives a value from the seed and a name.
 func (w *world) digest(format string, args ...any) souk.Digest {

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"flag"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -10,12 +11,14 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 1, "seed of the long simulation")
-	nodes = flag.Int("nodes", 100, "virtual nodes of the long simulation")
+	nodes = flag.Int("nodes", defaultNodes, "virtual nodes of the long simulation")
 	hours = flag.Float64("hours", 1, "virtual hours of the long simulation")
+	seeds = flag.Uint64("seeds", defaultSeeds, "small markets under faults of every strength, from -seed on")
 )
 
 // TestHour plays the market with all its faults, and shows what came of it.
 func TestHour(t *testing.T) {
+	t.Parallel()
 	r, err := Run(Config{Seed: *seed, Nodes: *nodes, Length: time.Duration(*hours * float64(time.Hour))})
 	if err != nil {
 		t.Fatal(err)
@@ -23,10 +26,55 @@ func TestHour(t *testing.T) {
 	t.Logf("seed %d, hash %s\n%s", *seed, r.Hash, r)
 }
 
+// TestCalm plays a market in which nothing goes wrong: nobody may then be blamed
+// for anything, and every receipt is paid.
+func TestCalm(t *testing.T) {
+	t.Parallel()
+	r, err := Run(Config{Seed: *seed, Nodes: 40, Length: 30 * time.Minute, Calm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("seed %d, hash %s\n%s", *seed, r.Hash, r)
+	if r.Receipts != r.Countersigned || r.Pauses+r.LinksLost+r.Retries+r.Refused > 0 || r.Settled < 20 {
+		t.Error("a receipt is unpaid, a run was paused or retried, a link was lost, or little happened")
+	}
+	for _, end := range sortedKeys(r.Ends) {
+		if strings.HasPrefix(end, "failed provider") || strings.HasPrefix(end, "failed client") || end == "unpaid client-unpaid" {
+			t.Errorf("%d jobs ended as %q", r.Ends[end], end)
+		}
+	}
+}
+
+// TestSeeds plays small markets, each with a network and crashes of its own,
+// from hardly any to hardly anything else.
+func TestSeeds(t *testing.T) {
+	t.Parallel()
+	var jobs, leases, settled int
+	var unpaid, prepaid float64
+	for s := *seed; s < *seed+*seeds; s++ {
+		r, err := Run(drawn(s))
+		if err != nil {
+			t.Fatalf("replay with -run=TestSeeds -seed=%d -seeds=1: %+v: %v", s, drawn(s), err)
+		}
+		jobs, leases, settled = jobs+r.Jobs, leases+r.Leases, settled+r.Settled
+		unpaid, prepaid = max(unpaid, r.Unpaid), max(prepaid, r.Prepaid)
+	}
+	t.Logf("%d markets: %d jobs, %d leases, %d settled; largest unpaid work %.4f, largest prepayment %.4f of their bounds",
+		*seeds, jobs, leases, settled, unpaid, prepaid)
+}
+
+func drawn(seed uint64) Config {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	minutes := func(from, to int) time.Duration { return time.Duration(from+rng.IntN(to-from)) * time.Minute }
+	return Config{Seed: seed, Nodes: 10 + rng.IntN(20), Length: minutes(10, 40), Loss: 0.001 + 0.3*rng.Float64()*rng.Float64(),
+		Delay: time.Duration(100+rng.IntN(8000)) * time.Millisecond, Submit: minutes(1, 8), Crash: minutes(2, 60), Cut: minutes(2, 60)}
+}
+
 // TestReplay plays one short scenario a hundred times: what the seed does not
 // decide shows as another hash.
 func TestReplay(t *testing.T) {
-	cfg := Config{Seed: 7, Nodes: 12, Length: 10 * time.Minute, Crash: 4 * time.Minute, Cut: 4 * time.Minute}
+	t.Parallel()
+	cfg := Config{Seed: 7, Nodes: 10, Length: 2 * time.Minute, Longest: 2 * time.Minute, Submit: 30 * time.Second, Crash: 2 * time.Minute, Cut: 2 * time.Minute}
 	first, err := Run(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -44,12 +92,13 @@ func TestReplay(t *testing.T) {
 	if other, err := Run(cfg); err != nil || other.Hash == first.Hash {
 		t.Errorf("another seed: hash %v, error %v", other, err)
 	}
-	t.Logf("%d events and hash %s in each of 100 runs", first.Events, first.Hash)
+	t.Logf("hash %s in each of 100 runs of\n%s", first.Hash, first)
 }
 
 // TestBroken puts bugs into the driver: each must be found, with its seed and
 // what led to it.
 func TestBroken(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		fault fault
@@ -58,7 +107,7 @@ func TestBroken(t *testing.T) {
 		{"leases twice", leasesTwice, "device "},
 		{"never pauses", neverPauses, "unpaid work"},
 		{"pays too much", paysTooMuch, "prepayment"},
-		{"loses a receipt", losesReceipt, "countersignatures"},
+		{"loses a receipt", losesReceipt, "refused"},
 		{"sleeps through", sleepsThrough, "past the deadline"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,8 @@
+//go:build !race
+
+package sim
+
+const (
+	defaultNodes = 100
+	defaultSeeds = 8
+)
