@@ -314,7 +314,10 @@ func (h *hosting) close(e *ending) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
 	defer cancel()
 	rec := h.record()
-	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED || e.reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
+	// The first reason stays: a client that does not settle a run the provider
+	// lost is not to blame for it. One that lets a good result lie is.
+	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED ||
+		rec.Reason == runv1.EndReason_END_REASON_COMPLETED && e.reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
 		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()

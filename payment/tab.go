@@ -19,7 +19,8 @@ type Tab struct {
 }
 
 // NewTab continues a tab: max is the highest voucher signed or seen, perLease
-// each lease's share of it, and may be nil.
+// each lease's share of it, and may be nil. Which leases were settled is not
+// told: whoever stores a tab folds those that are over into one share.
 func NewTab(max souk.Atoms, perLease map[souk.LeaseID]souk.Atoms) *Tab {
 	t := &Tab{max: max, lease: make(map[souk.LeaseID]souk.Atoms), ended: make(map[souk.LeaseID]bool)}
 	maps.Copy(t.lease, perLease)

@@ -188,7 +188,7 @@ func (h *hosting) end(reason runv1.EndReason) {
 	if h.phase == runv1.Phase_PHASE_ENDED {
 		return
 	}
-	if h.reason == 0 || reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
+	if h.reason == 0 || h.reason == runv1.EndReason_END_REASON_COMPLETED && reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
 		h.reason = reason
 	}
 	h.halt()
