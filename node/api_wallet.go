@@ -10,7 +10,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -91,16 +90,6 @@ func (n *Node) resolvePeer(s string) (peer.ID, error) {
 	default:
 		return "", invalid("%d peers begin with %q; give more of the id", len(found), s)
 	}
-}
-
-// offerOf returns an offer of a provider, or nil.
-func (c *client) offerOf(p peer.ID) *market.Offer {
-	for _, o := range c.cfg.Book.Offers() {
-		if key, err := peerKey(p); err == nil && o.Provider == key {
-			return o
-		}
-	}
-	return nil
 }
 
 // Deposit funds the channel with a provider.

@@ -29,6 +29,26 @@ const (
 	depositValid  = 30 * time.Minute // how long a provider may take to submit a deposit
 )
 
+// offerOf returns an offer of a provider, or nil.
+func (c *client) offerOf(p peer.ID) *market.Offer {
+	for _, o := range c.cfg.Book.Offers() {
+		if key, err := peerKey(p); err == nil && o.Provider == key {
+			return o
+		}
+	}
+	return nil
+}
+
+// reach connects to a provider, at the addresses of its offer if it has one now:
+// after a restart they may be others than before.
+func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
+	var addrs []string
+	if o := c.offerOf(p); o != nil {
+		addrs = o.Addresses
+	}
+	return c.cfg.Dial(ctx, p, addrs)
+}
+
 // ask sends one provider an order and returns its bid or its decline.
 func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *marketv1.Decline, error) {
 	key, err := peerKey(to)

@@ -114,11 +114,7 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, channelLimits.Deadline)
 	defer cancel()
-	var addrs []string
-	if o := c.offerOf(to); o != nil {
-		addrs = o.Addresses
-	}
-	if _, err := c.cfg.Dial(ctx, to, addrs); err != nil {
+	if _, err := c.reach(ctx, to); err != nil {
 		return nil, err
 	}
 	var reply leasev1.ChannelReply

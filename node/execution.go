@@ -261,8 +261,10 @@ func (h *hosting) collect(ctx context.Context) *ending {
 	}
 	deadline := time.NewTimer(collectWithin)
 	defer deadline.Stop()
+	dropped := false
 	for {
-		if _, owed, _ := h.look(); len(owed) == 0 {
+		_, owed, _ := h.look()
+		if len(owed) == 0 || dropped {
 			return &ending{rec.Reason, rec.Detail}
 		}
 		select {
@@ -272,7 +274,7 @@ func (h *hosting) collect(ctx context.Context) *ending {
 			return ended(runv1.EndReason_END_REASON_CLIENT_OUTPUTS, "the client did not settle the final receipt in time")
 		case c := <-h.countersigns:
 			h.countersigned(ctx, c)
-		case <-h.releases: // ended already: the receipt is what is left
+		case dropped = <-h.releases: // true: the client wants nothing more of this lease, and signs nothing more
 		}
 	}
 }

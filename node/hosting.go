@@ -264,10 +264,17 @@ func (h *hosting) steps(ctx context.Context) *ending {
 	case runv1.Phase_PHASE_STAGING:
 		return ended(runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted")
 	default:
-		// What ran is gone with its process. What was receipted is settled.
+		// What ran is gone with its process. What was receipted may still be
+		// signed; there is nothing to add to it, so no final receipt.
 		restarted := ended(runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted")
-		if e := h.finish(time.Now(), "", 0, restarted); e != nil {
-			return e
+		if _, owed, _ := h.look(); len(owed) == 0 {
+			return restarted
+		}
+		err := h.save(ctx, func(r *leaseRecord) {
+			r.Phase, r.Reason, r.Detail = runv1.Phase_PHASE_COLLECTING, restarted.reason, restarted.detail
+		})
+		if err != nil {
+			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "%v", err)
 		}
 		return h.collect(ctx)
 	}

@@ -248,6 +248,33 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for {
+		tx, err = k.submit(ctx, ch, d, known, submitted)
+		if err == nil {
+			break
+		}
+		dropped := errors.Is(err, chain.ErrDropped)
+		if !dropped && !errors.As(err, new(*chain.RevertError)) {
+			return "", err
+		}
+		// Two transactions of ours may carry one authorization, when this node
+		// was killed between them: whether it was used is what counts.
+		used, asked := k.cfg.Chain.DepositUsed(ctx, ch, d)
+		if asked != nil || !used && !dropped {
+			return "", errors.Join(err, asked)
+		}
+		if used {
+			break
+		}
+	}
+	if err := k.reconcileLocked(ctx); err != nil {
+		return tx, err
+	}
+	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) { r.DepositTx = tx })
+}
+
+// submit sends an authorization, unless it was used, and waits for its depth.
+func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	tx, err = k.cfg.Chain.Deposit(ctx, ch, d)
 	switch {
 	case errors.Is(err, chain.ErrUsed):
@@ -256,18 +283,13 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 		return "", err
 	default:
 		if err := submitted(tx); err != nil {
-			return "", err
+			return tx, err
 		}
 	}
-	if tx != "" {
-		if err := k.confirm(ctx, tx, d.Amount); err != nil {
-			return "", err
-		}
+	if tx == "" {
+		return "", nil
 	}
-	if err := k.reconcileLocked(ctx); err != nil {
-		return tx, err
-	}
-	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) { r.DepositTx = tx })
+	return tx, k.confirm(ctx, tx, d.Amount)
 }
 
 // confirm waits until a deposit can be relied on. A devnet has no reorganisations.

@@ -216,7 +216,7 @@ func (l *link) run(ctx context.Context) {
 func (l *link) session(ctx context.Context, opened func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := l.j.c.cfg.Dial(ctx, l.s.peer, nil); err != nil {
+	if _, err := l.j.c.reach(ctx, l.s.peer); err != nil {
 		return err
 	}
 	st, done, err := openStream(ctx, l.j.c.cfg.Host, l.s.peer, RunProtocol)

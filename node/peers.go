@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -328,6 +329,9 @@ func (r *peersRun) joined(p peer.ID, c network.Conn) {
 // it and back. addrs may be empty if p is connected or known already.
 func (ps *peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (rtt time.Duration, err error) {
 	h := ps.cfg.Host
+	if s, ok := h.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(p) // somebody waits for this very peer, which may just be back
+	}
 	if err := h.Connect(ctx, peer.AddrInfo{ID: p, Addrs: addrs}); err != nil {
 		return 0, fmt.Errorf("connect to %s: %w", p, err)
 	}

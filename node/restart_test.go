@@ -218,7 +218,7 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 
 func (h *hand) attach(p *duo) {
 	h.t.Helper()
-	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, nil); err != nil {
+	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, shareable(p.provider.host)); err != nil {
 		h.t.Fatal(err)
 	}
 	st, release, err := openStream(h.t.Context(), p.client.host, h.l.s.peer, RunProtocol)
