@@ -46,7 +46,7 @@ func needNpm(t *testing.T) {
 		t.Skip("installs npm packages")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("no node on this machine")
+		t.Fatal("no node: apt-get install nodejs npm, or run make test, which does")
 	}
 	if err := install(); err != nil {
 		t.Fatal(err)
