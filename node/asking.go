@@ -234,7 +234,7 @@ func (c *client) deposit(ch payment.Channel, amount souk.Atoms) (chain.Deposit, 
 type FundsError struct{ Need, Have souk.Atoms }
 
 func (e *FundsError) Error() string {
-	return fmt.Sprintf("the channel needs a deposit of %s tokens and the wallet has %s", e.Need, e.Have)
+	return fmt.Sprintf("the deposit needs %s tokens and the wallet has %s", e.Need, e.Have)
 }
 
 // countersign asks the provider to sign the lease too.

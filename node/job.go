@@ -45,6 +45,7 @@ type job struct {
 	bids  []*market.Bid
 	signs map[souk.LeaseID]*signing
 	rec   jobRecord
+	short *FundsError   // the wallet could not pay a deposit
 	news  chan struct{} // closed and replaced at each change
 }
 

@@ -122,9 +122,13 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	if err != nil {
 		d := &marketv1.Decline{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
 		if f := (*FundsError)(nil); errors.As(err, &f) {
-			d.Shortfall = uint64(f.Need - f.Have)
+			d.Shortfall, d.Detail = uint64(f.Need-f.Have), f.Error() // ours alone: no provider declined
+			j.mu.Lock()
+			j.short = f
+			j.mu.Unlock()
+		} else {
+			j.declined(ctx, p, d)
 		}
-		j.declined(ctx, p, d)
 		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Reason: d.Reason, Shortfall: d.Shortfall, Detail: d.Detail})
 		return
 	}
@@ -187,8 +191,14 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 func (j *job) finish(ctx context.Context, end scheduler.End) error {
 	outputs, err := j.keepOutputs(ctx, end.Output)
 	detail := end.Detail
-	if err != nil {
+	j.mu.Lock()
+	short := j.short
+	j.mu.Unlock()
+	switch {
+	case err != nil:
 		detail = clip(err.Error(), 200)
+	case short != nil && end.Reason == scheduler.ReasonPaymentRefused:
+		detail = short.Error() + "; fund " + j.c.cfg.Chain.Address().Hex() + " and run again (souk wallet faucet on a test chain)"
 	}
 	err = j.note(ctx, func(r *jobRecord) {
 		r.State, r.Reason, r.Detail, r.ExitCode = end.State.String(), string(end.Reason), detail, end.Exit
