@@ -68,11 +68,6 @@ const (
 	Full      Reason = "full"      // the book, or the signer's share of it, is full
 )
 
-// Reasons lists every [Reason], in the order of their constants.
-func Reasons() []Reason {
-	return []Reason{Expired, Future, Oversized, Signature, Malformed, Mismatch, Stale, Duplicate, Revoked, Rate, Full}
-}
-
 // RejectError is why a peer's message was refused.
 type RejectError struct {
 	Reason Reason // one of [Reasons]

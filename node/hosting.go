@@ -222,8 +222,6 @@ type ending struct {
 	detail string
 }
 
-func (e *ending) Error() string { return reasonName(e.reason) + ": " + e.detail }
-
 func ended(reason runv1.EndReason, format string, args ...any) *ending {
 	return &ending{reason, fmt.Sprintf(format, args...)}
 }

@@ -210,18 +210,6 @@ func (v Value) Texts() ([]string, error) {
 	return texts, nil
 }
 
-// OneOf is a string out of words.
-func (v Value) OneOf(words ...string) (string, error) {
-	s, err := v.Text()
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(words, s) {
-		return "", v.Errorf("unknown word %q%s", s, didYouMean(s, words))
-	}
-	return s, nil
-}
-
 func (v Value) shape() string {
 	switch v.node.Kind {
 	case yaml.MappingNode:
