@@ -53,6 +53,11 @@ check: format vet static messages contracts tidy house # all that needs no runni
 bench: # the table of measured rows, each beside its limit; writes bench.json
 	$(GO) run ./integration/bench
 
+BUDGET := 2h
+.PHONY: soak
+soak: deps # the long forms of the tests, for BUDGET=2h in all; attempts, failures, seeds
+	$(GO) run ./integration/soak -budget $(BUDGET)
+
 .PHONY: generate
 generate: $(TOOLS)/buf $(TOOLS)/.built # the Go code of messages and contracts, anew
 	cd proto && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
