@@ -63,7 +63,7 @@ func (a api) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusR
 	if n.chain == nil {
 		return s, nil
 	}
-	s.Jobs, s.Wallet, s.ChainId = n.client.live(), n.chain.Address().Hex(), n.chain.ChainID
+	s.Jobs, s.Wallet, s.ChainId = n.client.live(), n.chain.Address().Hex(), n.chain.Domain().ChainID
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	block, _, err := n.chain.Block(ctx)

@@ -97,7 +97,7 @@ func hexes(ds []souk.Digest) []string {
 
 func (n *Node) anchorProto(a anchorRecord) *apiv1.Anchor {
 	return &apiv1.Anchor{Checkpoint: string(a.Checkpoint), Root: a.Root.String(), Count: a.Count, Index: a.Index, Proof: hexes(a.Proof),
-		Tx: a.Tx, Block: a.Block, ChainId: n.chain.ChainID, Time: stamp(a.Time), Contract: n.chain.Contracts.Anchors.Hex(), Size: a.Size}
+		Tx: a.Tx, Block: a.Block, ChainId: n.chain.Domain().ChainID, Time: stamp(a.Time), Contract: n.cfg.Contracts.Anchors.Hex(), Size: a.Size}
 }
 
 // Anchors lists checkpoints that were anchored.

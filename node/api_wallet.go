@@ -4,15 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
+
+// walletChain is what the owner asks of the chain.
+type walletChain interface {
+	Address() payment.Address
+	Block(ctx context.Context) (number uint64, at time.Time, err error)
+	GasBalance(ctx context.Context, of payment.Address) (wei *big.Int, err error)
+	Faucet(ctx context.Context) (amount souk.Atoms, tx string, err error)
+	StartWithdraw(ctx context.Context, ch payment.Channel, amount souk.Atoms) (tx string, err error)
+	FinishWithdraw(ctx context.Context, ch payment.Channel) (tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+}
 
 // Balance tells what the wallet holds.
 func (a api) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.BalanceResponse, error) {

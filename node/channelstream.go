@@ -95,8 +95,8 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if !d.ValidAt(time.Now()) {
 		return "", unpaid(0, "the deposit's authorization is not valid now")
 	}
-	domain := p.cfg.Chain.Domain()
-	if err := chain.VerifyDeposit(d, ch, p.cfg.Chain.Contracts, domain); err != nil {
+	domain := p.cfg.Domain
+	if err := chain.VerifyDeposit(d, ch, p.cfg.Contracts, domain); err != nil {
 		return "", unpaid(0, "%v", err)
 	}
 	id := p.cfg.Channels.open(ch, domain, client.String(), false)

@@ -29,6 +29,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// clientChain is what the client role asks of the chain. None of it waits for a node.
+type clientChain interface {
+	Domain() payment.Domain
+	Address() payment.Address
+	SignDeposit(ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (chain.Deposit, error)
+}
+
 // clientConfig holds what the client role needs.
 type clientConfig struct {
 	Key        ed25519.PrivateKey
@@ -43,7 +50,7 @@ type clientConfig struct {
 	Channels  *channels
 	Receipts  *receiptBook
 	Files     *files.Files
-	Chain     *chain.Client
+	Chain     clientChain
 	Contracts chain.Contracts
 	Keeper    *keeper
 	Log       *slog.Logger

@@ -29,9 +29,25 @@ const (
 // claimed is what this node has claimed on chain and not yet been paid.
 const claimed ledger.Account = "claimed"
 
+// keeperChain is what a keeper asks of the chain.
+type keeperChain interface {
+	Domain() payment.Domain
+	Address() payment.Address
+	Block(ctx context.Context) (number uint64, at time.Time, err error)
+	Final(ctx context.Context) (number uint64, err error)
+	TokenBalance(ctx context.Context, of payment.Address) (souk.Atoms, error)
+	Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error)
+	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (tx string, err error)
+	DepositUsed(ctx context.Context, ch payment.Channel, d chain.Deposit) (bool, error)
+	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
+	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
+	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+}
+
 // keeperConfig holds what a keeper needs.
 type keeperConfig struct {
-	Chain         *chain.Client
+	Chain         keeperChain
 	Ledger        *ledger.Ledger
 	Channels      *channels
 	Receipts      *receiptBook
@@ -294,7 +310,7 @@ func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit
 
 // confirm waits until a deposit can be relied on. A devnet has no reorganisations.
 func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) error {
-	if k.cfg.Chain.ChainID == chain.DevnetChainID {
+	if k.cfg.Chain.Domain().ChainID == chain.DevnetChainID {
 		_, err := k.cfg.Chain.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
 		return err
 	}

@@ -314,7 +314,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
 		if !pr.deposit.ValidAt(now) {
 			return unpaid(0, "the deposit's authorization is not valid now")
 		}
-		if err := chain.VerifyDeposit(*pr.deposit, ch, p.cfg.Chain.Contracts, pr.terms.Domain); err != nil {
+		if err := chain.VerifyDeposit(*pr.deposit, ch, p.cfg.Contracts, pr.terms.Domain); err != nil {
 			return unpaid(0, "%v", err)
 		}
 	}

@@ -52,13 +52,14 @@ type Config struct {
 	MDNS      bool     // look for peers on the local network
 	API       string   // address of the HTTP API; default 127.0.0.1:7071
 
-	ChainURLs     []string        // JSON-RPC endpoints; none and no Devnet: watch only
+	ChainURLs     []string        // JSON-RPC endpoints; none, no Devnet and no Chain: watch only
 	ChainID       uint64          // default: what the first endpoint says
 	Contracts     chain.Contracts // default: those of a devnet
 	Confirmations uint64          // blocks a deposit waits for; default 3, 1 on a devnet
 	FinalAbove    souk.Atoms      // a larger deposit must be final, but on a devnet; default 1 token
 	Devnet        bool            // serve a chain of our own
 	DevnetListen  string          // default 127.0.0.1:8545
+	Chain         Chain           // with Wallet's money, in place of the endpoints; default: none
 
 	Provide bool                  // sell the devices that have a price
 	Prices  map[string]souk.Atoms // per device class, for one hour
@@ -71,6 +72,15 @@ type Config struct {
 
 	Version string
 	Log     *slog.Logger
+}
+
+// Chain is what a node asks of the chain that holds the money, for one wallet.
+// [chain.Client] asks a real one; payment/chain/mem stands in for it. Both pass
+// payment/chain/chaintest.
+type Chain interface {
+	keeperChain
+	clientChain
+	walletChain
 }
 
 // errNoChain is returned by what needs a chain on a node without one.
@@ -96,7 +106,8 @@ type Node struct {
 	peers    *peers
 	gossip   *gossip
 	syncer   *syncer
-	chain    *chain.Client // nil: watch only, and so are the next three
+	rpc      *chain.Client // nil: the chain is not ours to close
+	chain    Chain         // nil: watch only, and so are the next three
 	keeper   *keeper
 	client   *client
 	provider *provider // nil: this node does not sell
@@ -173,8 +184,26 @@ func (n *Node) buildNetwork() (err error) {
 // newRand spreads timers; nothing secret hangs on it.
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
 
-// buildChain makes the chain's server, if we serve it, and its client.
+// buildChain makes what talks to the chain, and the keeper.
 func (n *Node) buildChain() (err error) {
+	if n.cfg.Contracts == (chain.Contracts{}) {
+		n.cfg.Contracts = chain.DevnetContracts()
+	}
+	if n.chain = n.cfg.Chain; n.chain == nil {
+		if err := n.dialChain(); err != nil || n.rpc == nil {
+			return err
+		}
+		n.chain = n.rpc
+	}
+	n.receipts.domain = n.chain.Domain()
+	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
+		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
+	return nil
+}
+
+// dialChain makes the chain's server, if we serve it, and its client, if there is
+// an endpoint.
+func (n *Node) dialChain() (err error) {
 	urls, id := n.cfg.ChainURLs, n.cfg.ChainID
 	if n.cfg.Devnet {
 		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen, Log: n.cfg.Log}); err != nil {
@@ -185,21 +214,14 @@ func (n *Node) buildChain() (err error) {
 	if len(urls) == 0 {
 		return nil
 	}
-	contracts := n.cfg.Contracts
-	if contracts == (chain.Contracts{}) {
-		contracts = chain.DevnetContracts()
-	}
-	n.chain, err = chain.New(chain.Config{URLs: urls, ChainID: id, Contracts: contracts, Wallet: n.cfg.Wallet,
+	n.rpc, err = chain.New(chain.Config{URLs: urls, ChainID: id, Contracts: n.cfg.Contracts, Wallet: n.cfg.Wallet,
 		Authorizer: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, Log: n.cfg.Log})
 	if err != nil {
 		return err
 	}
-	if n.chain.ChainID != chain.DevnetChainID && contracts == chain.DevnetContracts() {
-		return fmt.Errorf("chain %d is not a devnet: say in config.yaml where its contracts stand", n.chain.ChainID)
+	if n.rpc.ChainID != chain.DevnetChainID && n.cfg.Contracts == chain.DevnetContracts() {
+		return fmt.Errorf("chain %d is not a devnet: say in config.yaml where its contracts stand", n.rpc.ChainID)
 	}
-	n.receipts.domain = n.chain.Domain()
-	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
-		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
 	return nil
 }
 
@@ -243,8 +265,8 @@ func (n *Node) close() error {
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
 	}
-	if n.chain != nil {
-		n.chain.Close()
+	if n.rpc != nil {
+		n.rpc.Close()
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

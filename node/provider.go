@@ -17,6 +17,7 @@ import (
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -52,13 +53,14 @@ type providerConfig struct {
 	Publish    func(ctx context.Context, class string, envelope []byte) error
 	Revoke     func(ctx context.Context, envelope []byte) error
 
-	Ledger   *ledger.Ledger
-	Channels *channels
-	Receipts *receiptBook
-	Files    *files.Files
-	Chain    *chain.Client
-	Keeper   *keeper
-	Log      *slog.Logger
+	Ledger    *ledger.Ledger
+	Channels  *channels
+	Receipts  *receiptBook
+	Files     *files.Files
+	Domain    payment.Domain // where vouchers count
+	Contracts chain.Contracts
+	Keeper    *keeper
+	Log       *slog.Logger
 }
 
 // provider answers orders and leases and runs what was leased. Its floor says

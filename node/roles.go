@@ -39,7 +39,7 @@ func (n *Node) buildRoles() (err error) {
 	}
 	n.client, err = newClient(clientConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
 		Dial: n.dial, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
-		Files: n.files, Chain: n.chain, Contracts: n.chain.Contracts, Keeper: n.keeper, Log: n.cfg.Log})
+		Files: n.files, Chain: n.chain, Contracts: n.cfg.Contracts, Keeper: n.keeper, Log: n.cfg.Log})
 	if err != nil || !n.cfg.Provide {
 		return err
 	}
@@ -63,8 +63,8 @@ func (n *Node) buildRoles() (err error) {
 	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices, Prices: n.cfg.Prices,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: disk / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
-		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Chain: n.chain, Keeper: n.keeper,
-		Log: n.cfg.Log}, n.started)
+		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
+		Keeper: n.keeper, Log: n.cfg.Log}, n.started)
 	return err
 }
 
@@ -97,7 +97,7 @@ func (n *Node) settlement() (*marketv1.Settlement, error) {
 			return nil, fmt.Errorf("payout: %q is not an address of 0x and 40 hex digits", n.cfg.Payout)
 		}
 	}
-	d, c := n.chain.Domain(), n.chain.Contracts
+	d, c := n.chain.Domain(), n.cfg.Contracts
 	return &marketv1.Settlement{ChainId: d.ChainID, Contract: d.Settlement[:], Token: c.Token[:], Collector: c.Collector[:],
 		Receiver: payout[:], WithdrawDelayMinS: minDelay, WithdrawDelayMaxS: maxDelay, MinDepositAtoms: uint64(minDeposit)}, nil
 }
