@@ -38,6 +38,9 @@ const (
 
 // buildAPI takes the API's port and makes sure there is a token.
 func (n *Node) buildAPI() (err error) {
+	if n.listener = n.cfg.Listener; n.listener != nil {
+		return nil
+	}
 	addr := n.cfg.API
 	if addr == "" {
 		addr = defaultAPI
@@ -75,6 +78,9 @@ func apiToken(home string) (string, error) {
 // serveAPI serves the socket, with full rights, and the port, with the token,
 // until ctx ends.
 func (n *Node) serveAPI(ctx context.Context) error {
+	if n.cfg.Listener != nil {
+		return serveHTTP(ctx, n.listener, n.services())
+	}
 	token, err := apiToken(n.cfg.Home)
 	if err != nil {
 		return err

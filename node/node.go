@@ -22,6 +22,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
@@ -31,6 +32,7 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
@@ -70,8 +72,20 @@ type Config struct {
 	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
 	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self
 
+	// A simulation brings its own; what is left out is the real thing. Run closes
+	// Store and Listener.
+	Store     Store         // keeps the ledger; default: Badger in Home
+	Transport libp2p.Option // how to dial and listen; default: QUIC v1 and TCP
+	Listener  net.Listener  // serves the API with full rights, in place of API and the socket in Home
+
 	Version string
 	Log     *slog.Logger
+}
+
+// Store is a transactional store of keys and values that can be closed.
+type Store interface {
+	payment.Store
+	Close() error
 }
 
 // Chain is what a node asks of the chain that holds the money, for one wallet.
@@ -92,9 +106,9 @@ type Node struct {
 	started time.Time
 	devices []gpu.Device
 
-	store    *badger.Store
+	store    Store
 	host     host.Host
-	listener net.Listener
+	listener net.Listener   // of the API's port, or cfg.Listener
 	devnet   *devnet.Devnet // nil: none served
 
 	ledger   *ledger.Ledger
@@ -135,8 +149,12 @@ func New(cfg Config) (*Node, error) {
 
 // buildStores opens ledger and log: from here on the home is ours.
 func (n *Node) buildStores() (err error) {
-	if n.store, err = badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), Log: n.cfg.Log}); err != nil {
-		return fmt.Errorf("ledger store: %w", err)
+	if n.store = n.cfg.Store; n.store == nil {
+		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), Log: n.cfg.Log})
+		if err != nil {
+			return fmt.Errorf("ledger store: %w", err)
+		}
+		n.store = onDisk
 	}
 	if n.ledger, err = ledger.Open(ledger.Config{Store: n.store, Log: n.cfg.Log}); err != nil {
 		return fmt.Errorf("ledger: %w", err)
@@ -166,7 +184,7 @@ func (n *Node) buildNetwork() (err error) {
 	if err != nil {
 		return err
 	}
-	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen}); err != nil {
+	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen, Transport: n.cfg.Transport}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host, Log: n.cfg.Log}); err != nil {

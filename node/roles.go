@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -154,4 +153,4 @@ func freeDisk(dir string) (uint64, error) {
 }
 
 // apiURL is where the page and the HTTP API are.
-func (n *Node) apiURL() string { return "http://" + n.listener.Addr().(*net.TCPAddr).String() }
+func (n *Node) apiURL() string { return "http://" + n.listener.Addr().String() }
