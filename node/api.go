@@ -92,7 +92,7 @@ func (n *Node) rejects() map[string]uint64 {
 // Devices lists this machine's devices.
 func (a api) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.DevicesResponse, error) {
 	out := &apiv1.DevicesResponse{}
-	for _, d := range a.n.devices {
+	for _, d := range a.n.devices.list() {
 		row := &apiv1.Device{Id: d.ID, Class: d.Class, Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 			Mig: d.MIG, Health: d.Health, Evidence: d.Evidence, Simulated: d.Simulated}
 		if p := a.n.provider; p != nil {

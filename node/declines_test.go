@@ -103,7 +103,7 @@ func TestLeaseRefusals(t *testing.T) {
 			if refused.reason != tt.reason || (refused.shortfall > 0) != tt.short || refused.detail == "" {
 				t.Errorf("declined with %s, shortfall %d: %s", refused.reason, refused.shortfall, refused.detail)
 			}
-			if free := p.offers(time.Now())[0].Free; free != 1 {
+			if free := p.offers(time.Now(), nil)[0].Free; free != 1 {
 				t.Errorf("%d devices free after a refusal", free)
 			}
 		})

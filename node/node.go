@@ -104,7 +104,7 @@ var errNoChain = errors.New("this node has no chain: start it with --chain URL, 
 type Node struct {
 	cfg     Config
 	started time.Time
-	devices []gpu.Device
+	devices *devices
 
 	store    Store
 	host     host.Host
@@ -243,7 +243,7 @@ func (n *Node) dialChain() (err error) {
 	return nil
 }
 
-// buildDevices asks every probe once. One that fails is said and left out.
+// buildDevices asks every probe for the first time.
 func (n *Node) buildDevices() error {
 	if n.cfg.Probes == nil {
 		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml")}}
@@ -255,16 +255,8 @@ func (n *Node) buildDevices() error {
 		}
 		n.cfg.Runners = []runner.Runner{r}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	for _, p := range n.cfg.Probes {
-		found, err := p.Devices(ctx)
-		if err != nil {
-			n.cfg.Log.Warn("probe devices", "err", err)
-			continue
-		}
-		n.devices = append(n.devices, found...)
-	}
+	n.devices = &devices{probes: n.cfg.Probes, log: n.cfg.Log}
+	n.devices.read(context.Background())
 	return nil
 }
 
@@ -336,9 +328,11 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 	if n.chain != nil {
 		parts = append(parts, n.keeper.Run, n.client.Run)
 	}
+	watch := func([]gpu.Device) {} // a node that sells nothing only shows them
 	if n.provider != nil {
-		parts = append(parts, n.provider.Run)
+		parts, watch = append(parts, n.provider.Run), n.provider.restock
 	}
+	parts = append(parts, func(ctx context.Context) error { return n.devices.watch(ctx, watch) })
 	for _, run := range parts {
 		g.Go(func() error { return run(ctx) })
 	}

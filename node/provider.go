@@ -41,7 +41,7 @@ const (
 type providerConfig struct {
 	Key        ed25519.PrivateKey
 	Host       host.Host
-	Devices    []gpu.Device
+	Devices    []gpu.Device          // as found at the start
 	Prices     map[string]souk.Atoms // per device class, for one hour
 	Region     string
 	Runners    []runner.Runner
@@ -77,6 +77,7 @@ type provider struct {
 	dirty     chan struct{} // capacity may have changed: publish offers
 
 	mu       sync.Mutex // guards what follows
+	devices  []gpu.Device
 	floor    *scheduler.Floor
 	bids     map[souk.Digest]*openBid // by the bid's digest, until they lapse
 	hostings map[souk.LeaseID]*hosting
@@ -94,7 +95,7 @@ type openBid struct {
 
 func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 	p := &provider{
-		cfg: cfg, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
+		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
 		queue: make(chan *hosting, 64), dirty: make(chan struct{}, 1),
 		bids: map[souk.Digest]*openBid{}, hostings: map[souk.LeaseID]*hosting{},
 	}
@@ -113,7 +114,7 @@ func (p *provider) floorConfig() scheduler.FloorConfig {
 	for _, r := range p.cfg.Runners {
 		cfg.Runners = append(cfg.Runners, r.Kind())
 	}
-	for _, d := range p.cfg.Devices {
+	for _, d := range p.devices {
 		if d.CPU {
 			cfg.CPUMilli = d.CPUMilli
 		}
@@ -156,18 +157,18 @@ func (p *provider) advertise(ctx context.Context) error {
 	refresh := time.NewTicker(offerRefresh)
 	defer refresh.Stop()
 	defer p.withdraw()
-	free := map[string]uint32{} // as last published, by class
+	said := map[string]*marketv1.Offer{} // as last published, by class
 	for {
-		for _, o := range p.offers(time.Now()) {
-			if last, ok := free[o.Class]; ok && last == o.Free {
+		for _, o := range p.offers(time.Now(), said) {
+			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
 				continue
 			}
 			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, mustMarshal(o))
 			if err := p.cfg.Publish(ctx, o.Class, envelope); err != nil && ctx.Err() == nil {
 				p.cfg.Log.Warn("publish offer", "class", o.Class, "err", err)
 			}
-			free[o.Class] = o.Free
-			if len(free) > market.OfferBurst && !sleep(ctx, market.OfferEvery) {
+			said[o.Class] = o
+			if len(said) > market.OfferBurst && !sleep(ctx, market.OfferEvery) {
 				return nil
 			}
 		}
@@ -178,7 +179,7 @@ func (p *provider) advertise(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-refresh.C:
-			clear(free)
+			clear(said)
 		case <-p.dirty:
 		}
 	}
@@ -227,8 +228,19 @@ func (p *provider) changed() {
 	}
 }
 
-// offers builds one offer for each class that is for sale.
-func (p *provider) offers(now time.Time) []*marketv1.Offer {
+// restock takes the devices as they are now. A lease keeps what it has.
+func (p *provider) restock(found []gpu.Device) {
+	p.mu.Lock()
+	p.devices = found
+	p.floor.Restock(p.floorConfig().Devices)
+	p.mu.Unlock()
+	p.cfg.Log.Info("devices changed", "count", len(found))
+	p.changed()
+}
+
+// offers builds one offer for each class that is for sale, and one with nothing
+// free for each that was said and is gone.
+func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.floor.Free(now)
@@ -248,6 +260,14 @@ func (p *provider) offers(now time.Time) []*marketv1.Offer {
 			out = append(out, o)
 		}
 		o.Count++
+	}
+	for class, last := range said {
+		if byClass[class] == nil && last.Free > 0 {
+			p.sequence++
+			gone := proto.CloneOf(last)
+			gone.Free, gone.Sequence, gone.IssuedMs = 0, p.sequence, now.UnixMilli()
+			out = append(out, gone)
+		}
 	}
 	return out
 }

@@ -326,7 +326,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}
-	eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now())[0].Free == 1 })
+	eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now(), nil)[0].Free == 1 })
 }
 
 // TestVoucherLate pays after the pause: the job goes on to its end, and is paid.

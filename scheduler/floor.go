@@ -100,18 +100,25 @@ func NewFloor(cfg FloorConfig) *Floor {
 	cfg.HoldFor = cmp.Or(cfg.HoldFor, 3*time.Second)
 	cfg.OrderEvery = cmp.Or(cfg.OrderEvery, 100*time.Millisecond)
 	cfg.OrderBurst = cmp.Or(cfg.OrderBurst, 20)
-	seen := map[string]bool{}
-	cfg.Devices = slices.DeleteFunc(slices.Clone(cfg.Devices), func(d FloorDevice) bool {
-		twice := seen[d.ID]
-		seen[d.ID] = true
-		return twice
-	})
-	return &Floor{
+	f := &Floor{
 		cfg:    cfg,
 		leases: map[souk.LeaseID]*occupation{},
 		holds:  map[souk.NodeKey]*occupation{},
 		orders: market.NewLimiter(cfg.OrderEvery, cfg.OrderBurst, maxClients),
 	}
+	f.Restock(cfg.Devices)
+	return f
+}
+
+// Restock replaces the devices for sale; of those with one id the first counts.
+// Leases and holds keep what they have: a device that comes back is in its lease.
+func (f *Floor) Restock(devices []FloorDevice) {
+	seen := map[string]bool{}
+	f.cfg.Devices = slices.DeleteFunc(slices.Clone(devices), func(d FloorDevice) bool {
+		twice := seen[d.ID]
+		seen[d.ID] = true
+		return twice
+	})
 }
 
 // Commit gives a lease its devices, and uses up its client's hold. The same

@@ -251,3 +251,27 @@ func TestFloorLeases(t *testing.T) {
 		t.Errorf("a draining floor takes a lease: %+v", r)
 	}
 }
+
+// TestFloorRestock takes devices away from under holds and leases.
+func TestFloorRestock(t *testing.T) {
+	cfg := testFloor()
+	f := NewFloor(cfg)
+	lease := Lease{ID: leaseID(1), Client: key(1), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)}
+	if r := f.Commit(start, lease); r != nil {
+		t.Fatalf("commit: %+v", r)
+	}
+	gone := slices.DeleteFunc(slices.Clone(cfg.Devices), func(d FloorDevice) bool { return d.ID == "GPU-1" || d.ID == "GPU-2" })
+	f.Restock(gone)
+	other := Lease{ID: leaseID(2), Client: key(2), Devices: []string{"GPU-2"}, Until: start.Add(time.Hour)}
+	if r := f.Commit(start, other); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_DEVICE {
+		t.Errorf("a device that is gone was leased: %+v", r)
+	}
+	if id, ok := f.Holder("GPU-1"); !ok || id != leaseID(1) {
+		t.Error("the lease lost its device")
+	}
+	f.Restock(cfg.Devices)
+	other.Devices = []string{"GPU-1"}
+	if r := f.Commit(start, other); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
+		t.Errorf("a device that came back was leased twice: %+v", r)
+	}
+}
