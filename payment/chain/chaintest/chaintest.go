@@ -1,0 +1,226 @@
+// Package chaintest is the contract test of whatever passes for a chain: the
+// client of a real one, and the one in memory.
+//
+// It tries what payment/chain promises and what the contracts refuse, through the
+// client's own calls. What only a modified client could send, payment/chain tries
+// against the contracts themselves.
+package chaintest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+)
+
+// Client is a client of a chain for one wallet, which may be none.
+type Client interface {
+	Domain() payment.Domain
+	Address() payment.Address
+	Block(ctx context.Context) (number uint64, at time.Time, err error)
+	Final(ctx context.Context) (number uint64, err error)
+	TokenBalance(ctx context.Context, of payment.Address) (souk.Atoms, error)
+	GasBalance(ctx context.Context, of payment.Address) (wei *big.Int, err error)
+	Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error)
+	Unsettled(ctx context.Context, receiver payment.Address) (souk.Atoms, error)
+	SignDeposit(ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (chain.Deposit, error)
+	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (tx string, err error)
+	DepositUsed(ctx context.Context, ch payment.Channel, d chain.Deposit) (bool, error)
+	Claim(ctx context.Context, claims []chain.Claim) (tx string, err error)
+	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
+	Settle(ctx context.Context, receivers ...payment.Address) (tx string, err error)
+	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
+	StartWithdraw(ctx context.Context, ch payment.Channel, amount souk.Atoms) (tx string, err error)
+	FinishWithdraw(ctx context.Context, ch payment.Channel) (tx string, err error)
+	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
+	AnchorAt(ctx context.Context, tx string) (root souk.Digest, count, block uint64, err error)
+	Faucet(ctx context.Context) (amount souk.Atoms, tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+}
+
+// Chain is one to run the test on. Its transactions are mined soon, its contracts
+// are those of a devnet, and a client forgets a lost transaction within a second.
+type Chain struct {
+	Client  func(t *testing.T, wallet, authorizer *ecdsa.PrivateKey) Client // authorizer nil: the wallet
+	Advance func(ctx context.Context, dt time.Duration) error               // moves the chain's clock
+}
+
+const day = 24 * time.Hour
+
+// Run runs the contract test on chains that make returns.
+func Run(t *testing.T, make func(t *testing.T) Chain) {
+	for _, tt := range []struct {
+		name string
+		try  func(*world)
+	}{
+		{"life", life},
+		{"deposits", deposits},
+		{"claims", claims},
+		{"batch", batch},
+		{"refunds", refunds},
+		{"withdrawal", withdrawal},
+		{"refund in a withdrawal", refundInWithdrawal},
+		{"refused in its block", refusedInItsBlock},
+		{"anchors", anchors},
+		{"waiting", waiting},
+		{"no wallet", noWallet},
+		{"no gas", noGas},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.try(newWorld(t, make(t))) })
+	}
+}
+
+// world is a chain with a payer and a provider who have gas and tokens.
+type world struct {
+	*testing.T
+	chain           Chain
+	payer, provider Client
+	voucher         *ecdsa.PrivateKey // the payer's authorizer
+	paid            *ecdsa.PrivateKey // the provider's wallet, and its authorizer
+	token           payment.Address
+	channels        []payment.Channel
+}
+
+func newWorld(t *testing.T, c Chain) *world {
+	w := &world{T: t, chain: c, voucher: newKey(t), paid: newKey(t), token: chain.DevnetContracts().Token}
+	w.payer, w.provider = w.rich(newKey(t), nil), w.rich(w.paid, nil)
+	return w
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// rich is a client whose wallet has been to the faucet.
+func (w *world) rich(wallet, authorizer *ecdsa.PrivateKey) Client {
+	w.Helper()
+	c := w.chain.Client(w.T, wallet, authorizer)
+	amount, tx, err := c.Faucet(w.Context())
+	if amount != chain.FaucetTokens {
+		w.Errorf("the faucet gave %d, %v", amount, err)
+	}
+	w.mined(c, tx, err)
+	return c
+}
+
+// channel is a new channel from the payer to the provider.
+func (w *world) channel() payment.Channel {
+	ch := payment.Channel{Payer: w.payer.Address(), PayerAuthorizer: crypto.PubkeyToAddress(w.voucher.PublicKey),
+		Receiver: w.provider.Address(), ReceiverAuthorizer: w.provider.Address(), Token: w.token,
+		WithdrawDelay: uint64(day / time.Second), Salt: [32]byte{byte(len(w.channels) + 1)}}
+	w.channels = append(w.channels, ch)
+	return ch
+}
+
+// sign is the payer's deposit, good for an hour.
+func (w *world) sign(ch payment.Channel, amount souk.Atoms) chain.Deposit {
+	w.Helper()
+	_, now, err := w.payer.Block(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	var salt [32]byte
+	rand.Read(salt[:])
+	d, err := w.payer.SignDeposit(ch, amount, time.Hour, now, salt)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return d
+}
+
+func (w *world) fund(ch payment.Channel, amount souk.Atoms) {
+	w.Helper()
+	tx, err := w.provider.Deposit(w.Context(), ch, w.sign(ch, amount))
+	w.mined(w.provider, tx, err)
+}
+
+// claim is a claim of total by a voucher for most.
+func (w *world) claim(ch payment.Channel, most, total souk.Atoms) chain.Claim {
+	w.Helper()
+	v := payment.Voucher{Channel: ch.ID(w.payer.Domain()), MaxClaimable: most}
+	if err := v.Sign(w.payer.Domain(), w.voucher); err != nil {
+		w.Fatal(err)
+	}
+	return chain.Claim{Channel: ch, Voucher: v, Total: total}
+}
+
+// mined waits for what a call of c returned.
+func (w *world) mined(c Client, tx string, err error) chain.Receipt {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+	r, err := c.Wait(w.Context(), tx, 1)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if r.Tx != tx || r.Block == 0 || r.GasUsed == 0 || r.Time.IsZero() {
+		w.Errorf("receipt of %s is %+v", tx, r)
+	}
+	return r
+}
+
+func (w *world) state(ch payment.Channel, block uint64) chain.ChannelState {
+	w.Helper()
+	s, err := w.provider.Channel(w.Context(), ch.ID(w.provider.Domain()), block)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+// want checks a channel, and that the contract holds what it owes to the atom.
+func (w *world) want(ch payment.Channel, balance, claimed, pending souk.Atoms) {
+	w.Helper()
+	if s := w.state(ch, 0); s.Balance != balance || s.Claimed != claimed || s.PendingWithdrawal != pending ||
+		s.WithdrawStarted.IsZero() != (pending == 0) {
+		w.Errorf("channel is %+v; want %d, claimed %d, pending %d", s, balance, claimed, pending)
+	}
+	var owed souk.Atoms
+	receivers := map[payment.Address]bool{}
+	for _, ch := range w.channels {
+		s := w.state(ch, 0)
+		owed += s.Balance - s.Claimed
+		receivers[ch.Receiver] = true
+	}
+	for r := range receivers {
+		n, err := w.provider.Unsettled(w.Context(), r)
+		if err != nil {
+			w.Fatal(err)
+		}
+		owed += n
+	}
+	w.tokens(chain.DevnetContracts().Settlement, owed)
+}
+
+// tokens checks what an address holds.
+func (w *world) tokens(of payment.Address, want souk.Atoms) {
+	w.Helper()
+	if have, err := w.provider.TokenBalance(w.Context(), of); err != nil || have != want {
+		w.Errorf("%s holds %d, %v; want %d", of, have, err, want)
+	}
+}
+
+// refused checks that the contract refused, with the error that this text begins.
+func (w *world) refused(err error, text string) {
+	w.Helper()
+	name, _, _ := strings.Cut(text, "(")
+	if r, ok := errors.AsType[*chain.RevertError](err); !ok || r.Name != name || !strings.HasPrefix(r.Text, text) {
+		w.Errorf("%v; want revert %s", err, text)
+	}
+}
