@@ -239,7 +239,7 @@ func (e *FundsError) Error() string {
 
 // countersign asks the provider to sign the lease too.
 func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline, error) {
-	ctx, cancel := context.WithTimeout(ctx, leaseLimits.Deadline) // the provider's own limit
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
 	defer cancel()
 	var reply leasev1.LeaseReply
 	if err := exchange(ctx, c.cfg.Host, s.peer, LeaseProtocol, s.request, &reply, MaxLeaseBytes); err != nil {

@@ -112,7 +112,7 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 
 // channelAsk sends one request about a channel to a provider.
 func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, channelLimits.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Channel)
 	defer cancel()
 	if _, err := c.reach(ctx, to); err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ type clientConfig struct {
 	Chain     clientChain
 	Contracts chain.Contracts
 	Keeper    *keeper
+	Waits     *waits
 	Log       *slog.Logger
 }
 

@@ -259,7 +259,7 @@ func (h *hosting) collect(ctx context.Context) *ending {
 	if rec.Output != "" {
 		defer h.p.cfg.Files.Withdraw(rec.Output, h.client)
 	}
-	deadline := time.NewTimer(collectWithin)
+	deadline := time.NewTimer(h.p.cfg.Waits.Collect)
 	defer deadline.Stop()
 	dropped := false
 	for {

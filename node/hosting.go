@@ -21,10 +21,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collectWithin is how long a client has to fetch its outputs and send the last
-// voucher. The device is free by then, only disk is held.
-const collectWithin = 10 * time.Minute
-
 // leaseRecord is what a provider must not forget of a lease.
 type leaseRecord struct {
 	Payload       []byte          `json:"payload"`        // the lease, as both signed it
@@ -98,7 +94,7 @@ func (p *provider) recover(now time.Time) error {
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		if rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > collectWithin {
+		if rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
 			return nil
 		}
 		var l leasev1.Lease
@@ -296,7 +292,7 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	if rec.Deposit == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, fundWithin)
+	ctx, cancel := context.WithTimeout(ctx, h.p.cfg.Waits.Fund)
 	defer cancel()
 	tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, rec.DepositTx, func(tx string) error {
 		return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })

@@ -97,8 +97,10 @@ func (j *job) note(ctx context.Context, change func(*jobRecord), extra ...ledger
 
 func (j *job) attemptConfig() scheduler.AttemptConfig {
 	ms := func(v uint64) time.Duration { return time.Duration(v) * time.Millisecond }
-	return scheduler.AttemptConfig{MaxDuration: ms(j.msg.Limits.MaxDurationMs), StartWithin: ms(j.msg.Limits.StartWithinMs),
-		HoldPaused: ms(j.msg.Limits.HoldPausedMs), MaxPrice: pricePerDevice(j.msg), Retry: j.msg.Retry}
+	cfg := j.c.cfg.Waits.Job
+	cfg.MaxDuration, cfg.StartWithin = ms(j.msg.Limits.MaxDurationMs), ms(j.msg.Limits.StartWithinMs)
+	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.msg.Limits.HoldPausedMs), pricePerDevice(j.msg), j.msg.Retry
+	return cfg
 }
 
 // run takes the job to its end, or until ctx ends: then the next start resumes it.

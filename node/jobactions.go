@@ -115,7 +115,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	j.mu.Lock()
 	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.msg.Limits.StartWithinMs)*time.Millisecond)
 	j.mu.Unlock()
-	if soon := time.Now().Add(fundWithin); startBy.Before(soon) {
+	if soon := time.Now().Add(j.c.cfg.Waits.Fund); startBy.Before(soon) {
 		startBy = soon // a retry starts late: the job's own limit is the attempt's to keep
 	}
 	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
@@ -165,7 +165,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 
 // fetch brings the outputs home and verifies them, block by block.
 func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
-	ctx, cancel := context.WithTimeout(ctx, collectWithin) // the provider keeps them no longer
+	ctx, cancel := context.WithTimeout(ctx, j.c.cfg.Waits.Collect) // the provider keeps them no longer
 	defer cancel()
 	s, err := j.signed(a.Lease)
 	if err == nil {

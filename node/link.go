@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 const (
 	reattachFirst = 250 * time.Millisecond
 	reattachMost  = 5 * time.Second
-	releaseWait   = 5 * time.Second // for a release and the last voucher to get through before the stream is given up
 )
 
 // link is a client's end of one run: it keeps the stream open, keeps the logs,
@@ -147,7 +147,7 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 	if err != nil {
 		return nil // nothing was signed: nothing to release
 	}
-	ctx, cancel := context.WithTimeout(ctx, releaseWait)
+	ctx, cancel := context.WithTimeout(ctx, j.c.cfg.Waits.Release)
 	defer cancel()
 	if st, done, err := openStream(ctx, j.c.cfg.Host, s.peer, RunProtocol); err == nil {
 		defer done()
@@ -205,7 +205,7 @@ func (l *link) run(ctx context.Context) {
 			t.Stop()
 			return
 		case <-quit:
-			quit, deadline = nil, time.After(releaseWait)
+			quit, deadline = nil, time.After(l.j.c.cfg.Waits.Release)
 		case <-t.C:
 		}
 		t.Stop()
@@ -240,7 +240,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 			}
 		}
 	})
-	err = l.attachAndFollow(ctx, st, frames, opened)
+	err = l.attachAndFollow(ctx, patient{st, l.j.c.cfg.Waits.Write}, frames, opened)
 	cancel()
 	done() // resets the stream, which ends the reader
 	return errors.Join(err, ignoreCancel(g.Wait()))
@@ -253,19 +253,19 @@ func ignoreCancel(err error) error {
 	return err
 }
 
-func (l *link) attachAndFollow(ctx context.Context, st network.Stream, frames <-chan *runv1.ToClient, opened func()) error {
+func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
 	rec, _ := l.j.look()
 	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs}
-	if err := wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
+	if err := wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		return err
 	}
 	opened()
-	return l.follow(ctx, st, frames)
+	return l.follow(ctx, w, frames)
 }
 
 // follow takes what the provider says and answers it.
-func (l *link) follow(ctx context.Context, st network.Stream, frames <-chan *runv1.ToClient) error {
+func (l *link) follow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient) error {
 	allowed, quit := l.allowed, l.quit
 	var giveUp <-chan time.Time
 	for {
@@ -277,16 +277,16 @@ func (l *link) follow(ctx context.Context, st network.Stream, frames <-chan *run
 			if !ok {
 				return errors.New("the provider closed the stream")
 			}
-			err = l.heard(ctx, st, f)
+			err = l.heard(ctx, w, f)
 		case <-allowed:
 			allowed = nil
 			if l.final != nil {
-				err = l.pay(ctx, st, l.final)
+				err = l.pay(ctx, w, l.final)
 			}
 		case discard := <-l.releases:
-			err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: discard}}})
+			err = wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: discard}}})
 		case <-quit:
-			quit, giveUp = nil, time.After(releaseWait)
+			quit, giveUp = nil, time.After(l.j.c.cfg.Waits.Release)
 		case <-giveUp:
 			return errGivenUp
 		}
@@ -297,7 +297,7 @@ func (l *link) follow(ctx context.Context, st network.Stream, frames <-chan *run
 }
 
 // heard handles one frame.
-func (l *link) heard(ctx context.Context, st network.Stream, f *runv1.ToClient) error {
+func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error {
 	switch m := f.Message.(type) {
 	case *runv1.ToClient_Log:
 		return l.keepLog(m.Log)
@@ -310,7 +310,7 @@ func (l *link) heard(ctx context.Context, st network.Stream, f *runv1.ToClient) 
 				return nil
 			}
 		}
-		return l.pay(ctx, st, m.Receipt)
+		return l.pay(ctx, w, m.Receipt)
 	case *runv1.ToClient_State:
 		return l.state(ctx, m.State)
 	default:

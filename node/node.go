@@ -80,6 +80,8 @@ type Config struct {
 
 	Version string
 	Log     *slog.Logger
+
+	waits *waits // nil: the defaults
 }
 
 // Store is a transactional store of keys and values that can be closed.
@@ -134,6 +136,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.waits == nil {
+		cfg.waits = defaultWaits()
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
@@ -193,7 +198,7 @@ func (n *Node) buildNetwork() (err error) {
 	n.book = newBook(market.Config{Score: n.receipts.score}, time.Now)
 	n.streams = newStreams(n.host, n.cfg.Log)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
-	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: newRand(), Log: n.cfg.Log})
+	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
 	n.peers = newPeers(peersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
 		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
 	return nil
@@ -343,11 +348,13 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 
 // serveStreams answers the protocols of a provider until ctx ends.
 func (n *Node) serveStreams(ctx context.Context) error {
+	w, run := n.cfg.waits, runLimits
+	run.Known = n.provider.leased // who has no lease has nothing to attach to
 	for _, stop := range []func(){
-		n.streams.handle(ctx, OrderProtocol, orderLimits, n.provider.onOrder),
-		n.streams.handle(ctx, LeaseProtocol, leaseLimits, n.provider.onLease),
-		n.streams.handle(ctx, RunProtocol, runLimits, n.provider.onRun),
-		n.streams.handle(ctx, ChannelProtocol, channelLimits, n.provider.onChannel),
+		n.streams.handle(ctx, OrderProtocol, orderLimits.in(w.Order), n.provider.onOrder),
+		n.streams.handle(ctx, LeaseProtocol, leaseLimits.in(w.Lease), n.provider.onLease),
+		n.streams.handle(ctx, RunProtocol, run, n.provider.onRun),
+		n.streams.handle(ctx, ChannelProtocol, channelLimits.in(w.Channel), n.provider.onChannel),
 	} {
 		defer stop()
 	}

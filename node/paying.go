@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
@@ -50,7 +50,7 @@ func (l *link) closeMoney(ctx context.Context) error {
 }
 
 // pay checks a receipt, makes our signature and voucher durable, and sends them.
-func (l *link) pay(ctx context.Context, st network.Stream, msg *runv1.Receipt) error {
+func (l *link) pay(ctx context.Context, w io.Writer, msg *runv1.Receipt) error {
 	r, err := payment.ReceiptFromProto(msg)
 	if err != nil {
 		return l.cheated(ctx, err)
@@ -72,7 +72,7 @@ func (l *link) pay(ctx context.Context, st network.Stream, msg *runv1.Receipt) e
 		l.paid = true
 	}
 	digest := r.Digest(l.s.terms.Domain)
-	return wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
+	return wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
 		Receipt: digest[:], Signature: r.ClientSig, Voucher: v.Proto(), LeasePaidAtoms: uint64(paid)}}})
 }
 

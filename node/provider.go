@@ -34,7 +34,6 @@ const (
 	offerRefresh = 30 * time.Minute
 	bidFirm      = 3 * time.Second
 	minInterval  = 500 * time.Millisecond // between receipts: below it, signing costs more than it secures
-	fundWithin   = 2 * time.Minute
 )
 
 // providerConfig holds what the provider role needs.
@@ -60,6 +59,7 @@ type providerConfig struct {
 	Domain    payment.Domain // where vouchers count
 	Contracts chain.Contracts
 	Keeper    *keeper
+	Waits     *waits
 	Log       *slog.Logger
 }
 
@@ -211,7 +211,7 @@ func (p *provider) sweep(ctx context.Context) error {
 			}
 		}
 		for id, h := range p.hostings {
-			if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > collectWithin {
+			if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
 				delete(p.hostings, id) // the ledger has it
 			}
 		}
@@ -322,6 +322,18 @@ func (p *provider) holder(device string) (souk.LeaseID, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor.Holder(device)
+}
+
+// leased tells whether a peer has a lease here that is not forgotten.
+func (p *provider) leased(client peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hostings {
+		if h.client == client {
+			return true
+		}
+	}
+	return false
 }
 
 // runner returns the runner of a kind, or nil.

@@ -15,10 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	logPiece     = 32 << 10         // how much of a log travels in one frame
-	attachWithin = 10 * time.Second // from the opening of a run stream to its first frame
-)
+const logPiece = 32 << 10 // how much of a log travels in one frame
 
 // onRun attaches a client to its run. The stream carries no state of its own: it
 // shows what the hosting holds from the offsets the client names, so a client
@@ -26,7 +23,7 @@ const (
 func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 	frames := wire.NewReader(s, MaxRunBytes)
 	var first runv1.ToProvider
-	s.SetReadDeadline(time.Now().Add(attachWithin)) // a stranger that says nothing holds no slot
+	s.SetReadDeadline(time.Now().Add(p.cfg.Waits.Attach)) // a stranger that says nothing holds no slot
 	if err := frames.Read(&first); err != nil {
 		return fmt.Errorf("read attach: %w", err)
 	}
@@ -54,7 +51,7 @@ func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 	g.Go(func() error { return h.listen(frames) })
 	g.Go(func() error {
 		defer s.CloseRead() // unblocks listen
-		return h.speak(ctx, s, attach)
+		return h.speak(ctx, patient{s, p.cfg.Waits.Write}, attach)
 	})
 	if err := g.Wait(); !errors.Is(err, io.EOF) {
 		return err

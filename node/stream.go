@@ -64,17 +64,19 @@ const (
 
 // streamLimits bounds what a protocol's peers can make a node hold and wait for.
 type streamLimits struct {
-	Concurrent int           // handlers at once, over all peers
-	PerPeer    int           // handlers at once for one peer
-	Deadline   time.Duration // for the whole stream; 0: none
-	Memory     int           // bytes reserved for one stream while its handler runs
+	Concurrent int                // handlers at once, over all peers
+	PerPeer    int                // handlers at once for one peer
+	Strangers  int                // handlers at once for all peers that Known does not know; keys cost nothing
+	Known      func(peer.ID) bool // nil: all are
+	Deadline   time.Duration      // for the whole stream; 0: none
+	Memory     int                // bytes reserved for one stream while its handler runs
 }
 
 var (
 	orderLimits   = streamLimits{Concurrent: 256, PerPeer: 8, Deadline: 5 * time.Second, Memory: MaxOrderBytes + MaxOrderReplyBytes}
 	leaseLimits   = streamLimits{Concurrent: 64, PerPeer: 8, Deadline: 15 * time.Second, Memory: 2 * MaxLeaseBytes}
 	channelLimits = streamLimits{Concurrent: 32, PerPeer: 4, Deadline: 2 * time.Minute, Memory: 2 * MaxChannelBytes}
-	runLimits     = streamLimits{Concurrent: 256, PerPeer: 64, Memory: 2 * MaxRunBytes}
+	runLimits     = streamLimits{Concurrent: 256, PerPeer: 64, Strangers: 32, Memory: 2 * MaxRunBytes}
 	syncLimits    = streamLimits{Concurrent: 4, PerPeer: 1, Deadline: 30 * time.Second, Memory: MaxSyncPageBytes}
 )
 
@@ -123,12 +125,13 @@ func (s *streams) handle(ctx context.Context, id protocol.ID, lim streamLimits, 
 	gate := &gate{lim: lim, perPeer: map[peer.ID]int{}}
 	s.host.SetStreamHandler(id, func(st network.Stream) {
 		p := st.Conn().RemotePeer()
-		if reason := gate.enter(p); reason != "" {
+		leave, reason := gate.enter(p)
+		if reason != "" {
 			st.Reset()
 			s.reject(id, p, reason, nil)
 			return
 		}
-		defer gate.leave(p)
+		defer leave()
 		if err := serveStream(ctx, st, lim, serve); err != nil && ctx.Err() == nil {
 			s.reject(id, p, reasonOf(err), err)
 		}
@@ -193,37 +196,44 @@ func reasonOf(err error) string {
 type gate struct {
 	lim streamLimits
 
-	mu      sync.Mutex // guards what follows
-	closed  bool
-	total   int
-	perPeer map[peer.ID]int
-	wg      sync.WaitGroup
+	mu        sync.Mutex // guards what follows
+	closed    bool
+	total     int
+	strangers int
+	perPeer   map[peer.ID]int
+	wg        sync.WaitGroup
 }
 
-// enter lets a handler for p in, or says why not.
-func (g *gate) enter(p peer.ID) (reason string) {
+// enter lets a handler for p in, until it calls leave, or says why not.
+func (g *gate) enter(p peer.ID) (leave func(), reason string) {
+	stranger := 0
+	if g.lim.Known != nil && !g.lim.Known(p) {
+		stranger = 1
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.closed || g.total >= g.lim.Concurrent:
-		return "busy"
+	case g.closed || g.total >= g.lim.Concurrent || stranger > 0 && g.strangers >= g.lim.Strangers:
+		return nil, "busy"
 	case g.perPeer[p] >= g.lim.PerPeer:
-		return "peer-busy"
+		return nil, "peer-busy"
 	}
-	g.total++
-	g.perPeer[p]++
+	g.count(p, 1, stranger)
 	g.wg.Add(1)
-	return ""
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.count(p, -1, -stranger)
+		g.wg.Done()
+	}, ""
 }
 
-func (g *gate) leave(p peer.ID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.total--
-	if g.perPeer[p]--; g.perPeer[p] == 0 {
+func (g *gate) count(p peer.ID, n, strangers int) {
+	g.total += n
+	g.strangers += strangers
+	if g.perPeer[p] += n; g.perPeer[p] == 0 {
 		delete(g.perPeer, p)
 	}
-	g.wg.Done()
 }
 
 func (g *gate) shut() {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,8 @@ type syncConfig struct {
 	Streams *streams
 	Book    *book
 	Gossip  gossiper
-	Rand    *rand.Rand // spreads retries; belongs to the syncer once Run starts
+	Rand    *rand.Rand    // spreads retries; belongs to the syncer once Run starts
+	Within  time.Duration // for one book; default 30s
 	Log     *slog.Logger
 }
 
@@ -99,6 +101,7 @@ type served struct {
 
 // newSyncer starts nothing.
 func newSyncer(cfg syncConfig) *syncer {
+	cfg.Within = cmp.Or(cfg.Within, syncLimits.Deadline)
 	return &syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), maxOffers: MaxSyncOffers, served: map[peer.ID]served{}}
 }
 
@@ -122,7 +125,7 @@ type pulled struct {
 func (s *syncer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer s.cfg.Streams.handle(ctx, SyncProtocol, syncLimits, s.serve)()
+	defer s.cfg.Streams.handle(ctx, SyncProtocol, syncLimits.in(s.cfg.Within), s.serve)()
 
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -198,7 +201,7 @@ type syncReport struct {
 
 // pull takes the book of one peer.
 func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err error) {
-	ctx, cancel := context.WithTimeout(ctx, syncLimits.Deadline)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Within)
 	defer cancel()
 	st, release, err := openStream(ctx, s.cfg.Host, p, SyncProtocol)
 	if err != nil {

@@ -1,0 +1,55 @@
+package node
+
+import (
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/souk-market/souk/scheduler"
+)
+
+// waits are how long a node waits for a peer to act, step by step. Past them a
+// stream is reset, or a run or job ends with its reason. What a lease says of
+// time is not here: both sides agreed on it.
+type waits struct {
+	Order   time.Duration // for a whole stream of the protocol, as are the next three
+	Lease   time.Duration
+	Channel time.Duration // includes transactions
+	Sync    time.Duration
+	Attach  time.Duration // from the opening of a run stream to its first frame
+	Write   time.Duration // for a peer to take one frame of a run
+	Fund    time.Duration // for a lease's deposit to be confirmed
+	Collect time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
+	Release time.Duration // for a release and the last voucher to get through before a stream is given up
+
+	Job scheduler.AttemptConfig // of one job's steps; what is zero has its default there
+}
+
+// defaultWaits are those of every node; only tests have others.
+func defaultWaits() *waits {
+	return &waits{Order: orderLimits.Deadline, Lease: leaseLimits.Deadline, Channel: channelLimits.Deadline, Sync: syncLimits.Deadline,
+		Attach: 10 * time.Second, Write: 30 * time.Second, Fund: 2 * time.Minute, Collect: 10 * time.Minute, Release: 5 * time.Second}
+}
+
+// in is the limit with another deadline.
+func (l streamLimits) in(d time.Duration) streamLimits {
+	l.Deadline = d
+	return l
+}
+
+// patient writes to a stream whose peer must take each frame within a time: one
+// that reads nothing holds neither a goroutine nor a slot for longer.
+type patient struct {
+	st     network.Stream
+	within time.Duration
+}
+
+var _ io.Writer = patient{}
+
+// Write implements [io.Writer].
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.st.SetWriteDeadline(time.Now().Add(p.within)); err != nil {
+		return 0, err
+	}
+	return p.st.Write(b)
+}
