@@ -80,11 +80,40 @@ func (r *channelRecord) reserved() (sum souk.Atoms) {
 // the balance less a pending withdrawal. A deposit on its way counts, for the
 // lease that it came with counts too. It may be negative.
 func (r *channelRecord) room() souk.Atoms {
-	coming := souk.Atoms(0)
+	return r.Balance + r.coming() - r.Withdrawing - r.vouched() - r.reserved()
+}
+
+// covered is what the chain holds beyond what every lease may cost that does not
+// wait for a deposit of its own: while it is below nothing, none of the others
+// may run. A deposit on its way covers the lease that it came with and no other,
+// since it may never arrive.
+func (r *channelRecord) covered() souk.Atoms {
+	left := r.Balance - r.Withdrawing - r.Past
 	for _, l := range r.Leases {
-		coming += l.Deposit
+		need := l.Paid
+		if l.Live {
+			need = max(l.Paid, l.Reserve)
+		}
+		left -= max(0, need-l.Deposit)
 	}
-	return r.Balance + coming - r.Withdrawing - r.vouched() - r.reserved()
+	return left
+}
+
+// coming is what was signed for leases and not yet seen on chain.
+func (r *channelRecord) coming() (sum souk.Atoms) {
+	for _, l := range r.Leases {
+		sum += l.Deposit
+	}
+	return sum
+}
+
+// landed says that nothing more will come of a lease's deposit: it is in the
+// balance, or was before.
+func (r *channelRecord) landed(lease souk.LeaseID) {
+	if m, ok := r.Leases[lease.String()]; ok {
+		m.Deposit = 0
+		r.Leases[lease.String()] = m
+	}
 }
 
 // arrived takes what was deposited on chain off what is on its way: the deposit
@@ -274,6 +303,7 @@ func (c *channels) with(peer string, paying bool) (*channelRecord, bool) {
 
 // update changes one channel: fn edits a copy and may add what else must become
 // durable in the same transaction. Nothing has changed when it returns an error.
+// Once it writes it does not stop for ctx: what the ledger took must be here too.
 func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*channelRecord) (ledger.Batch, error)) error {
 	s := c.slot(id)
 	if s == nil {
@@ -294,7 +324,7 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 		return fmt.Errorf("encode channel %s: %w", id.Short(), err)
 	}
 	batch.Records = append(batch.Records, ledger.Record{Key: channelKey(id), Value: value})
-	if err := c.ledger.Commit(ctx, batch); err != nil {
+	if err := c.ledger.Commit(context.WithoutCancel(ctx), batch); err != nil {
 		return fmt.Errorf("channel %s: %w", id.Short(), err)
 	}
 	s.rec, s.saved = rec, true

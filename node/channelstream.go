@@ -100,7 +100,7 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 		return "", unpaid(0, "%v", err)
 	}
 	id := p.cfg.Channels.open(ch, domain, client.String(), false)
-	tx, err := p.cfg.Keeper.deposit(ctx, ch, d, "", func(string) error {
+	tx, err := p.cfg.Keeper.deposit(ctx, ch, d, souk.LeaseID{}, "", func(string) error {
 		p.cfg.Channels.open(ch, domain, client.String(), false)    // a lease declined meanwhile may have dropped it
 		return p.cfg.Keeper.mark(ctx, id, func(*channelRecord) {}) // from here on the keeper watches it
 	})

@@ -64,8 +64,9 @@ type keeper struct {
 	cfg   keeperConfig
 	pokes chan struct{}
 
-	mu        sync.Mutex // one thing at a time is done on chain
+	mu        sync.Mutex // one thing at a time is done on chain; guards what follows
 	lastClaim time.Time
+	landing   souk.LeaseID // whose deposit the chain has now; zero: of any
 }
 
 func newKeeper(cfg keeperConfig) *keeper {
@@ -245,7 +246,11 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 			post("claim", to, ledger.Receivable(id), known)
 			post("unbooked", to, ledger.Earned, taken-known) // claimed by a life of this node that its ledger does not know
 		}
-		rec.arrived(st.Balance - rec.Balance)
+		if _, ok := rec.Leases[k.landing.String()]; ok {
+			rec.landed(k.landing)
+		} else {
+			rec.arrived(st.Balance - rec.Balance)
+		}
 		if rec.RefundNonce != st.RefundNonce {
 			rec.Refunding = false
 		}
@@ -260,8 +265,9 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 
 // deposit submits a client's authorization, waits until it is as deep as its
 // amount asks, and reads the channel again.
-// known is the transaction that an earlier life of this node submitted, or empty.
-func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
+// It came with lease, zero where it came ahead of any; known is the transaction
+// that an earlier life of this node submitted, or empty.
+func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for {
@@ -283,10 +289,16 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 			break
 		}
 	}
-	if err := k.reconcileLocked(ctx); err != nil {
+	k.landing = lease
+	err = k.reconcileLocked(ctx)
+	k.landing = souk.LeaseID{}
+	if err != nil {
 		return tx, err
 	}
-	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) { r.DepositTx = tx })
+	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) {
+		r.DepositTx = tx
+		r.landed(lease) // also where the chain had nothing new: an authorization counts once
+	})
 }
 
 // submit sends an authorization, unless it was used, and waits for its depth.
