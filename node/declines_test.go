@@ -159,8 +159,8 @@ func TestTaken(t *testing.T) {
 
 // TestSickDeviceIsNotForSale leaves a device out that its driver complains of.
 func TestSickDeviceIsNotForSale(t *testing.T) {
-	p := &provider{cfg: providerConfig{Prices: map[string]souk.Atoms{"H100": 1}, Devices: []gpu.Device{
-		{ID: "GPU-1", Class: "H100", Health: gpu.Healthy}, {ID: "GPU-2", Class: "H100", Health: "row remap pending"}}}}
+	p := &provider{cfg: providerConfig{Prices: map[string]souk.Atoms{"H100": 1}}, devices: []gpu.Device{
+		{ID: "GPU-1", Class: "H100", Health: gpu.Healthy}, {ID: "GPU-2", Class: "H100", Health: "row remap pending"}}}
 	if got := p.floorConfig().Devices; len(got) != 1 || got[0].ID != "GPU-1" {
 		t.Errorf("for sale: %v", got)
 	}
