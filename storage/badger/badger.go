@@ -111,35 +111,29 @@ func open(c Config) (*Store, error) {
 	} else if held {
 		return nil, ErrLocked
 	}
-	db, err := openVerified(settings(c))
+	if err := check(c.Dir); err != nil {
+		return nil, err
+	}
+	db, err := openChecked(settings(c))
 	if err != nil {
 		return nil, err
+	}
+	if err := checkStrays(c.Dir, db); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	s.db = db
 	return s, nil
 }
 
-// openVerified opens the database and reads all its tables through once.
-func openVerified(o badger.Options) (*badger.DB, error) {
-	db, err := badger.Open(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := verify(db); err != nil {
-		return nil, errors.Join(fmt.Errorf("verify checksums: %w", err), db.Close())
-	}
-	return db, nil
-}
-
-// verify checks every block. Badger 4.9.6 panics on a block whose checksum is
-// wrong; here that is an error like any other.
-func verify(db *badger.DB) (err error) {
+// openChecked opens a database whose tables are whole. Over other damage Badger
+// may panic; that is an error like any other.
+func openChecked(o badger.Options) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("damaged: %v", p)
+			err = damaged(o.Dir, fmt.Errorf("%v", p))
 		}
 	}()
-	return db.VerifyChecksum()
+	return badger.Open(o)
 }
 
 // settings says where we part from Badger's defaults, and why.
@@ -149,7 +143,7 @@ func settings(c Config) badger.Options {
 		WithDetectConflicts(true).
 		// The default is to check nothing. OnTableAndBlockRead would check each
 		// table as it is opened, in goroutines of Badger's that panic over damage
-		// and take the process along; verify does that part after opening.
+		// and take the process along; check does that part before.
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithVerifyValueChecksum(true).
 		WithValueThreshold(valueThreshold).

@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,49 +74,18 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestDamage flips bytes of a table on the disk: opening must say so, not serve it.
-func TestDamage(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, small(dir))
-	// Random enough to fill a memory table, so that there is a table file.
-	for i := range uint64(20) {
-		v := make([]byte, 256<<10)
-		for j := range v {
-			v[j] = byte(i*31 + uint64(j*j))
-		}
-		if err := s.Update(func(tx storage.Txn) error { return tx.Set(binary.BigEndian.AppendUint64(nil, i), v) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatalf("tables %v, %v", tables, err)
-	}
-	for _, name := range tables {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[len(b)/3] ^= 0x10
-		if err := os.WriteFile(name, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if s, err := badger.Open(small(dir)); err == nil {
-		s.Close()
-		t.Error("opened a damaged database")
-	} else {
-		t.Log(err)
-	}
-}
-
 const crashEnv = "SOUK_TEST_BADGER_CRASH_DIR"
 
-// TestMain doubles as the process that TestKill kills.
+// TestMain doubles as the process that TestKill kills, and that TestDamage risks.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if dir := os.Getenv(damageEnv); dir != "" {
+		if err := damageAll(dir, os.Getenv(crashEnv), os.Stdout); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(crashEnv); dir != "" {
 		fmt.Fprintln(os.Stderr, writeForEver(dir))
 		os.Exit(1)
