@@ -59,9 +59,10 @@ func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, 
 	if err != nil {
 		return nil, err
 	}
-	digest := r.Digest(n.receipts.domain)
+	domain := n.receipts.domainOf(r)
+	digest := r.Digest(domain)
 	row := &apiv1.ProvedReceipt{Receipt: msg, Digest: digest.String()}
-	row.ChainId, row.Settlement = n.receipts.domain.ChainID, n.receipts.domain.Settlement.Hex()
+	row.ChainId, row.Settlement = domain.ChainID, domain.Settlement.Hex()
 	index, ok := n.receipts.tree.Index(digest)
 	if row.Logged, row.Index = ok, index; !ok || !proofs || index >= size {
 		return row, nil

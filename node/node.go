@@ -39,6 +39,7 @@ import (
 	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/storage/badger"
 	"github.com/souk-market/souk/storage/files"
+	"github.com/souk-market/souk/storage/mark"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -109,6 +110,7 @@ type Node struct {
 	devices *devices
 
 	store    Store
+	mark     *mark.Mark // nil: the store was brought
 	host     host.Host
 	listener net.Listener   // of the API's port, or cfg.Listener
 	devnet   *devnet.Devnet // nil: none served
@@ -160,9 +162,12 @@ func (n *Node) buildStores() (err error) {
 			return fmt.Errorf("ledger store: %w", err)
 		}
 		n.store = onDisk
+		if n.mark, err = mark.Open(filepath.Join(n.cfg.Home, markName)); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
 	}
-	if n.ledger, err = ledger.Open(ledger.Config{Store: n.store, Log: n.cfg.Log}); err != nil {
-		return fmt.Errorf("ledger: %w", err)
+	if err := n.openLedger(); err != nil {
+		return err
 	}
 	if n.channels, err = loadChannels(n.ledger); err != nil {
 		return err
@@ -175,7 +180,26 @@ func (n *Node) buildStores() (err error) {
 	if err != nil {
 		return fmt.Errorf("receipts log: %w", err)
 	}
-	n.receipts = &receiptBook{ledger: n.ledger, tree: tree, seen: map[souk.NodeKey]uint32{}}
+	n.receipts = &receiptBook{ledger: n.ledger, channels: n.channels, tree: tree, seen: map[souk.NodeKey]uint32{}}
+	return nil
+}
+
+// markName is the file that counts the ledger's commits beside it.
+const markName = "ledger.mark"
+
+func (n *Node) openLedger() (err error) {
+	c := ledger.Config{Store: n.store, Log: n.cfg.Log}
+	if n.mark != nil {
+		c.Mark = n.mark
+	}
+	n.ledger, err = ledger.Open(c)
+	if errors.Is(err, ledger.ErrLost) {
+		return fmt.Errorf("%s was cut or damaged: %w: bring the home back from a backup; to go on without them remove %s",
+			filepath.Join(n.cfg.Home, "ledger"), err, filepath.Join(n.cfg.Home, markName))
+	}
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
 	return nil
 }
 
@@ -285,6 +309,9 @@ func (n *Node) close() error {
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.mark != nil {
+		errs = append(errs, n.mark.Close())
 	}
 	return errors.Join(errs...)
 }

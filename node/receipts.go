@@ -16,9 +16,10 @@ import (
 // receiptBook is the receipts of this node, on both sides of the counter: their
 // bodies in the ledger, the digests of finished ones in the log.
 type receiptBook struct {
-	ledger *ledger.Ledger
-	tree   *log.Log
-	domain payment.Domain
+	ledger   *ledger.Ledger
+	channels *channels
+	tree     *log.Log
+	domain   payment.Domain // of this node's chain; zero without one
 
 	mu   sync.Mutex              // guards seen
 	seen map[souk.NodeKey]uint32 // finished receipts of each provider
@@ -52,7 +53,7 @@ func (b *receiptBook) of(lease souk.LeaseID) (rs []*runv1.Receipt, err error) {
 
 // log appends a finished receipt's digest.
 func (b *receiptBook) log(ctx context.Context, r payment.Receipt) error {
-	digest := r.Digest(b.domain)
+	digest := r.Digest(b.domainOf(r))
 	if _, known := b.tree.Index(digest); !known {
 		if _, err := b.tree.Append(ctx, digest); err != nil {
 			return err
@@ -72,10 +73,21 @@ func (b *receiptBook) score(provider souk.NodeKey) uint32 {
 	return min(b.seen[provider], 1000)
 }
 
+// domainOf is the domain that a receipt was signed under: that of its channel,
+// whatever chain this node has now.
+func (b *receiptBook) domainOf(r payment.Receipt) payment.Domain {
+	if rec, ok := b.channels.get(r.Channel); ok {
+		return rec.Domain
+	}
+	return b.domain
+}
+
 // catchUp logs receipts whose signatures were complete when the last run of this
-// node ended, before their digest was in the log.
+// node ended, before their digest was in the log. A log that has more receipts
+// than the ledger says that the ledger has lost some.
 func (b *receiptBook) catchUp(ctx context.Context) error {
-	return b.each("receipt/", func(msg *runv1.Receipt) error {
+	var finished uint64
+	err := b.each("receipt/", func(msg *runv1.Receipt) error {
 		if len(msg.ClientSignature) == 0 {
 			return nil
 		}
@@ -83,6 +95,11 @@ func (b *receiptBook) catchUp(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("receipt of lease %x: %w", msg.Lease, err)
 		}
+		finished++
 		return b.log(ctx, r)
 	})
+	if err == nil && b.tree.Size() > finished {
+		err = fmt.Errorf("the log has %d receipts, the ledger %d: %w: bring the home back from a backup", b.tree.Size(), finished, ledger.ErrLost)
+	}
+	return err
 }

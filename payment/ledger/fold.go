@@ -50,6 +50,7 @@ type fold struct {
 
 	seq     uint64
 	hash    souk.Digest
+	commits uint64
 	net     map[Account]souk.Atoms // of the accounts touched
 	entries []Entry
 	byID    map[[16]byte]int  // index in entries
@@ -63,6 +64,7 @@ func newFold(base state, txn payment.Txn) *fold {
 		txn:     txn,
 		seq:     base.seq,
 		hash:    base.hash,
+		commits: base.commits,
 		net:     make(map[Account]souk.Atoms),
 		byID:    make(map[[16]byte]int),
 		records: make(map[string][]byte),
@@ -217,8 +219,9 @@ func (f *fold) flush() error {
 			return err
 		}
 	}
-	if len(f.entries) > 0 {
-		if err := f.txn.Set([]byte{keyHead}, append(seqBytes(f.seq), f.hash[:]...)); err != nil {
+	if len(f.entries) > 0 || len(f.records) > 0 {
+		f.commits++
+		if err := f.txn.Set([]byte{keyHead}, encodeHead(f.seq, f.hash, f.commits)); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 // What the store holds, by the first byte of its keys.
 const (
-	keyHead       = 'h' // the last sequence, and the hash of the last block
+	keyHead       = 'h' // where the journal ends, and how many commits there were
 	prefixIndex   = 'i' // transfer id → sequence
 	prefixJournal = 'j' // last sequence in the block → block
 	prefixRecord  = 'r' // record key → value
@@ -34,9 +34,41 @@ type Entry struct {
 
 // state is what the journal adds up to.
 type state struct {
-	seq  uint64
-	hash souk.Digest            // of the last block
-	net  map[Account]souk.Atoms // debits less credits
+	seq     uint64
+	hash    souk.Digest            // of the last block
+	net     map[Account]souk.Atoms // debits less credits
+	commits uint64                 // transactions of the store; those of records alone count too
+}
+
+// headSum is how many bytes of a hash end the head.
+const headSum = 8
+
+// encodeHead writes the last sequence, the hash of the last block, the number of
+// commits, and a hash of these.
+func encodeHead(seq uint64, hash souk.Digest, commits uint64) []byte {
+	head := append(seqBytes(seq), hash[:]...)
+	head = binary.BigEndian.AppendUint64(head, commits)
+	sum := blockHash(head)
+	return append(head, sum[:headSum]...)
+}
+
+// readHead takes the number of commits from a head, and makes sure that the rest
+// of it is s. Ledgers of before commits were counted have a head without.
+func (s *state) readHead(head []byte) error {
+	bad := fmt.Errorf("journal ends at entry %d, head is %x: %w", s.seq, head, ErrCorrupt)
+	old := append(seqBytes(s.seq), s.hash[:]...)
+	if !bytes.HasPrefix(head, old) {
+		return bad
+	}
+	if rest := head[len(old):]; len(rest) == 8+headSum {
+		s.commits = binary.BigEndian.Uint64(rest)
+		if !bytes.Equal(head, encodeHead(s.seq, s.hash, s.commits)) {
+			return bad
+		}
+	} else if len(rest) > 0 {
+		return bad
+	}
+	return nil
 }
 
 // block is the entries of one value in the store, chained to the block before.
@@ -224,8 +256,8 @@ func (s *state) check(txn payment.Txn) error {
 		return err
 	}
 	if s.seq > 0 || head != nil {
-		if !bytes.Equal(head, append(seqBytes(s.seq), s.hash[:]...)) {
-			return fmt.Errorf("journal ends at entry %d, head is %x: %w", s.seq, head, ErrCorrupt)
+		if err := s.readHead(head); err != nil {
+			return err
 		}
 	}
 	sum := new(big.Int)

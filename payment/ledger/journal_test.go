@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -33,6 +34,8 @@ func TestDamageIsFound(t *testing.T) {
 			}
 		}, false},
 		{"an older head", func(kv map[string][]byte) { kv["h"] = append(seqBytes(4), kv["h"][8:]...) }, false},
+		{"a rewritten count", func(kv map[string][]byte) { kv["h"][47]++ }, false},
+		{"a head cut short", func(kv map[string][]byte) { kv["h"] = kv["h"][:50] }, false},
 		{"no head", func(kv map[string][]byte) { delete(kv, "h") }, false},
 		{"a rewritten amount", func(kv map[string][]byte) {
 			b, _ := decodeBlock(blockKey(5), kv[string(blockKey(5))])
@@ -90,4 +93,50 @@ func FuzzDecodeBlock(f *testing.F) {
 			}
 		}
 	})
+}
+
+// counter is a mark in memory.
+type counter struct{ n uint64 }
+
+func (c *counter) Last() uint64       { return c.n }
+func (c *counter) Set(n uint64) error { c.n = n; return nil }
+
+// TestLostEnd opens a store that has gone back: without its last transfer, and
+// without its last record, which no journal tells of.
+func TestLostEnd(t *testing.T) {
+	s, mark := newMapStore(), &counter{}
+	commit := func(b Batch) {
+		t.Helper()
+		l, err := Open(Config{Store: s, Mark: mark})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- l.Run(ctx) }()
+		err = l.Commit(ctx, b)
+		stop()
+		if err := errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paid := Transfer{ID: [16]byte{1}, Debit: Wallet, Credit: External, Amount: 5, Kind: "received"}
+	for i, b := range []Batch{{Transfers: []Transfer{paid}}, {Records: []Record{{Key: "lease/1", Value: []byte("signed")}}}} {
+		before := copyOf(s)
+		before.edited()
+		commit(b)
+		if mark.n != uint64(i+1) {
+			t.Errorf("after %d commits the mark is %d", i+1, mark.n)
+		}
+		if _, err := Open(Config{Store: before, Mark: mark}); !errors.Is(err, ErrLost) {
+			t.Errorf("without commit %d: %v; want %v", i+1, err, ErrLost)
+		}
+	}
+	commit(Batch{Transfers: []Transfer{paid}}) // applied before: nothing is written
+	if mark.n != 2 {
+		t.Errorf("the mark is %d; want 2", mark.n)
+	}
+	if _, err := Open(Config{Store: s, Mark: &counter{}}); err != nil {
+		t.Errorf("with a mark that was lost: %v", err)
+	}
 }

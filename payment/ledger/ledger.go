@@ -31,6 +31,8 @@ var (
 	ErrStopped = errors.New("ledger has stopped")
 	// ErrCorrupt is returned when the journal does not add up.
 	ErrCorrupt = errors.New("journal is corrupt")
+	// ErrLost is returned when commits that were answered are not in the store.
+	ErrLost = errors.New("commits are lost")
 )
 
 // FloorError is returned for a transfer that would take an account below zero.
@@ -63,12 +65,21 @@ type Batch struct {
 // Config holds what a [Ledger] needs.
 type Config struct {
 	Store payment.Store // belongs to the ledger alone
+	Mark  Mark          // counts commits outside of the store; default: a store that loses its end is believed
 	Log   *slog.Logger  // default: discarded
+}
+
+// Mark keeps the highest number it was given where damage to the store does not
+// reach it.
+type Mark interface {
+	Last() uint64
+	Set(n uint64) error
 }
 
 // Ledger is safe for concurrent use. Commits wait for [Ledger.Run].
 type Ledger struct {
 	store   payment.Store
+	mark    Mark // nil: none
 	log     *slog.Logger
 	in      chan *request
 	stopped chan struct{} // closed when Run has ended
@@ -84,8 +95,9 @@ type request struct {
 	done  chan error // one answer, never blocks
 }
 
-// Open reads the journal and checks it: the chain, the balances, the floors. It
-// changes nothing. The error is [ErrCorrupt] or the store's.
+// Open reads the journal and checks it: the chain, the balances, the floors, and
+// that the mark has seen no more commits. It changes nothing. The error is
+// [ErrCorrupt], [ErrLost] or the store's.
 func Open(c Config) (*Ledger, error) {
 	if c.Store == nil {
 		return nil, errors.New("open ledger: no store")
@@ -93,13 +105,16 @@ func Open(c Config) (*Ledger, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Ledger{store: c.Store, log: c.Log, in: make(chan *request, 1024), stopped: make(chan struct{})}
+	l := &Ledger{store: c.Store, mark: c.Mark, log: c.Log, in: make(chan *request, 1024), stopped: make(chan struct{})}
 	err := l.store.View(func(txn payment.Txn) (err error) {
 		l.state, err = replay(txn, false)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	if c.Mark != nil && c.Mark.Last() > l.state.commits {
+		return nil, fmt.Errorf("open ledger: the last %d of %d that were answered: %w", c.Mark.Last()-l.state.commits, c.Mark.Last(), ErrLost)
 	}
 	l.log.Info("ledger opened", "transfers", l.state.seq, "accounts", len(l.state.net))
 	return l, nil
@@ -164,8 +179,13 @@ func (l *Ledger) write(rs []*request) error {
 		}
 		return fmt.Errorf("write ledger: %w", err)
 	}
+	if l.mark != nil {
+		if err := l.mark.Set(f.commits); err != nil { // what was committed stays so
+			l.log.Warn("mark of the ledger", "err", err)
+		}
+	}
 	l.mu.Lock()
-	l.state.seq, l.state.hash = f.seq, f.hash
+	l.state.seq, l.state.hash, l.state.commits = f.seq, f.hash, f.commits
 	maps.Copy(l.state.net, f.net)
 	l.mu.Unlock()
 	for i, r := range rs {
