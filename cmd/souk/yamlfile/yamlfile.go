@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/souk-market/souk/market"
 	"gopkg.in/yaml.v3"
@@ -26,6 +27,7 @@ type Error struct {
 	File         string // as it was named
 	Line, Column int    // from 1; 0 where the place is not known
 	Key          string // the key's path, "price.max_total"; empty at the top
+	Source       string // the line as it was written; empty where the place is not known
 	Err          error
 }
 
@@ -42,29 +44,73 @@ func (e *Error) Error() string {
 	return b.String() + ": " + e.Err.Error()
 }
 
+// Excerpt shows the line with a mark under the column, as two lines; empty
+// where the place is not known.
+func (e *Error) Excerpt() string {
+	if e.Line == 0 || strings.TrimSpace(e.Source) == "" {
+		return ""
+	}
+	margin := fmt.Sprintf("%5d | ", e.Line)
+	line, column := e.Source, min(max(e.Column-1, 0), len(e.Source))
+	before := strings.Map(func(r rune) rune { // a mark below a tab stands right only behind a tab
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, line[:column])
+	if len(line) > maxExcerpt {
+		return "" // the place says enough: a line that wraps has no column to mark
+	}
+	return margin + line + "\n" + strings.Repeat(" ", len(margin)-2) + "| " + before + "^\n"
+}
+
+// maxExcerpt is the longest line that is shown with a fault.
+const maxExcerpt = 160
+
 // Unwrap is the fault without its place.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Value is a node of a file.
 type Value struct {
 	node *yaml.Node
-	file string
+	file *source
 	key  string
 }
 
-// Parse reads one document. An empty file is an empty mapping.
-func Parse(src []byte, file string) (Value, error) {
-	v := Value{file: file, node: &yaml.Node{Kind: yaml.MappingNode}}
-	if len(src) > MaxBytes {
-		return v, v.Errorf("%d bytes, limit %d", len(src), MaxBytes)
+// source is the file that values are part of.
+type source struct {
+	name  string
+	lines []string
+	keys  []string // paths of all keys that it may hold
+}
+
+// line is the text of a line, counted from 1.
+func (s *source) line(n int) string {
+	if n < 1 || n > len(s.lines) {
+		return ""
 	}
+	return strings.TrimSuffix(s.lines[n-1], "\r")
+}
+
+// Parse reads one document. An empty file is an empty mapping. Of keys, the
+// paths of all that the file may hold, one that stands in the wrong mapping is
+// told its place.
+func Parse(src []byte, file string, keys ...string) (Value, error) {
+	v := Value{file: &source{name: file, keys: keys}, node: &yaml.Node{Kind: yaml.MappingNode}}
+	switch {
+	case len(src) > MaxBytes:
+		return v, v.Errorf("is %d bytes or more, limit %d", len(src), MaxBytes)
+	case !utf8.Valid(src) || bytes.ContainsRune(src, 0):
+		return v, v.Errorf("is not a text file in UTF-8")
+	}
+	v.file.lines = strings.Split(string(src), "\n")
 	d := yaml.NewDecoder(bytes.NewReader(src))
 	var doc, second yaml.Node
 	switch err := d.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return v, nil
 	case err != nil:
-		return v, v.Errorf("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return v, v.syntax(err)
 	}
 	if err := d.Decode(&second); !errors.Is(err, io.EOF) {
 		return v, v.Errorf("holds more than one document")
@@ -102,7 +148,7 @@ func (v Value) Errorf(format string, args ...any) error {
 
 // Wrap gives err the value's place.
 func (v Value) Wrap(err error) error {
-	return &Error{File: v.file, Line: v.node.Line, Column: v.node.Column, Key: v.key, Err: err}
+	return &Error{File: v.file.name, Line: v.node.Line, Column: v.node.Column, Key: v.key, Source: v.file.line(v.node.Line), Err: err}
 }
 
 // Key is the path of the value's key.
@@ -118,7 +164,7 @@ func (v Value) IsMap() bool { return v.node.Kind == yaml.MappingNode }
 // not in known is an error; known nil accepts any.
 func (v Value) Each(known []string, fn func(key string, v Value) error) error {
 	if !v.IsMap() {
-		return v.Errorf("is %s, not a mapping of keys to values", v.shape())
+		return v.Errorf("is %s, not %s", v.shape(), mapping(known))
 	}
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
@@ -128,7 +174,7 @@ func (v Value) Each(known []string, fn func(key string, v Value) error) error {
 			return at.Errorf("a key is not a word")
 		}
 		if known != nil && !slices.Contains(known, k.Value) {
-			return at.Errorf("unknown key %q%s", k.Value, didYouMean(k.Value, known))
+			return at.Errorf("unknown key %q%s", k.Value, v.didYouMean(k.Value, known))
 		}
 		if seen[k.Value] {
 			return at.Errorf("key %q is there twice", k.Value)
@@ -139,6 +185,14 @@ func (v Value) Each(known []string, fn func(key string, v Value) error) error {
 		}
 	}
 	return nil
+}
+
+// mapping is what a mapping may hold, in words.
+func mapping(known []string) string {
+	if known == nil || len(known) > 8 {
+		return "a mapping of keys to values"
+	}
+	return "a mapping of " + strings.Join(known, ", ")
 }
 
 func join(path, key string) string {
@@ -168,6 +222,15 @@ func (v Value) Text() (string, error) {
 		return "", v.Errorf("is %s, not text", v.shape())
 	case v.node.Tag != "!!str":
 		return "", v.Errorf("%s is not text: put it in quotes", v.node.Value)
+	}
+	return v.node.Value, nil
+}
+
+// Scalar is one value as it was written, be it text, a number or a word such as
+// true; want says what it should be: "a size such as 24GB".
+func (v Value) Scalar(want string) (string, error) {
+	if v.node.Kind != yaml.ScalarNode || v.node.Tag == "!!null" {
+		return "", v.Errorf("is %s, not %s", v.shape(), want)
 	}
 	return v.node.Value, nil
 }
@@ -223,9 +286,19 @@ func (v Value) shape() string {
 	return fmt.Sprintf("%q", v.node.Value)
 }
 
-func didYouMean(word string, known []string) string {
+// didYouMean names the mapping in which the file may have word, or the known key
+// that is nearest to it.
+func (v Value) didYouMean(word string, known []string) string {
+	for _, path := range v.file.keys {
+		if i := strings.LastIndexByte(path, '.'); path[i+1:] == word {
+			return fmt.Sprintf("; its place is %s", path)
+		}
+	}
 	if n := market.Nearest(word, known); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
+	}
+	if strings.Trim(word, "0123456789") == "" {
+		return ": a comma ends a value; decimals have a point, as in 0.5"
 	}
 	return "; it may be " + strings.Join(known, ", ")
 }
