@@ -110,7 +110,7 @@ var (
 	// ErrOverflow is returned when a sum leaves the range of [Atoms].
 	ErrOverflow = errors.New("amount out of range")
 	// ErrAmount is returned for text that is not a decimal amount of tokens.
-	ErrAmount = errors.New("not an amount of tokens with at most 6 decimals")
+	ErrAmount = errors.New("not an amount of tokens with at most 6 decimals, such as 0.60")
 )
 
 // Add returns a+b or [ErrOverflow].
@@ -151,7 +151,7 @@ func ParseAtoms(s string) (Atoms, error) {
 	}
 	n, err := strconv.ParseInt(whole+(part + "000000")[:6], 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q: %w", s, ErrOverflow)
+		return 0, fmt.Errorf("%q: %w: at most %s", s, ErrOverflow, Atoms(math.MaxInt64))
 	}
 	return Atoms(n), nil
 }
@@ -188,6 +188,12 @@ func ParseSize(s string) (uint64, error) {
 			return 0, fmt.Errorf("%q: %w", s, ErrSize)
 		}
 		return n * u.bytes, nil
+	}
+	if number := strings.TrimRight(s, "GMTKBgmtkbi "); digits(number) && number != s {
+		unit := strings.ToUpper(strings.TrimSpace(s[len(number):]))
+		if unit = strings.TrimRight(unit, "IB") + "B"; unit != "B" {
+			return 0, fmt.Errorf("%q: %w; did you mean %s%s?", s, ErrSize, number, unit)
+		}
 	}
 	return 0, fmt.Errorf("%q: %w", s, ErrSize)
 }

@@ -70,7 +70,7 @@ func TestParseQueryRefuses(t *testing.T) {
 		{"compute_cap>=8.95", `compute_cap>=8.95: "8.95": not a number with at most 1 decimal`},
 		{"count>=-1", `count>=-1: "-1": not a number`},
 		{"count>=5000000000", `count>=5000000000: "5000000000": too large`},
-		{"price<=free", `price<=free: "free": not an amount of tokens with at most 6 decimals`},
+		{"price<=free", `price<=free: "free": not an amount of tokens with at most 6 decimals, such as 0.60`},
 		{"duration>=long", `duration>=long: "long": not a duration such as 90s or 6h`},
 		{"model>=CPU", "model>=CPU: model has no order: it takes = or !="},
 		{"model=CPU,", `model=CPU,: "" cannot be a model`},

@@ -4,18 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/multiformats/go-multiaddr"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment/chain"
 )
 
@@ -69,6 +68,22 @@ func defaultConfig() config {
 	}
 }
 
+// What the mappings of config.yaml may hold; price has the classes of devices.
+var (
+	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "payout", "region", "chain",
+		"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}
+	contractKeys = []string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}
+)
+
+// configPaths are the paths of all keys that config.yaml may hold.
+func configPaths() []string {
+	paths := slices.Clone(configKeys)
+	for _, k := range contractKeys {
+		paths = append(paths, "contracts."+k)
+	}
+	return paths
+}
+
 // readConfig reads config.yaml of a home; without one, the defaults hold.
 func readConfig(home string) (config, error) {
 	c := defaultConfig()
@@ -80,10 +95,9 @@ func readConfig(home string) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("read config: %w", err)
 	}
-	root, err := yamlfile.Parse(src, name)
+	root, err := yamlfile.Parse(src, name, configPaths()...)
 	if err == nil {
-		err = root.Each([]string{"listen", "bootstrap", "mdns", "api", "provide", "price", "payout", "region", "chain",
-			"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}, c.set)
+		err = root.Each(configKeys, c.set)
 	}
 	if err != nil {
 		return c, &codeError{exitUsage, err}
@@ -106,47 +120,60 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 	case "devnet":
 		c.devnet, err = v.Bool()
 	case "api":
-		c.api, err = v.Text()
-	case "payout":
-		c.payout, err = v.Text()
-	case "region":
-		c.region, err = v.Text()
+		err = c.setText(&c.api, key, "host:port, such as 127.0.0.1:7071", v)
 	case "devnet_listen":
-		c.devnetListen, err = v.Text()
+		err = c.setText(&c.devnetListen, key, "host:port, such as 127.0.0.1:8545", v)
+	case "payout":
+		err = c.setText(&c.payout, key, "an address of 0x and 40 hex digits", v)
+	case "region":
+		err = c.setText(&c.region, key, "a region in capitals, such as EU", v)
 	case "chain_id":
-		c.chainID, err = setNumber(v, "a chain's id")
-		return err
+		c.chainID, err = setNumber(v, "a chain's id: a whole number above zero, such as 8453")
 	case "confirmations":
-		c.confirmations, err = setNumber(v, "a number of blocks")
-		return err
+		c.confirmations, err = setNumber(v, "a number of blocks: a whole number above zero, such as 3")
 	case "final_above":
-		return setAtoms(&c.finalAbove, v)
+		err = setAtoms(&c.finalAbove, v)
 	case "price":
-		return v.Each(nil, func(class string, v yamlfile.Value) error {
-			price, err := v.Literal()
+		err = v.Each(nil, func(class string, v yamlfile.Value) error {
+			price, err := v.Scalar("a price in tokens for one device and hour, such as 0.05")
 			if err != nil {
 				return err
 			}
-			if err := c.setPrice(class, price); err != nil {
-				return v.Wrap(err)
-			}
-			return nil
+			return placed(v, c.setPrice(class, price))
 		})
 	case "contracts":
-		return v.Each([]string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}, c.setContract)
+		err = v.Each(contractKeys, c.setContract)
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.check(key); err != nil {
+	return placed(v, c.check(key))
+}
+
+// placed gives an error the place of the value.
+func placed(v yamlfile.Value, err error) error {
+	if err != nil {
 		return v.Wrap(err)
 	}
 	return nil
 }
 
+// setText reads text that check accepts; what YAML reads as a number must stand
+// in quotes, if that makes it right.
+func (c *config) setText(to *string, key, want string, v yamlfile.Value) (err error) {
+	if *to, err = v.Scalar(want); err != nil {
+		return err
+	}
+	if err := placed(v, c.check(key)); err != nil {
+		return err
+	}
+	_, err = v.Text()
+	return err
+}
+
 // setNumber reads a whole number above zero.
 func setNumber(v yamlfile.Value, what string) (n uint64, err error) {
-	text, err := v.Literal()
+	text, err := v.Scalar(what)
 	if err != nil {
 		return 0, err
 	}
@@ -157,7 +184,7 @@ func setNumber(v yamlfile.Value, what string) (n uint64, err error) {
 }
 
 func setAtoms(to *souk.Atoms, v yamlfile.Value) error {
-	text, err := v.Literal()
+	text, err := v.Scalar("an amount of tokens such as 0.60")
 	if err != nil {
 		return err
 	}
@@ -185,14 +212,15 @@ func (c *config) setContract(name string, v yamlfile.Value) (err error) {
 }
 
 func setAddress(to *common.Address, v yamlfile.Value) error {
-	text, err := v.Text()
+	text, err := v.Scalar("an address of 0x and 40 hex digits")
 	if err != nil {
 		return err
 	}
 	if *to, err = parseAddress(text); err != nil {
 		return v.Wrap(err)
 	}
-	return nil
+	_, err = v.Text()
+	return err
 }
 
 var (
@@ -203,7 +231,11 @@ var (
 // setPrice sets the price of a device class, in tokens for one device and hour.
 func (c *config) setPrice(class, price string) error {
 	if !classForm.MatchString(class) {
-		return fmt.Errorf("%q is not a device class such as CPU or RTX_4090", class)
+		hint := ""
+		if near := strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToUpper(class)); classForm.MatchString(near) {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		return fmt.Errorf("%q is not a device class such as CPU or RTX_4090%s", class, hint)
 	}
 	if strings.HasPrefix(price, "-") {
 		return fmt.Errorf("%s=%s: price must not be negative", class, price)
@@ -213,7 +245,9 @@ func (c *config) setPrice(class, price string) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", class, err)
 	case atoms == 0:
-		return fmt.Errorf("%s=%s: price must be above zero", class, price)
+		return fmt.Errorf("%s=%s: price must be above zero; leave the class out to keep it to yourself", class, price)
+	case uint64(atoms) > market.MaxPrice:
+		return fmt.Errorf("%s=%s: price must be at most %s", class, price, souk.Atoms(market.MaxPrice))
 	}
 	c.prices[class] = atoms
 	return nil
@@ -223,32 +257,11 @@ func (c *config) setPrice(class, price string) error {
 func (c *config) check(key string) error {
 	switch key {
 	case "listen":
-		return each(c.listen, func(s string) error {
-			_, err := multiaddr.NewMultiaddr(s)
-			return err
-		})
+		return each(c.listen, func(s string) error { return checkMultiaddr(s, false) })
 	case "bootstrap":
-		return each(c.bootstrap, func(s string) error {
-			a, err := multiaddr.NewMultiaddr(s)
-			if err != nil {
-				return err
-			}
-			if _, err := a.ValueForProtocol(multiaddr.P_P2P); err != nil {
-				return errors.New("has no /p2p/ and peer id at its end")
-			}
-			return nil
-		})
+		return each(c.bootstrap, func(s string) error { return checkMultiaddr(s, true) })
 	case "chain":
-		return each(c.chains, func(s string) error {
-			u, err := url.Parse(s)
-			if err != nil {
-				return err
-			}
-			if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				return errors.New("is not an http or https address")
-			}
-			return nil
-		})
+		return each(c.chains, checkURL)
 	case "api":
 		return checkHostPort(c.api)
 	case "devnet_listen":
@@ -267,19 +280,8 @@ func (c *config) check(key string) error {
 func each(items []string, check func(string) error) error {
 	for _, s := range items {
 		if err := check(s); err != nil {
-			return fmt.Errorf("%q: %w", s, err)
+			return fmt.Errorf("%q %w", s, err)
 		}
-	}
-	return nil
-}
-
-func checkHostPort(s string) error {
-	_, port, err := net.SplitHostPort(s)
-	if err == nil && port == "" {
-		err = errors.New("has no port")
-	}
-	if err != nil {
-		return fmt.Errorf("%q is not host:port: %w", s, err)
 	}
 	return nil
 }
@@ -291,6 +293,9 @@ func parseAddress(s string) (common.Address, error) {
 	digits := strings.TrimPrefix(s, "0x")
 	if len(digits) != 40 || !strings.HasPrefix(s, "0x") || !common.IsHexAddress(s) {
 		return a, fmt.Errorf("%q is not an address of 0x and 40 hex digits", s)
+	}
+	if a == (common.Address{}) {
+		return a, fmt.Errorf("%s is nobody's address: what goes there is lost", s)
 	}
 	if digits != strings.ToLower(digits) && digits != strings.ToUpper(digits) && s != a.Hex() {
 		return a, fmt.Errorf("%s: its checksum is wrong: a letter was mistyped", s)

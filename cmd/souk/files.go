@@ -53,7 +53,7 @@ func existing(path string) (string, error) {
 		return "", fmt.Errorf("path %s: %w", path, err)
 	}
 	if _, err := os.Lstat(abs); err != nil {
-		return "", usagef("%w", err)
+		return "", usagef("%w", plainPath(err))
 	}
 	return abs, nil
 }
@@ -68,9 +68,9 @@ func fresh(path string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist), err == nil && len(entries) == 0:
 		return abs, nil
 	case err == nil:
-		return "", usagef("%s is there and not empty: nothing is overwritten", path)
+		return "", usagef("%s is there and not empty: nothing is overwritten; name another folder", path)
 	}
-	return "", usagef("%s is there: nothing is overwritten", path)
+	return "", usagef("%s is there: nothing is overwritten; name another folder", path)
 }
 
 func newCat(a *app) *cobra.Command {

@@ -18,6 +18,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/yamlfile"
 	"github.com/spf13/cobra"
 )
 
@@ -86,6 +87,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if ce, ok := errors.AsType[*codeError](err); !ok || ce.err != nil {
 		fmt.Fprintf(stderr, "souk: %s\n", message(err))
+		if at, ok := errors.AsType[*yamlfile.Error](err); ok {
+			fmt.Fprint(stderr, at.Excerpt())
+		}
 	}
 	return exitCode(ctx, err)
 }

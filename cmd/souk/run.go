@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -16,7 +15,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
-	"github.com/souk-market/souk/cmd/souk/yamlfile"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -104,6 +102,9 @@ func readJob(cmd *cobra.Command, args []string) (*jobfile.Spec, error) {
 		return nil, misusef(cmd, "run: %q is one argument too many: the job's own come after --", args[1])
 	}
 	name, rest := args[0], args[dash:]
+	if name == "" {
+		return nil, misusef(cmd, "run: FILE is empty: a job file, or a module or image with its arguments after --")
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("run: %w", err)
@@ -134,32 +135,6 @@ func readJob(cmd *cobra.Command, args []string) (*jobfile.Spec, error) {
 	return spec, nil
 }
 
-// recognise tells a module and an image from a job file, whose text it returns.
-func recognise(name string) (kind string, src []byte, err error) {
-	if _, err := cid.Decode(name); err == nil {
-		return "wasm", nil, nil
-	}
-	if strings.Contains(name, "@sha256:") {
-		return "image", nil, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", nil, usagef("%w", err)
-	}
-	defer f.Close()
-	src, err = io.ReadAll(io.LimitReader(f, yamlfile.MaxBytes+1))
-	if err != nil {
-		return "", nil, usagef("%w", err)
-	}
-	if strings.HasPrefix(string(src), wasmMagic) {
-		return "wasm", nil, nil
-	}
-	return "", src, nil
-}
-
-// wasmMagic begins every WebAssembly module.
-const wasmMagic = "\x00asm"
-
 // apply gives the spec what flags say.
 func (f *runFlags) apply(flags *pflag.FlagSet, spec *jobfile.Spec) error {
 	for _, k := range keyFlags {
@@ -185,18 +160,24 @@ func (f *runFlags) apply(flags *pflag.FlagSet, spec *jobfile.Spec) error {
 		}
 		abs, err := absolute(from)
 		if err != nil {
-			return err
+			return usagef("--in: %w", err)
 		}
 		if err := spec.AddIn(abs, to); err != nil {
 			return usagef("--in: %w", err)
 		}
+		if _, err := os.Stat(abs); filepath.IsAbs(abs) && err != nil {
+			return usagef("--in: %w", plainPath(err))
+		}
 	}
-	if f.out == "" {
+	if !flags.Changed("out") {
 		return nil
 	}
 	abs, err := absolute(f.out)
+	if err == nil {
+		_, err = fresh(abs)
+	}
 	if err != nil {
-		return err
+		return usagef("--out: %w", err)
 	}
 	if err := spec.AddOut("/out", abs); err != nil {
 		return usagef("--out: %w", err)
@@ -207,6 +188,9 @@ func (f *runFlags) apply(flags *pflag.FlagSet, spec *jobfile.Spec) error {
 // absolute makes a path of a flag absolute: it is relative to where the command
 // was started, not to the job file. Content ids and addresses stay.
 func absolute(p string) (string, error) {
+	if p == "" {
+		return "", errors.New("is empty: name a path")
+	}
 	if _, err := cid.Decode(p); err == nil || strings.Contains(p, "://") {
 		return p, nil
 	}
@@ -264,35 +248,37 @@ func newNonce() (nonce [16]byte) {
 
 // checkPaths looks at the files that a job names, before anything is sent.
 func checkPaths(f *jobfile.File) error {
+	fault := func(key string, err error) error { return &codeError{exitUsage, f.Fault(key, err)} }
 	if f.Wasm != "" {
-		b := make([]byte, len(wasmMagic))
-		file, err := os.Open(f.Wasm)
-		if err != nil {
-			return usagef("wasm: %w", err)
-		}
-		_, err = io.ReadFull(file, b)
-		file.Close()
-		if err != nil || string(b) != wasmMagic {
-			return usagef("wasm: %s is not a WebAssembly module", f.Wasm)
+		if err := checkModule(f.Wasm); err != nil {
+			return fault("wasm", err)
 		}
 	}
-	for _, in := range f.Inputs {
+	for i, in := range f.Inputs {
 		if !filepath.IsAbs(in.From) {
 			continue
 		}
 		if _, err := os.Stat(in.From); err != nil {
-			return usagef("data.in: %w", err)
+			return fault(fmt.Sprintf("data.in[%d].from", i), plainPath(err))
 		}
 	}
-	for _, to := range f.SaveTo {
+	for i, to := range f.SaveTo {
 		if to == "" {
 			continue
 		}
 		if _, err := fresh(to); err != nil {
-			return usagef("data.out: %w", err)
+			return fault(fmt.Sprintf("data.out[%d].to", i), err)
 		}
 	}
 	return nil
+}
+
+// plainPath says of a file's error what people need: the path and the cause.
+func plainPath(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", at.Path, at.Err)
+	}
+	return err
 }
 
 // addModule puts the module into the store and its id into the job.

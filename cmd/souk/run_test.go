@@ -119,11 +119,14 @@ func receipt(seq uint64, kind uint32) *apiv1.FollowResponse {
 		DeviceMilliseconds: 5000, CumulativeDueAtoms: 500 * seq}}}
 }
 
+// emptyModule is a module whose _start does nothing.
+const emptyModule = "\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x07\x0a\x01\x06_start\x00\x00\x0a\x04\x01\x02\x00\x0b"
+
 // workDir is a folder with a module and something to read, and the current one.
 func workDir(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	for name, text := range map[string]string{"a.wasm": "\x00asm\x01\x00\x00\x00", "in.csv": "1,2\n",
+	for name, text := range map[string]string{"a.wasm": emptyModule, "in.csv": "1,2\n",
 		"job.yaml": "wasm: ./a.wasm\ndata: {in: [{from: ./in.csv, to: /in}], out: [{from: /out, to: ./result}]}\nprice: {max_per_hour: 0.5}\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

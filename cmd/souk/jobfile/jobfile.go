@@ -42,6 +42,7 @@ type Spec struct {
 	limits            jobv1.Limits
 	retry             jobv1.Retry
 	retrySet          bool // whether retry.max was said
+	paySet            bool // whether price.pay_every was said
 	dir               string
 	at                map[string]yamlfile.Value // where a key was, for errors between keys
 }
@@ -61,7 +62,13 @@ type File struct {
 	SaveTo []string
 	// Capped is false when no price cap was given: Job.Price is zero then.
 	Capped bool
+
+	spec *Spec
 }
+
+// Fault gives err, about the value of a key such as wasm or data.in[0].from, its
+// place in the file; or the key's name, if a flag said it.
+func (f *File) Fault(key string, err error) error { return f.spec.errorf(key, "%w", err) }
 
 // Input is one thing that appears under /in.
 type Input struct {
@@ -117,7 +124,7 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 			return nil, err
 		}
 	}
-	f := &File{Capped: s.price.MaxAtomsPerHour > 0}
+	f := &File{Capped: s.price.MaxAtomsPerHour > 0, spec: s}
 	r := s.resources
 	if r.Runners = s.runners(); r.Runners == nil {
 		return nil, s.errorf("isolation", "%q does not fit: a module runs as wasm, an image under gvisor or oci", s.isolation)
@@ -206,7 +213,7 @@ func (s *Spec) runners() []marketv1.Runner {
 func (s *Spec) checkProgram() error {
 	switch {
 	case s.wasm == "" && s.image == "":
-		return s.errorf("", "nothing to run: wasm or image is missing")
+		return s.errorf("", "nothing to run: wasm or image is missing, such as wasm: ./train.wasm")
 	case s.wasm != "" && s.image != "":
 		return s.errorf("image", "stands beside wasm: a job is one or the other")
 	case s.wasm != "" && s.shell != "":
@@ -232,6 +239,9 @@ func (s *Spec) checkPrice() error {
 	hour, total := s.price.MaxAtomsPerHour, s.price.MaxTotalAtoms
 	if hour == 0 && total > 0 {
 		return s.errorf("price.max_total", "needs price.max_per_hour beside it")
+	}
+	if !s.paySet { // nobody is told off for a default
+		s.price.PayEveryMs = min(s.price.PayEveryMs, s.limits.MaxDurationMs)
 	}
 	if s.price.PayEveryMs > s.limits.MaxDurationMs {
 		return s.errorf("price.pay_every", "is longer than limits.max_duration")

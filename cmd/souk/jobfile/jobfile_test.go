@@ -126,7 +126,7 @@ func TestRefuses(t *testing.T) {
 		{"bad name", w + "name: a b", "is not a name"},
 		{"memory without unit", w + "memory: 4", "not a size"},
 		{"memory past a module", w + "memory: 5GiB", "at most 4GiB"},
-		{"zero memory", w + "memory: 0GB", "out of range"},
+		{"zero memory", w + "memory: 0GB", "0GB is not between 1B and 1024TiB"},
 		{"bad cpu", w + "cpu: many", "number of cores"},
 		{"zero cpu", w + "cpu: 0", "number of cores"},
 		{"cpu in ten thousandths", w + "cpu: 0.0001", "number of cores"},

@@ -1,7 +1,9 @@
 package jobfile
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
 )
@@ -9,11 +11,12 @@ import (
 // Parse reads a job file. Errors name it as file; relative paths in it are
 // below dir, which must be absolute.
 func Parse(src []byte, file, dir string) (*Spec, error) {
-	root, err := yamlfile.Parse(src, file)
+	root, err := yamlfile.Parse(src, file, Keys()...)
 	if err != nil {
 		return nil, err
 	}
 	s := New(dir)
+	s.at[""] = root
 	return s, root.Each(topKeys, s.top)
 }
 
@@ -30,6 +33,24 @@ var (
 	trustKeys  = []string{"min_evidence"}
 	choiceKeys = []string{"region", "rtt_ms"}
 )
+
+// Keys are the paths of all keys that a job file may hold, such as
+// price.max_total and data.in[].from; those of env are names of its own.
+func Keys() []string {
+	keys := slices.Clone(topKeys)
+	for _, m := range []struct {
+		path string
+		keys []string
+	}{
+		{"gpu", gpuKeys}, {"any_of[]", choiceKeys}, {"data", dataKeys}, {"data.in[]", placeKeys}, {"data.out[]", placeKeys},
+		{"price", priceKeys}, {"limits", limitKeys}, {"retry", retryKeys}, {"trust", trustKeys},
+	} {
+		for _, k := range m.keys {
+			keys = append(keys, m.path+"."+k)
+		}
+	}
+	return keys
+}
 
 func (s *Spec) top(key string, v yamlfile.Value) error {
 	s.at[v.Key()] = v
@@ -67,24 +88,24 @@ func (s *Spec) top(key string, v yamlfile.Value) error {
 	return s.text(key, v)
 }
 
-// text sets a key whose value is a word.
-func (s *Spec) text(_ string, v yamlfile.Value) error {
-	t, err := v.Text()
-	return s.set(v, t, err)
+// text sets a key whose value is a word. What YAML reads as a number or as true
+// must stand in quotes, if that makes it right.
+func (s *Spec) text(key string, v yamlfile.Value) error {
+	if err := s.literal(key, v); err != nil {
+		return err
+	}
+	_, err := v.Text()
+	return err
 }
 
 // literal sets a key whose value is a number, an amount, a size or a time.
 func (s *Spec) literal(_ string, v yamlfile.Value) error {
-	t, err := v.Literal()
-	return s.set(v, t, err)
-}
-
-func (s *Spec) set(v yamlfile.Value, text string, err error) error {
+	t, err := v.Scalar(wanted(v.Key()))
 	if err != nil {
 		return err
 	}
 	s.at[v.Key()] = v
-	return placed(v, s.Set(v.Key(), text))
+	return placed(v, s.Set(v.Key(), t))
 }
 
 // placed gives an error of a setter the place of the value.
@@ -194,6 +215,7 @@ func (s *Spec) parseData(key string, v yamlfile.Value) error {
 	for _, item := range items {
 		at := make(map[string]string)
 		if err := item.Each(placeKeys, func(key string, v yamlfile.Value) (err error) {
+			s.at[v.Key()] = v
 			at[key], err = v.Text()
 			return err
 		}); err != nil {
@@ -210,10 +232,18 @@ func (s *Spec) parseData(key string, v yamlfile.Value) error {
 			return item.Errorf("from is missing")
 		}
 		if err := add(at["from"], at["to"]); err != nil {
-			return item.Wrap(err)
+			return s.errorf(item.Key()+"."+faultyPlace(key, err), "%w", err)
 		}
 	}
 	return nil
+}
+
+// faultyPlace is the key, from or to, that an error of AddIn or AddOut is about.
+func faultyPlace(key string, err error) string {
+	if _, below := errors.AsType[*belowError](err); below && key == "in" {
+		return "to"
+	}
+	return "from"
 }
 
 func (s *Spec) parseRetry(key string, v yamlfile.Value) error {

@@ -37,11 +37,11 @@ func (s *Spec) Set(key, value string) (err error) {
 			err = fmt.Errorf("service %w", ErrUnavailable)
 		}
 	case "name":
-		s.name, err = match(value, nameForm, "a name of letters, digits, dots and dashes, at most 64")
+		s.name, err = match(value, nameForm, wanted(key))
 	case "wasm":
 		s.wasm, err = notEmpty(value)
 	case "image":
-		s.image, err = match(value, imageForm, "an image by digest, name@sha256:… with 64 hex digits")
+		s.image, err = match(value, imageForm, wanted(key))
 	case "cpu":
 		r.CpuMilli, err = thousandths(value)
 	case "memory":
@@ -85,15 +85,15 @@ func (s *Spec) setGPU(key, value string) (err error) {
 		low, high, err = span(value, tenths)
 		r.ComputeCapMin, r.ComputeCapMax = low, high
 	case "gpu.slice":
-		if err = oneOf(value, "whole"); err != nil {
+		if err = oneOf(value, "whole"); err != nil && market.Nearest(value, []string{"whole"}) == "" {
 			err = fmt.Errorf("%q %w: only whole devices are leased", value, ErrUnavailable)
 		}
 	case "gpu.model":
 		r.Models = nil
 		for m := range strings.SplitSeq(value, ",") {
 			model := strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToUpper(strings.TrimSpace(m)))
-			if _, err = match(model, modelForm, "a device class such as RTX_4090"); err != nil {
-				return err
+			if _, err = match(model, modelForm, wanted(key)); err != nil {
+				return fmt.Errorf("%q is not %s", m, wanted(key))
 			}
 			r.Models = append(r.Models, model)
 		}
@@ -110,6 +110,7 @@ func (s *Spec) setTerms(key, value string) (err error) {
 	case "price.max_total":
 		s.price.MaxTotalAtoms, err = amount(value)
 	case "price.pay_every":
+		s.paySet = true
 		s.price.PayEveryMs, err = duration(value, time.Second, time.Hour)
 	case "price.pay_ahead":
 		s.price.PayAheadMs, err = duration(value, 0, time.Hour)
@@ -191,20 +192,25 @@ func (s *Spec) SetRetry(causes []string) error {
 
 // AddRegion accepts one more region.
 func (s *Spec) AddRegion(region string) error {
-	_, err := match(region, regionForm, "a region in capitals, such as EU")
+	_, err := match(region, regionForm, wanted("any_of[].region"))
 	s.resources.Regions = append(s.resources.Regions, region)
 	return err
 }
+
+// belowError is a path of the job that is not where it must be.
+type belowError struct{ text string }
+
+func (e *belowError) Error() string { return e.text }
 
 // below wants a clean path that is root or under it.
 func below(p, root string) error {
 	rest, ok := strings.CutPrefix(p, root)
 	if !ok || rest != "" && rest[0] != '/' {
-		return fmt.Errorf("%q is not %s or below it", p, root)
+		return &belowError{fmt.Sprintf("%q is not %s or below it", p, root)}
 	}
 	for name := range strings.SplitSeq(strings.TrimPrefix(rest, "/"), "/") {
 		if rest != "" && (name == "" || name == "." || name == ".." || len(name) > 255 || strings.ContainsRune(name, 0)) {
-			return fmt.Errorf("%q is not a plain path", p)
+			return &belowError{fmt.Sprintf("%q is not a plain path: it has an empty part, . or .. in it", p)}
 		}
 	}
 	return nil
@@ -238,18 +244,18 @@ func notEmpty(value string) (string, error) {
 func size(value string) (uint64, error) {
 	n, err := souk.ParseSize(value)
 	if err == nil && (n == 0 || n > 1<<50) {
-		return 0, fmt.Errorf("%s is out of range", value)
+		return 0, fmt.Errorf("%s is not between 1B and 1024TiB", value)
 	}
 	return n, err
 }
 
 func amount(value string) (uint64, error) {
 	if strings.HasPrefix(value, "-") {
-		return 0, errors.New("price must not be negative")
+		return 0, fmt.Errorf("%s: price must not be negative", value)
 	}
 	a, err := souk.ParseAtoms(value)
 	if err == nil && a == 0 {
-		return 0, errors.New("price must be above zero")
+		return 0, fmt.Errorf("%s: price must be above zero: nobody works for nothing", value)
 	}
 	return uint64(a), err
 }
@@ -267,7 +273,7 @@ func thousandths(value string) (uint32, error) {
 	a, err := souk.ParseAtoms(value)
 	milli := a / (souk.AtomsPerToken / 1000)
 	if err != nil || a%(souk.AtomsPerToken/1000) != 0 || milli == 0 || milli > 1024_000 {
-		return 0, fmt.Errorf("%q is not a number of cores from 0.001 to 1024, with at most 3 decimals", value)
+		return 0, fmt.Errorf("%q is not %s", value, wanted("cpu"))
 	}
 	return uint32(milli), nil
 }
@@ -310,13 +316,65 @@ func duration(value string, least, most time.Duration) (uint64, error) {
 	d, err := time.ParseDuration(value)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is not a time with a unit, such as 30s or 6h", value)
+		return 0, fmt.Errorf("%q is not a time with a unit (ms, s, m or h), such as 30s or 6h", value)
 	case d < least || d > most:
-		return 0, fmt.Errorf("%s is not between %s and %s", value, least, most)
+		return 0, fmt.Errorf("%s is not between %s and %s", value, plainTime(least), plainTime(most))
 	case d%time.Millisecond != 0:
 		return 0, fmt.Errorf("%s is not whole milliseconds", value)
 	}
 	return millis(d), nil
+}
+
+// plainTime is a whole time as people write it: "1h", where Go says "1h0m0s".
+func plainTime(d time.Duration) string {
+	switch {
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d > 0 && d%time.Second == 0:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return d.String()
+}
+
+// wanted is what the value of a key should be, with an example.
+func wanted(key string) string {
+	switch group, _, _ := strings.Cut(key, "."); {
+	case key == "kind":
+		return "one of job, service"
+	case key == "name":
+		return "a name of letters, digits, dots and dashes, at most 64"
+	case key == "wasm":
+		return "a module's path or content id, such as ./train.wasm"
+	case key == "image":
+		return "an image by digest, name@sha256:… with 64 hex digits"
+	case key == "cpu":
+		return "a number of cores from 0.001 to 1024, with at most 3 decimals"
+	case key == "memory", key == "disk":
+		return "a size such as 512MB, 24GB or 16GiB"
+	case key == "network":
+		return "none"
+	case key == "isolation":
+		return "one of any, wasm, gvisor, oci"
+	case key == "trust.min_evidence":
+		return "one of none, challenged, attested"
+	case key == "gpu.vram":
+		return "a size or a range such as 24GB.. or 16GB..48GB"
+	case key == "gpu.compute_cap":
+		return "a compute capability or a range such as 8.9.. or 8.0..9.0"
+	case key == "gpu.slice":
+		return "whole"
+	case key == "gpu.model":
+		return "a device class such as RTX_4090"
+	case key == "gpu.count", key == "retry.max":
+		return "a whole number"
+	case key == "any_of[].region":
+		return "a region in capitals, such as EU"
+	case key == "price.max_per_hour", key == "price.max_total":
+		return "an amount of tokens such as 0.60"
+	case group == "price", group == "limits":
+		return "a time such as 30s or 6h"
+	}
+	return "one value"
 }
 
 // costOf is what ms at perHour costs, rounded up to an atom.
