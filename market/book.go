@@ -21,33 +21,40 @@ type Config struct {
 }
 
 // Book keeps the newest live offer of each provider and class. It is not safe
-// for concurrent use.
+// for concurrent use, not even to read: a match uses scratch space.
 //
-// Offers live in slots, and the orderings over them hold slot numbers: a column
-// or a bitmap over the slots can be added beside byPrice without moving an offer.
+// What is known of a provider and class is a [listing]; the live offers of a
+// class stand on a [shelf], which is what a match searches.
 type Book struct {
 	cfg       Config
-	slots     []*Offer // nil where free
-	free      []uint32 // free slots
-	byPrice   []uint32 // slots of live offers, by price and then by when they came
-	providers map[souk.NodeKey]*provider
+	listings  []listing // the first stands for none
+	spare     uint32    // the first listing not in use
+	seen      int       // listings in use
+	providers map[souk.NodeKey]provider
+	fading    map[souk.NodeKey]struct{} // providers of which something is to be forgotten
+	shelves   map[string]*shelf         // those with offers
+	list      []*shelf                  // the same
 	limiter   *Limiter
 	rejects   map[Reason]uint64
-	seen      int // classes remembered over all providers
+	search    search
 }
 
 // provider is what the book remembers of one signer.
 type provider struct {
-	classes map[string]*standing
 	revoked *Revocation // the newest; nil without one
+	first   uint32      // listing; 0 without one
+	classes int32       // how many listings follow each other from the first
 }
 
-// standing is the newest that is known of one provider and class, kept after
+// listing is the newest that is known of one provider and class, kept after
 // its offer ended, for as long as an older one could still be taken for live.
-type standing struct {
-	slot            int // -1 once the offer ended
+type listing struct {
+	class           string
 	epoch, sequence uint64
-	forget          time.Time
+	forget          time.Time // once its offer ended
+	shelf           *shelf    // that its offer stands on; nil once it ended
+	lane            uint32
+	next            uint32 // of the same provider, or spare; 0 for none
 }
 
 // Outcome is what an accepted offer did to the book.
@@ -72,8 +79,8 @@ func NewBook(cfg Config) *Book {
 	if cfg.Score == nil {
 		cfg.Score = func(souk.NodeKey) uint32 { return 0 }
 	}
-	return &Book{cfg: cfg, providers: map[souk.NodeKey]*provider{}, rejects: map[Reason]uint64{},
-		limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers)}
+	return &Book{cfg: cfg, listings: make([]listing, 1), providers: map[souk.NodeKey]provider{}, fading: map[souk.NodeKey]struct{}{},
+		shelves: map[string]*shelf{}, limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers), rejects: map[Reason]uint64{}}
 }
 
 // Put takes an offer from gossip. The error is a *[RejectError], and counted.
@@ -84,52 +91,53 @@ func (b *Book) Put(now time.Time, o *Offer) (Outcome, error) { return b.take(now
 func (b *Book) Load(now time.Time, o *Offer) (Outcome, error) { return b.take(now, o, false) }
 
 func (b *Book) take(now time.Time, o *Offer, limited bool) (Outcome, error) {
-	if e := b.judge(now, o, limited); e != nil {
+	p := b.providers[o.Provider]
+	at := b.find(p, o.Class)
+	if e := b.judge(now, o, p, at, limited); e != nil {
 		b.rejects[e.Reason]++
 		return Refused, e
 	}
-	p := b.providers[o.Provider]
-	if p == nil {
-		p = &provider{classes: map[string]*standing{}}
-		b.providers[o.Provider] = p
+	if at == 0 {
+		at = b.remember(o.Provider, p, o.Class)
 	}
-	s, outcome := p.classes[o.Class], Replaced
-	if s == nil {
-		s = &standing{slot: -1}
-		p.classes[o.Class] = s
-		b.seen++
+	l := &b.listings[at]
+	l.epoch, l.sequence = o.Epoch, o.Sequence
+	if l.shelf != nil {
+		l.shelf.set(l.lane, o)
+		return Replaced, nil
 	}
-	if s.slot < 0 {
-		outcome = Added
-	}
-	b.drop(s)
-	s.epoch, s.sequence, s.forget = o.Epoch, o.Sequence, o.Issued.Add(OfferLife+Skew)
-	s.slot = b.insert(o)
-	return outcome, nil
+	b.shelve(at, o)
+	return Added, nil
 }
 
-// judge says why o cannot enter. A refused offer leaves no trace but its count,
-// and the provider's token is taken last, by an offer that enters.
-func (b *Book) judge(now time.Time, o *Offer, limited bool) *RejectError {
+// find is the listing of a provider's class, 0 if there is none.
+func (b *Book) find(p provider, class string) uint32 {
+	at := p.first
+	for at != 0 && b.listings[at].class != class {
+		at = b.listings[at].next
+	}
+	return at
+}
+
+// judge says why o, of provider p and listing at, cannot enter. A refused offer
+// leaves no trace but its count, and the provider's token is taken last, by an
+// offer that enters.
+func (b *Book) judge(now time.Time, o *Offer, p provider, at uint32, limited bool) *RejectError {
 	if !now.Before(o.Expires) {
 		return reject(Expired, "%s ago", now.Sub(o.Expires))
 	}
-	p := b.providers[o.Provider]
-	if p != nil && p.revoked != nil && !newer(o.Epoch, o.Sequence, p.revoked.Epoch, p.revoked.Sequence) {
+	if p.revoked != nil && !newer(o.Epoch, o.Sequence, p.revoked.Epoch, p.revoked.Sequence) {
 		return reject(Revoked, "up to %d/%d", p.revoked.Epoch, p.revoked.Sequence)
 	}
-	var s *standing
-	if p != nil {
-		s = p.classes[o.Class]
-	}
+	l := &b.listings[at]
 	switch {
-	case s != nil && s.epoch == o.Epoch && s.sequence == o.Sequence:
+	case at != 0 && l.epoch == o.Epoch && l.sequence == o.Sequence:
 		return reject(Duplicate, "%d/%d", o.Epoch, o.Sequence)
-	case s != nil && !newer(o.Epoch, o.Sequence, s.epoch, s.sequence):
-		return reject(Stale, "%d/%d is known", s.epoch, s.sequence)
-	case s == nil && p != nil && len(p.classes) >= b.cfg.MaxPerProvider:
-		return reject(Full, "%d classes of this provider", len(p.classes))
-	case s == nil && b.seen >= b.cfg.MaxOffers:
+	case at != 0 && !newer(o.Epoch, o.Sequence, l.epoch, l.sequence):
+		return reject(Stale, "%d/%d is known", l.epoch, l.sequence)
+	case at == 0 && int(p.classes) >= b.cfg.MaxPerProvider:
+		return reject(Full, "%d classes of this provider", p.classes)
+	case at == 0 && b.seen >= b.cfg.MaxOffers:
 		return reject(Full, "%d offers", b.seen)
 	}
 	if limited {
@@ -144,14 +152,11 @@ func (b *Book) judge(now time.Time, o *Offer, limited bool) *RejectError {
 // it, is known or was revoked: such an offer is not worth checking or passing on.
 func (b *Book) Seen(k souk.NodeKey, class string, epoch, sequence uint64) bool {
 	p := b.providers[k]
-	if p == nil {
-		return false
-	}
 	if p.revoked != nil && !newer(epoch, sequence, p.revoked.Epoch, p.revoked.Sequence) {
 		return true
 	}
-	s := p.classes[class]
-	return s != nil && !newer(epoch, sequence, s.epoch, s.sequence)
+	at := b.find(p, class)
+	return at != 0 && !newer(epoch, sequence, b.listings[at].epoch, b.listings[at].sequence)
 }
 
 // Revoke ends the offers that a revocation names, and keeps older ones from
@@ -163,30 +168,27 @@ func (b *Book) Revoke(now time.Time, r *Revocation) ([]*Offer, error) {
 		return nil, e
 	}
 	p := b.providers[r.Provider]
-	if p == nil {
-		p = &provider{classes: map[string]*standing{}}
-		b.providers[r.Provider] = p
-	}
 	p.revoked = r
+	b.providers[r.Provider] = p
+	b.fading[r.Provider] = struct{}{}
 	var ended []*Offer
-	for _, class := range slices.Sorted(maps.Keys(p.classes)) {
-		s := p.classes[class]
-		if s.slot >= 0 && !newer(s.epoch, s.sequence, r.Epoch, r.Sequence) {
-			ended = append(ended, b.slots[s.slot])
-			b.drop(s)
+	for at := p.first; at != 0; at = b.listings[at].next {
+		if l := &b.listings[at]; l.shelf != nil && !newer(l.epoch, l.sequence, r.Epoch, r.Sequence) {
+			ended = append(ended, b.end(l))
 		}
 	}
+	slices.SortFunc(ended, func(x, y *Offer) int { return cmp.Compare(x.Class, y.Class) })
 	return ended, nil
 }
 
 func (b *Book) judgeRevocation(now time.Time, r *Revocation) *RejectError {
-	p := b.providers[r.Provider]
+	p, known := b.providers[r.Provider]
 	switch {
 	case now.Sub(r.Issued) > OfferLife+Skew:
 		return reject(Expired, "issued %s ago", now.Sub(r.Issued))
-	case p == nil && len(b.providers) >= b.cfg.MaxOffers:
+	case !known && len(b.providers) >= b.cfg.MaxOffers:
 		return reject(Full, "%d providers", len(b.providers))
-	case p == nil || p.revoked == nil || newer(r.Epoch, r.Sequence, p.revoked.Epoch, p.revoked.Sequence):
+	case p.revoked == nil || newer(r.Epoch, r.Sequence, p.revoked.Epoch, p.revoked.Sequence):
 		return nil
 	case r.Epoch == p.revoked.Epoch && r.Sequence == p.revoked.Sequence:
 		return reject(Duplicate, "%d/%d", r.Epoch, r.Sequence)
@@ -196,26 +198,25 @@ func (b *Book) judgeRevocation(now time.Time, r *Revocation) *RejectError {
 }
 
 // Expire ends the offers whose time is over and returns them, and forgets what
-// cannot matter any more.
+// cannot matter any more. It reads the end of every offer, but no more of those
+// that stay.
 func (b *Book) Expire(now time.Time) []*Offer {
 	var gone []*Offer
-	for k, p := range b.providers {
-		for class, s := range p.classes {
-			if s.slot >= 0 && !now.Before(b.slots[s.slot].Expires) {
-				gone = append(gone, b.slots[s.slot])
-				b.drop(s)
-			}
-			if s.slot < 0 && now.After(s.forget) {
-				delete(p.classes, class)
-				b.seen--
+	for i := len(b.list) - 1; i >= 0; i-- { // a shelf that empties gives its place to a later one
+		s := b.list[i]
+		for at, end := range s.ends {
+			if end != 0 && end <= now.UnixMilli() {
+				gone = append(gone, b.end(&b.listings[s.lanes[at].listing]))
 			}
 		}
-		if p.revoked != nil && now.Sub(p.revoked.Issued) > OfferLife+Skew {
-			p.revoked = nil
+	}
+	for _, s := range b.list {
+		if len(s.lanes) > 2*fewOffers && s.len() < len(s.lanes)/4 {
+			b.compact(s)
 		}
-		if len(p.classes) == 0 && p.revoked == nil {
-			delete(b.providers, k)
-		}
+	}
+	for k := range b.fading {
+		b.fade(now, k)
 	}
 	b.limiter.Forget(now)
 	slices.SortFunc(gone, func(x, y *Offer) int {
@@ -229,9 +230,11 @@ func (b *Book) Offers(now time.Time) []*Offer { return b.Match(now, Query{}) }
 
 // Len counts the live offers.
 func (b *Book) Len(now time.Time) (n int) {
-	for _, slot := range b.byPrice {
-		if now.Before(b.slots[slot].Expires) {
-			n++
+	for _, s := range b.list {
+		for _, end := range s.ends {
+			if end > now.UnixMilli() {
+				n++
+			}
 		}
 	}
 	return n
@@ -244,41 +247,89 @@ func (b *Book) Rejects() map[Reason]uint64 { return maps.Clone(b.rejects) }
 // Score is the reputation of a provider, 0 to 1000.
 func (b *Book) Score(k souk.NodeKey) uint32 { return min(b.cfg.Score(k), 1000) }
 
-// insert puts o in a free slot and in the price order.
-func (b *Book) insert(o *Offer) int {
-	var slot uint32
-	if n := len(b.free); n > 0 {
-		slot, b.free = b.free[n-1], b.free[:n-1]
-		b.slots[slot] = o
+// remember begins the listing of a provider's class.
+func (b *Book) remember(k souk.NodeKey, p provider, class string) uint32 {
+	at := b.spare
+	if at != 0 {
+		b.spare = b.listings[at].next
 	} else {
-		slot = uint32(len(b.slots))
-		b.slots = append(b.slots, o)
+		at = uint32(len(b.listings))
+		b.listings = append(b.listings, listing{})
 	}
-	i, _ := b.priceIndex(o)
-	b.byPrice = slices.Insert(b.byPrice, i, slot)
-	return int(slot)
+	b.listings[at] = listing{class: class, next: p.first}
+	p.first = at
+	p.classes++
+	b.providers[k] = p
+	b.seen++
+	return at
 }
 
-// drop takes the offer of s out of its slot and of the price order.
-func (b *Book) drop(s *standing) {
-	if s.slot < 0 {
-		return
+// shelve puts an offer on the shelf of its class, for its listing.
+func (b *Book) shelve(at uint32, o *Offer) {
+	l := &b.listings[at]
+	s := b.shelves[l.class]
+	if s == nil {
+		s = &shelf{class: l.class, place: len(b.list)}
+		b.shelves[s.class] = s
+		b.list = append(b.list, s)
 	}
-	i, _ := b.priceIndex(b.slots[s.slot])
-	b.byPrice = slices.Delete(b.byPrice, i, i+1)
-	b.slots[s.slot] = nil
-	b.free = append(b.free, uint32(s.slot))
-	s.slot = -1
+	l.shelf, l.lane = s, s.enter(at, o)
 }
 
-// priceIndex is where o stands or would stand in the price order.
-func (b *Book) priceIndex(o *Offer) (int, bool) {
-	return slices.BinarySearchFunc(b.byPrice, o, func(slot uint32, o *Offer) int { return byPrice(b.slots[slot], o) })
+// end takes the offer of a listing off its shelf, and returns it.
+func (b *Book) end(l *listing) *Offer {
+	s := l.shelf
+	o := s.lanes[l.lane].offer
+	s.leave(l.lane)
+	if s.len() == 0 {
+		last := b.list[len(b.list)-1]
+		b.list[s.place], last.place = last, s.place
+		b.list = slices.Delete(b.list, len(b.list)-1, len(b.list))
+		delete(b.shelves, s.class)
+	}
+	l.shelf, l.forget = nil, o.Issued.Add(OfferLife+Skew)
+	b.fading[o.Provider] = struct{}{}
+	return o
 }
 
-// byPrice orders offers by price, then by provider and class, so that two nodes
-// with the same offers list them alike.
-func byPrice(x, y *Offer) int {
-	return cmp.Or(cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour),
-		bytes.Compare(x.Provider[:], y.Provider[:]), cmp.Compare(x.Class, y.Class))
+// compact gives a shelf that was much fuller the room that its offers need.
+func (b *Book) compact(old *shelf) {
+	s := &shelf{class: old.class, place: old.place}
+	b.list[s.place], b.shelves[s.class] = s, s
+	for i := range old.lanes {
+		if at := &old.lanes[i]; at.offer != nil {
+			b.shelve(at.listing, at.offer)
+		}
+	}
+}
+
+// fade forgets what is known of k and cannot matter any more.
+func (b *Book) fade(now time.Time, k souk.NodeKey) {
+	p, more := b.providers[k], false
+	for link := &p.first; *link != 0; {
+		at := *link
+		switch l := &b.listings[at]; {
+		case l.shelf == nil && now.After(l.forget):
+			*link = l.next
+			*l = listing{next: b.spare}
+			b.spare = at
+			p.classes--
+			b.seen--
+			continue
+		case l.shelf == nil:
+			more = true
+		}
+		link = &b.listings[at].next
+	}
+	if p.revoked != nil && now.Sub(p.revoked.Issued) > OfferLife+Skew {
+		p.revoked = nil
+	}
+	if p.first == 0 && p.revoked == nil {
+		delete(b.providers, k)
+	} else {
+		b.providers[k] = p
+	}
+	if !more && p.revoked == nil {
+		delete(b.fading, k)
+	}
 }

@@ -16,6 +16,7 @@ const (
 	maxComputeCap = 10_000           // 1000.0
 	maxCPUMilli   = 4096 * 1000      // cores in thousandths
 	maxNames      = 16               // models or regions in one message
+	maxRegion     = 16               // bytes of a region's name
 	maxDuration   = 10 * 365 * 86400 // seconds
 	maxDurationMs = maxDuration * 1000
 	maxSequence   = math.MaxInt64
@@ -54,7 +55,7 @@ func isName(s string, max int) bool {
 
 func isClass(s string) bool { return isName(s, 48) }
 
-func isRegion(s string) bool { return isName(s, 16) }
+func isRegion(s string) bool { return isName(s, maxRegion) }
 
 // isText tells whether s can be shown on a terminal without moving its cursor.
 func isText(s string, max int) bool {

@@ -1,66 +1,261 @@
 package market
 
 import (
+	"bytes"
 	"cmp"
+	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
 
 // Match is the live offers that q accepts, in its order and up to its limit.
-// Offers that are equal in that order come cheapest first, best score first.
-func (b *Book) Match(now time.Time, q Query) []*Offer {
-	var found []row
-	for r := range b.rows(now) {
-		if !q.accepts(r) {
-			continue
+// Offers that are equal in that order come cheapest first, best score first,
+// and then by provider and class, so that two nodes with the same offers list
+// them alike.
+func (b *Book) Match(now time.Time, q Query) []*Offer { return b.AppendMatch(nil, now, q) }
+
+// AppendMatch is [Book.Match] that adds to offers, and allocates nothing where
+// that has room.
+func (b *Book) AppendMatch(offers []*Offer, now time.Time, q Query) []*Offer {
+	m := &b.search
+	m.begin(b, now, q)
+	if words, ok := q.models(); ok {
+		for _, w := range words {
+			if s := b.shelves[w]; s != nil {
+				m.shelf(s)
+			}
 		}
-		found = append(found, r)
-		// The book is walked by price: past the limit, only offers of the same
-		// price can still come before those found.
-		if n := len(found); q.byPriceFirst() && q.Limit > 0 && n > q.Limit &&
-			r.PriceAtomsPerHour > found[q.Limit-1].PriceAtomsPerHour {
-			break
+	} else {
+		for _, s := range b.list {
+			m.shelf(s)
 		}
 	}
-	slices.SortStableFunc(found, q.compare)
-	if q.Limit > 0 && len(found) > q.Limit {
-		found = found[:q.Limit]
+	slices.SortFunc(m.found, m.compare)
+	for _, h := range m.found {
+		offers = append(offers, h.offer)
 	}
-	offers := make([]*Offer, len(found))
-	for i, r := range found {
-		offers[i] = r.Offer
-	}
+	m.end()
 	return offers
 }
 
-// rows yields the live offers by price.
-func (b *Book) rows(now time.Time) func(func(row) bool) {
-	return func(yield func(row) bool) {
-		for _, slot := range b.byPrice {
-			o := b.slots[slot]
-			if now.Before(o.Expires) && !yield(row{o, b}) {
-				return
+// search is one match under way. The book keeps it for its space.
+type search struct {
+	book    *Book
+	now     int64 // Unix milliseconds
+	order   []SortKey
+	limit   int
+	byPrice bool   // whether the order starts with the lowest price
+	highest uint64 // what costs more is not looked for
+	steps   []step
+
+	// The shelf at hand.
+	sets  [][]uint64 // its columns that all offers are in that the query accepts
+	lanes []uint64   // what is in all of them
+	check []*Clause  // what they do not decide
+
+	// What was found, and with a limit the best of it: a heap with the worst at
+	// the top.
+	found []hit
+}
+
+// step is a clause, and where a number's bounds lie in its columns.
+type step struct {
+	Clause
+	low, high int  // buckets
+	exact     bool // whether the bounds are those of the buckets
+}
+
+type hit struct {
+	price uint64
+	*lane
+}
+
+func (m *search) begin(b *Book, now time.Time, q Query) {
+	m.book, m.now, m.order, m.limit = b, now.UnixMilli(), q.Order, q.Limit
+	m.byPrice = len(q.Order) == 0 || q.Order[0].field.fact == ofPrice && !q.Order[0].Descending
+	m.highest = math.MaxUint64
+	for _, c := range q.Clauses {
+		s := step{Clause: c}
+		switch f := c.field.fact; {
+		case c.negate:
+		case f == ofPrice:
+			m.highest = min(m.highest, c.max)
+			s.exact = c.min == 0
+		case f < sizes:
+			s.low, s.high = bucket(f, c.min), bucket(f, c.max)
+			s.exact = edge(f, c.min) && (c.max == math.MaxUint64 || edge(f, c.max+1))
+		}
+		m.steps = append(m.steps, s)
+	}
+}
+
+// end lets go of what was searched, but not of the space.
+func (m *search) end() {
+	clear(m.found)
+	clear(m.steps)
+	clear(m.sets)
+	m.order, m.steps, m.found = nil, m.steps[:0], m.found[:0]
+}
+
+// models is what the first clause that names classes names.
+func (q *Query) models() ([]string, bool) {
+	for i := range q.Clauses {
+		if c := &q.Clauses[i]; c.field.fact == ofClass && !c.negate {
+			return c.words, true
+		}
+	}
+	return nil, false
+}
+
+// shelf looks for offers on s, in the lanes that its columns leave. A few lanes
+// are all looked at; many are looked at by price, until the limit is full and
+// the rest is dearer.
+func (m *search) shelf(s *shelf) {
+	n := m.open(s)
+	if n == 0 {
+		return
+	}
+	if !m.byPrice || m.limit == 0 || n*n < m.limit*len(s.lanes)/4 {
+		for i, w := range m.lanes {
+			for ; w != 0; w &= w - 1 {
+				m.look(s, uint32(i*64+bits.TrailingZeros64(w)))
+			}
+		}
+		return
+	}
+	for i, p := range s.pages {
+		if s.lows[i] > m.highest {
+			return
+		}
+		for _, at := range p.lanes[:p.n] {
+			if m.lanes[at/64]>>(at%64)&1 != 0 {
+				m.look(s, at)
 			}
 		}
 	}
 }
 
-func (q *Query) accepts(r row) bool {
-	for i := range q.Clauses {
-		if !q.Clauses[i].accepts(r) {
-			return false
+// open sets the lanes in which there can be offers that the query accepts, and
+// counts them.
+func (m *search) open(s *shelf) int {
+	c, more := &s.columns, false
+	m.sets, m.check = append(m.sets[:0], s.live), m.check[:0]
+	for i := range m.steps {
+		t := &m.steps[i]
+		decided := t.exact
+		switch f := t.field.fact; {
+		case f == ofClass:
+			if slices.Contains(t.words, s.class) == t.negate {
+				return 0
+			}
+			decided = true
+		case f == ofPrice:
+		case c.width == 0 || t.negate || f == ofScore || f == ofProvider:
+			decided = false
+		case f < sizes:
+			if t.low > 0 {
+				m.sets = append(m.sets, c.from(f, t.low))
+			}
+			more = more || t.high < buckets-1
+		default:
+			decided = true
+			for _, w := range t.words {
+				set, alone := c.of(f, w)
+				decided = decided && alone
+				if len(t.words) == 1 {
+					m.sets = append(m.sets, set)
+				}
+			}
+			more = more || len(t.words) > 1
+		}
+		if !decided {
+			m.check = append(m.check, &t.Clause)
 		}
 	}
-	return true
+	m.lanes = slices.Grow(m.lanes[:0], len(s.live))[:len(s.live)]
+	n := intersect(m.lanes, m.sets)
+	if more && n > 0 {
+		n = m.openMore(c)
+	}
+	return n
 }
 
-func (q *Query) byPriceFirst() bool {
-	return len(q.Order) == 0 || q.Order[0].field.name == "price" && !q.Order[0].Descending
+// openMore narrows the lanes by what is not one column: upper bounds, and lists
+// of words.
+func (m *search) openMore(c *columns) (n int) {
+	for i := range m.steps {
+		t := &m.steps[i]
+		f := t.field.fact
+		switch {
+		case t.negate:
+		case f < sizes && t.high < buckets-1:
+			n = remove(m.lanes, c.from(f, t.high+1))
+		case (f == ofRegion || f == ofRunner) && len(t.words) > 1:
+			m.sets = m.sets[:0]
+			for _, w := range t.words {
+				set, _ := c.of(f, w)
+				m.sets = append(m.sets, set)
+			}
+			n = keepAny(m.lanes, m.sets)
+		}
+	}
+	return n
 }
 
-func (q *Query) compare(x, y row) int {
-	for _, k := range q.Order {
-		c := cmp.Compare(k.field.number(x), k.field.number(y))
+// look takes the offer of a lane if the query accepts it and it is good enough.
+func (m *search) look(s *shelf, at uint32) {
+	if s.prices[at] > m.highest || s.ends[at] <= m.now {
+		return
+	}
+	h := hit{s.prices[at], &s.lanes[at]}
+	for _, c := range m.check {
+		if !c.accepts(row{h.lane, m.book}) {
+			return
+		}
+	}
+	switch {
+	case m.limit == 0 || len(m.found) < m.limit:
+		m.found = append(m.found, h)
+		if len(m.found) == m.limit {
+			for i := m.limit/2 - 1; i >= 0; i-- {
+				m.sink(i)
+			}
+		}
+	case m.compare(h, m.found[0]) < 0:
+		m.found[0] = h
+		m.sink(0)
+	}
+	if m.byPrice && len(m.found) == m.limit {
+		m.highest = min(m.highest, m.found[0].price)
+	}
+}
+
+// sink lets a hit sink in the heap until none below it is worse.
+func (m *search) sink(i int) {
+	for {
+		worst := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(m.found); child++ {
+			if m.compare(m.found[child], m.found[worst]) > 0 {
+				worst = child
+			}
+		}
+		if worst == i {
+			return
+		}
+		m.found[i], m.found[worst] = m.found[worst], m.found[i]
+		i = worst
+	}
+}
+
+// compare orders hits as the query wants them. No two are equal.
+func (m *search) compare(x, y hit) int {
+	if m.byPrice && x.price != y.price {
+		return cmp.Compare(x.price, y.price)
+	}
+	a, b := row{x.lane, m.book}, row{y.lane, m.book}
+	for _, k := range m.order {
+		c := cmp.Compare(a.numberOf(k.field.fact), b.numberOf(k.field.fact))
 		if k.Descending {
 			c = -c
 		}
@@ -68,7 +263,10 @@ func (q *Query) compare(x, y row) int {
 			return c
 		}
 	}
-	return cmp.Or(cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour), cmp.Compare(y.score(), x.score()))
+	if c := cmp.Or(cmp.Compare(x.price, y.price), cmp.Compare(b.numberOf(ofScore), a.numberOf(ofScore))); c != 0 {
+		return c
+	}
+	return cmp.Or(bytes.Compare(a.offer.Provider[:], b.offer.Provider[:]), cmp.Compare(a.offer.Class, b.offer.Class))
 }
 
 // Removal is what one clause of a query takes away.
@@ -80,32 +278,41 @@ type Removal struct {
 }
 
 // Explain says what each clause of q removes from the live offers. The clause to
-// give up first is the one with the largest Without.
+// give up first is the one with the largest Without. It asks every offer.
 func (b *Book) Explain(now time.Time, q Query) []Removal {
 	out := make([]Removal, len(q.Clauses))
 	for i, c := range q.Clauses {
 		out[i].Clause = c.String()
 	}
-	for r := range b.rows(now) {
-		failed, last := 0, 0
-		for i := range q.Clauses {
-			if !q.Clauses[i].accepts(r) {
-				out[i].Removed++
-				failed++
-				last = i
+	for _, s := range b.list {
+		for i := range s.lanes {
+			if s.ends[i] > now.UnixMilli() {
+				explain(out, q.Clauses, row{&s.lanes[i], b})
 			}
-			if failed == 0 {
-				out[i].Left++
-			}
-		}
-		switch failed {
-		case 0:
-			for i := range out {
-				out[i].Without++
-			}
-		case 1:
-			out[last].Without++
 		}
 	}
 	return out
+}
+
+// explain adds one offer to what is said of each clause.
+func explain(out []Removal, clauses []Clause, r row) {
+	failed, last := 0, 0
+	for i := range clauses {
+		if !clauses[i].accepts(r) {
+			out[i].Removed++
+			failed++
+			last = i
+		}
+		if failed == 0 {
+			out[i].Left++
+		}
+	}
+	switch failed {
+	case 0:
+		for i := range out {
+			out[i].Without++
+		}
+	case 1:
+		out[last].Without++
+	}
 }

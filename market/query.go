@@ -43,58 +43,35 @@ func (c Clause) Field() string { return c.field.name }
 // Field is the name of the field to sort by.
 func (k SortKey) Field() string { return k.field.name }
 
-// field is one thing that a query can ask of an offer.
+// field is the name of a fact, and how its values are written.
 type field struct {
-	name   string
-	kind   kind
-	number func(row) uint64                 // of fields that are no words
-	word   func(r row, word string) bool    // of fields of words: whether the offer has it
-	check  func(word string) (string, bool) // of fields of words: the word as it is kept
+	name  string
+	kind  kind
+	fact  fact
+	check func(word string) (string, bool) // of fields of words: the word as it is kept
 }
-
-// row is an offer in the book that knows more of its provider.
-type row struct {
-	*Offer
-	book *Book
-}
-
-func (r row) score() uint64 { return uint64(r.book.Score(r.Provider)) }
 
 // fields lists what can be asked, in the order in which errors name them.
 var fields = []*field{
-	{name: "model", kind: words, word: func(r row, w string) bool { return r.Class == w }, check: capitals(isClass)},
-	{name: "vram", kind: sized, number: func(r row) uint64 { return r.MemoryBytes }},
-	{name: "compute_cap", kind: tenths, number: func(r row) uint64 { return uint64(r.ComputeCap) }},
-	{name: "count", kind: counted, number: func(r row) uint64 { return uint64(r.Count) }},
-	{name: "free", kind: counted, number: func(r row) uint64 { return uint64(r.Free) }},
-	{name: "price", kind: priced, number: func(r row) uint64 { return r.PriceAtomsPerHour }},
-	{name: "region", kind: words, word: func(r row, w string) bool { return r.Region == w }, check: capitals(isRegion)},
-	{name: "evidence", kind: ranked, number: func(r row) uint64 { return uint64(r.Evidence) }},
-	{name: "runner", kind: words, word: func(r row, w string) bool { return slices.Contains(r.Runners, runnerNamed(w)) }, check: runnerWord},
-	{name: "cpu", kind: cored, number: func(r row) uint64 { return uint64(r.CpuMilli) }},
-	{name: "memory", kind: sized, number: func(r row) uint64 { return r.RamBytes }},
-	{name: "disk", kind: sized, number: func(r row) uint64 { return r.DiskBytes }},
-	{name: "duration", kind: lasting, number: func(r row) uint64 { return r.duration() }},
-	{name: "provider", kind: words, word: row.hasPrefix, check: peerWord},
-	{name: "score", kind: counted, number: row.score},
-}
-
-// hasPrefix tells whether the provider's name or its key in hex starts with w.
-func (r row) hasPrefix(w string) bool {
-	return strings.HasPrefix(r.book.cfg.Name(r.Provider), w) || strings.HasPrefix(r.Provider.String(), w)
+	{"model", words, ofClass, capitals(isClass)},
+	{"vram", sized, ofVRAM, nil},
+	{"compute_cap", tenths, ofComputeCap, nil},
+	{"count", counted, ofCount, nil},
+	{"free", counted, ofFree, nil},
+	{"price", priced, ofPrice, nil},
+	{"region", words, ofRegion, capitals(isRegion)},
+	{"evidence", ranked, ofEvidence, nil},
+	{"runner", words, ofRunner, runnerWord},
+	{"cpu", cored, ofCPU, nil},
+	{"memory", sized, ofMemory, nil},
+	{"disk", sized, ofDisk, nil},
+	{"duration", lasting, ofDuration, nil},
+	{"provider", words, ofProvider, peerWord},
+	{"score", counted, ofScore, nil},
 }
 
 func capitals(ok func(string) bool) func(string) (string, bool) {
 	return func(w string) (string, bool) { w = strings.ToUpper(w); return w, ok(w) }
-}
-
-func runnerNamed(name string) marketv1.Runner {
-	for r := marketv1.Runner_RUNNER_WASM; r <= marketv1.Runner_RUNNER_OCI; r++ {
-		if RunnerName(r) == name {
-			return r
-		}
-	}
-	return marketv1.Runner_RUNNER_UNSPECIFIED
 }
 
 func runnerWord(w string) (string, bool) {
@@ -120,22 +97,19 @@ func fieldNamed(name string) *field {
 	return nil
 }
 
-// has tells whether the clause's words or bounds hold for r, before negation.
-func (c *Clause) has(r row) bool {
+// accepts tells whether r passes the clause.
+func (c *Clause) accepts(r row) bool {
+	has := false
 	if c.field.kind != words {
-		n := c.field.number(r)
-		return n >= c.min && n <= c.max
-	}
-	for _, w := range c.words {
-		if c.field.word(r, w) {
-			return true
+		n := r.numberOf(c.field.fact)
+		has = n >= c.min && n <= c.max
+	} else {
+		for _, w := range c.words {
+			has = has || r.hasWord(c.field.fact, w)
 		}
 	}
-	return false
+	return has != c.negate
 }
-
-// accepts tells whether r passes the clause.
-func (c *Clause) accepts(r row) bool { return c.has(r) != c.negate }
 
 // String is the clause in the query grammar.
 func (c Clause) String() string {

@@ -1,0 +1,97 @@
+package market
+
+import (
+	"strings"
+
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+// A fact is one thing that a query can ask of an offer.
+type fact uint8
+
+const (
+	// Numbers of the offer that columns narrow down.
+	ofVRAM fact = iota
+	ofComputeCap
+	ofCount
+	ofFree
+	ofEvidence
+	ofCPU
+	ofMemory
+	ofDisk
+	ofDuration
+	// The number that offers stand in order of.
+	ofPrice
+	// A number that is not the offer's own, and may change under it.
+	ofScore
+	// Words.
+	ofClass
+	ofRegion
+	ofRunner
+	ofProvider
+
+	sizes   = ofDuration + 1 // how many numbers have columns
+	numbers = ofPrice + 1    // how many numbers an offer has
+)
+
+// facts are what queries ask of an offer, side by side in memory: an offer as
+// it travelled lies in four places.
+type facts struct {
+	number  [numbers]uint64
+	region  uint8 // its column, if the shelf has columns; 0 for none
+	runners uint8 // bit r stands for runner r; none for those of a later version
+}
+
+func factsOf(o *Offer) (f facts) {
+	m := o.Offer
+	f.number = [numbers]uint64{ofVRAM: m.MemoryBytes, ofComputeCap: uint64(m.ComputeCap), ofCount: uint64(m.Count), ofFree: uint64(m.Free),
+		ofEvidence: uint64(m.Evidence), ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
+		ofDuration: o.duration(), ofPrice: m.PriceAtomsPerHour}
+	for _, r := range m.Runners {
+		if isKnownRunner(r) {
+			f.runners |= 1 << r
+		}
+	}
+	return f
+}
+
+// row is an offer on a shelf, and the book, which knows more of its provider.
+type row struct {
+	*lane
+	book *Book
+}
+
+func (r row) numberOf(f fact) uint64 {
+	if f == ofScore {
+		return uint64(r.book.Score(r.offer.Provider))
+	}
+	return r.number[f]
+}
+
+func (r row) hasWord(f fact, w string) bool {
+	switch f {
+	case ofClass:
+		return r.offer.Class == w
+	case ofRegion:
+		return r.offer.Region == w
+	case ofRunner:
+		return r.runners>>runnerNamed(w)&1 != 0
+	default:
+		k := r.offer.Provider
+		return strings.HasPrefix(r.book.cfg.Name(k), w) || strings.HasPrefix(k.String(), w)
+	}
+}
+
+// runnerNamed reads what [RunnerName] writes of the runners that are known.
+func runnerNamed(name string) marketv1.Runner {
+	switch name {
+	case "wasm":
+		return marketv1.Runner_RUNNER_WASM
+	case "gvisor":
+		return marketv1.Runner_RUNNER_GVISOR
+	case "oci":
+		return marketv1.Runner_RUNNER_OCI
+	default:
+		return marketv1.Runner_RUNNER_UNSPECIFIED
+	}
+}
