@@ -159,6 +159,9 @@ func (n *Node) buildStores() (err error) {
 	if n.store = n.cfg.Store; n.store == nil {
 		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), Log: n.cfg.Log})
 		if err != nil {
+			if errors.Is(err, badger.ErrDamaged) {
+				err = fmt.Errorf("%w: bring the home back from a backup", err)
+			}
 			return fmt.Errorf("ledger store: %w", err)
 		}
 		n.store = onDisk
@@ -217,6 +220,9 @@ func (n *Node) buildNetwork() (err error) {
 		return fmt.Errorf("host: %w", err)
 	}
 	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host, Log: n.cfg.Log}); err != nil {
+		if errors.Is(err, badger.ErrDamaged) {
+			err = fmt.Errorf("%w: remove %s: what was in it is added or fetched again", err, filepath.Join(n.cfg.Home, "blocks"))
+		}
 		return fmt.Errorf("files: %w", err)
 	}
 	n.book = newBook(market.Config{Score: n.receipts.score}, time.Now)

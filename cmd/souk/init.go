@@ -32,8 +32,11 @@ only you can read.`,
 
 func (a *app) init(ctx context.Context, _ []string) error {
 	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
-	if keys.Have(a.home) {
-		return fmt.Errorf("init %s: %w: nothing was changed", a.home, keys.ErrExists)
+	if err := keys.CheckHome(a.home); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if err := keys.Vacant(a.home); err != nil {
+		return fmt.Errorf("init: %w: nothing was changed", err)
 	}
 	password, err := source.ForNew()
 	if err != nil {

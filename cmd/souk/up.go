@@ -44,6 +44,9 @@ func newUp(a *app) *cobra.Command {
 		Example: upExample,
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := keys.CheckHome(a.home); err != nil { // before a file in it is believed
+				return fmt.Errorf("up: %w", err)
+			}
 			merged, err := c.overlay(cmd.Flags(), prices, a.home)
 			if err != nil {
 				return err
@@ -117,6 +120,9 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 func (a *app) up(ctx context.Context, c config) error {
 	if !keys.Have(a.home) {
 		return fmt.Errorf("up: no keys in %s: run `souk init` first", a.home)
+	}
+	if err := keys.Complete(a.home); err != nil {
+		return fmt.Errorf("up: %w", err)
 	}
 	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
 	password, err := source.ForHome(a.home)

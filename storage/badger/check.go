@@ -56,6 +56,9 @@ func check(dir string) error {
 	if err := checkLogs(dir); err != nil {
 		return err
 	}
+	if err := checkRegistry(dir); err != nil {
+		return err
+	}
 	// What could be collected from the value log: nothing, as it is not in use.
 	// Badger makes it anew, but would fail over one that was cut.
 	if err := os.Remove(filepath.Join(dir, "DISCARD")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +86,7 @@ func checkEmpty(dir string) error {
 // in use, false for those that were. After eight bytes of magic it is a list of
 // changes, each after its size and checksum; a crash may tear the last.
 func readManifest(b []byte) (tables map[uint64]bool, err error) {
-	if len(b) < 8 || !bytes.HasPrefix(b, []byte("Bdgr")) {
+	if !bytes.HasPrefix(b, []byte("Bdgr\x00\x00\x00\x08")) { // without a version of our own, and Badger's
 		return nil, errors.New("it does not begin as a manifest does")
 	}
 	tables = map[uint64]bool{}
@@ -157,4 +160,18 @@ func checkIndex(data []byte) error {
 		return err
 	}
 	return y.VerifyChecksum(index, &sum)
+}
+
+// checkRegistry looks at the list of encryption keys, of which we have none: a
+// random number, and a text that is there to see whether it can be read.
+func checkRegistry(dir string) error {
+	path := filepath.Join(dir, badger.KeyRegistryFileName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && (len(b) != 28 || !bytes.HasSuffix(b, []byte("Hello Badger"))) {
+		return damaged(path, errors.New("nothing hangs on it: remove it and start again"))
+	}
+	return err
 }

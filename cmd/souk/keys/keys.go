@@ -27,7 +27,7 @@ var (
 	// ErrExists is returned when a home already has keys.
 	ErrExists = errors.New("keys are already there")
 	// ErrMissing is returned when a home has no keys.
-	ErrMissing = errors.New("no keys")
+	ErrMissing = errors.New("no such key file")
 	// ErrPassword is returned when a password does not open a key.
 	ErrPassword = errors.New("wrong password")
 	// ErrOpen is returned for a key that others on this machine can read.
@@ -55,12 +55,11 @@ func dir(home string) string { return filepath.Join(home, "keys") }
 func PasswordFile(home string) string { return filepath.Join(dir(home), passwordFile) }
 
 // Create makes new keys in home, which it makes if need be, and encrypts those
-// that are money with password. It returns an error that is [ErrExists] if home
-// has any key.
+// that are money with password. The errors are those of [Vacant].
 func Create(home string, password Password) (Keys, error) {
 	var k Keys
-	if entries, err := os.ReadDir(dir(home)); err == nil && len(entries) > 0 {
-		return k, fmt.Errorf("make keys in %s: %w", dir(home), ErrExists)
+	if err := Vacant(home); err != nil {
+		return k, err
 	}
 	if err := os.MkdirAll(dir(home), 0o700); err != nil {
 		return k, fmt.Errorf("make keys: %w", err)
@@ -75,7 +74,24 @@ func Create(home string, password Password) (Keys, error) {
 	if k.Voucher, err = crypto.GenerateKey(); err != nil {
 		return k, fmt.Errorf("make voucher key: %w", err)
 	}
-	return k, write(home, k, password)
+	if err := write(home, k, password); err != nil {
+		// Half a set of keys would be one that lost the others.
+		return k, errors.Join(err, os.RemoveAll(dir(home)), os.RemoveAll(filepath.Join(home, formatFile)))
+	}
+	return k, nil
+}
+
+// Vacant makes sure that home has no key, and never had one: the error is
+// [ErrExists] or [ErrForeign].
+func Vacant(home string) error {
+	if entries, err := os.ReadDir(dir(home)); err == nil && len(entries) > 0 {
+		return fmt.Errorf("make keys in %s: %w", dir(home), ErrExists)
+	}
+	was, known, err := readRecord(home)
+	if err == nil && known {
+		err = fmt.Errorf("make keys in %s: %w: it belongs to %s: put its keys back, or choose another home", dir(home), ErrForeign, was.node)
+	}
+	return err
 }
 
 // write puts the password first: a key that nobody can open is worse than none.
@@ -101,7 +117,10 @@ func write(home string, k Keys, password Password) error {
 			return err
 		}
 	}
-	return create(filepath.Join(dir(home), nodeFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if err := create(filepath.Join(dir(home), nodeFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+		return err
+	}
+	return own(home, k)
 }
 
 // seal makes a keystore v3 file. A random password needs no slow derivation:
@@ -135,17 +154,39 @@ func create(path string, b []byte) error {
 	return nil
 }
 
-// Have tells whether home has keys.
+// Have tells whether home has keys, or has had some.
 func Have(home string) bool {
-	_, err := os.Stat(filepath.Join(dir(home), nodeFile))
-	return err == nil
+	for _, path := range []string{
+		filepath.Join(home, formatFile), filepath.Join(dir(home), nodeFile),
+		filepath.Join(dir(home), walletFile), filepath.Join(dir(home), voucherFile),
+	} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
-// Open reads the keys of home. The error is [ErrMissing] where there are none,
-// [ErrPassword] for a wrong password, [ErrOpen] for a file that others can read.
+// Complete says which key of home is lost, and what goes with it.
+func Complete(home string) error {
+	for _, file := range []string{nodeFile, walletFile, voucherFile} {
+		if _, err := os.Stat(filepath.Join(dir(home), file)); errors.Is(err, fs.ErrNotExist) {
+			return lost(home, file)
+		}
+	}
+	return nil
+}
+
+// Open reads the keys of home, and makes sure that they are those it was made
+// with. The error is [ErrMissing] where one is not there, [ErrPassword] for a wrong
+// password, [ErrOpen] for a file that others can read, [ErrDamaged], [ErrForeign],
+// or that of [CheckHome].
 func Open(home string, password Password) (k Keys, err error) {
-	if !Have(home) {
-		return k, fmt.Errorf("open keys in %s: %w", home, ErrMissing)
+	if err := CheckHome(home); err != nil {
+		return k, err
+	}
+	if err := Complete(home); err != nil {
+		return k, err
 	}
 	if k.Identity, err = openNode(filepath.Join(dir(home), nodeFile)); err != nil {
 		return k, err
@@ -153,8 +194,10 @@ func Open(home string, password Password) (k Keys, err error) {
 	if k.Wallet, err = unseal(filepath.Join(dir(home), walletFile), password); err != nil {
 		return k, err
 	}
-	k.Voucher, err = unseal(filepath.Join(dir(home), voucherFile), password)
-	return k, err
+	if k.Voucher, err = unseal(filepath.Join(dir(home), voucherFile), password); err != nil {
+		return k, err
+	}
+	return k, own(home, k)
 }
 
 func openNode(path string) (ed25519.PrivateKey, error) {
@@ -164,11 +207,11 @@ func openNode(path string) (ed25519.PrivateKey, error) {
 	}
 	block, rest := pem.Decode(b)
 	if block == nil || block.Type != "PRIVATE KEY" || len(rest) > 0 {
-		return nil, fmt.Errorf("open %s: not one PEM private key", path)
+		return nil, fmt.Errorf("open %s: %w: not one PEM private key: put it back from a copy", path, ErrDamaged)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w: %w: put it back from a copy", path, ErrDamaged, err)
 	}
 	node, ok := key.(ed25519.PrivateKey)
 	if !ok {
@@ -182,14 +225,25 @@ func unseal(path string, password Password) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := keystore.DecryptKey(b, password.text)
+	key, err := decrypt(b, password)
 	switch {
 	case errors.Is(err, keystore.ErrDecrypt):
-		return nil, fmt.Errorf("open %s: %w (from %s)", path, ErrPassword, password.source)
+		return nil, fmt.Errorf("open %s: %w (from %s); if it is the right one, the file is damaged: put it back from a copy", path, ErrPassword, password.source)
 	case err != nil:
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w: %w: put it back from a copy", path, ErrDamaged, err)
 	}
 	return key.PrivateKey, nil
+}
+
+// decrypt makes an error of what go-ethereum panics over: a parameter that the
+// file has no more, or a length that is none.
+func decrypt(b []byte, password Password) (key *keystore.Key, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("not a keystore file: %v", p)
+		}
+	}()
+	return keystore.DecryptKey(b, password.text)
 }
 
 // maxKeyBytes bounds a key file: a PEM or JSON of well under a kilobyte.

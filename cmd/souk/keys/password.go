@@ -72,7 +72,7 @@ func (s Source) ForHome(home string) (Password, error) {
 	case !errors.Is(err, ErrMissing):
 		return p, err
 	case s.Prompt == nil:
-		return p, errors.New("the keys need a password: set SOUK_PASSWORD or SOUK_PASSWORD_FILE")
+		return p, fmt.Errorf("the keys need a password: set SOUK_PASSWORD or SOUK_PASSWORD_FILE, or put %s back if souk made it", PasswordFile(home))
 	}
 	return s.ask("Wallet password: ")
 }
