@@ -4,14 +4,15 @@ import "strings"
 
 // Nearest is the one of words that word was most likely meant to be, or "" when
 // none is near: more than a third of its letters would have to change. Case
-// does not matter. Of equally near words the first wins.
+// does not matter. Of equally near words one as long as word wins, then the first.
 func Nearest(word string, words []string) string {
 	if len(word) > 64 {
 		return ""
 	}
 	best, least := "", max(1, len(word)/3)+1
 	for _, w := range words {
-		if d := distance(strings.ToLower(word), strings.ToLower(w)); d < least {
+		d := distance(strings.ToLower(word), strings.ToLower(w))
+		if d < least || d == least && best != "" && len(w) == len(word) && len(best) != len(word) {
 			best, least = w, d
 		}
 	}

@@ -70,9 +70,15 @@ func (q *Query) add(text string) *QueryError {
 	case f == nil:
 		return &QueryError{Problem: "unknown field", Nearest: Nearest(name, queryWords())}
 	case op == "":
-		return &QueryError{Problem: "wants an operator (= != >= <= > <) and a value"}
+		return &QueryError{Problem: "wants an operator (= != >= <= > <) and a value, without spaces between"}
 	case value == "":
 		return &QueryError{Problem: "wants a value"}
+	case strings.ContainsAny(value[:1], "=<>"):
+		near := ""
+		if op == "=" { // as in => and ==
+			near = strings.Replace(value[:1]+"=", "==", "=", 1)
+		}
+		return &QueryError{Problem: fmt.Sprintf("%q is not an operator", op+value[:1]), Nearest: near}
 	case len(q.Clauses) == maxClauses:
 		return &QueryError{Problem: fmt.Sprintf("more than %d clauses", maxClauses)}
 	default:
@@ -82,6 +88,12 @@ func (q *Query) add(text string) *QueryError {
 		}
 		return e
 	}
+}
+
+// Fields are the names of what a query may ask of an offer.
+func Fields() []string {
+	names := queryWords()
+	return names[:len(names)-2]
 }
 
 // queryWords is what may stand at the start of a clause.
@@ -121,7 +133,7 @@ func parseWords(c Clause, value string) (Clause, *QueryError) {
 	for _, w := range list {
 		kept, ok := c.field.check(w)
 		if !ok {
-			e := &QueryError{Problem: fmt.Sprintf("%q cannot be a %s", w, c.field.name)}
+			e := &QueryError{Problem: fmt.Sprintf("%q cannot be a %s such as %s", w, c.field.name, examples[c.field.name])}
 			if c.field.name == "runner" {
 				e.Nearest = Nearest(w, []string{"wasm", "gvisor", "oci"})
 			}
@@ -132,6 +144,9 @@ func parseWords(c Clause, value string) (Clause, *QueryError) {
 	c.words = sortedWords(c.words)
 	return c, nil
 }
+
+// examples are words that fields take.
+var examples = map[string]string{"model": "RTX_4090", "region": "EU", "runner": "wasm, gvisor or oci", "provider": "12D3KooW…"}
 
 // parseRange reads a value, or two of which one may be left out: 24GB..48GB.
 func parseRange(k kind, value string) (low, high uint64, err error) {

@@ -49,7 +49,11 @@ func parseNumber(k kind, s string) (uint64, error) {
 				return uint64(e), nil
 			}
 		}
-		return 0, fmt.Errorf("%q: not none, challenged or attested", s)
+		hint := ""
+		if n := Nearest(s, []string{"none", "challenged", "attested"}); n != "" {
+			hint = fmt.Sprintf("; did you mean %q?", n)
+		}
+		return 0, fmt.Errorf("%q: not none, challenged or attested%s", s, hint)
 	default:
 		return parseDecimal(s, 0, math.MaxUint32)
 	}
@@ -79,7 +83,10 @@ func formatNumber(k kind, n uint64) string {
 // the last place.
 func parseDecimal(s string, places int, limit uint64) (uint64, error) {
 	whole, part, dotted := strings.Cut(s, ".")
-	number := fmt.Errorf("%q: not a number", s)
+	number := fmt.Errorf("%q: not a number from 0", s)
+	if places == 0 {
+		number = fmt.Errorf("%q: not a whole number from 0", s)
+	}
 	if len(part) > places || dotted && part == "" || strings.TrimLeft(whole+part, "0123456789") != "" {
 		if places > 0 {
 			number = fmt.Errorf("%w with at most %s", number, plural(uint64(places), "decimal"))
