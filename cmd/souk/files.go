@@ -48,6 +48,9 @@ fetch it, but for providers of leases that name it; --publish lets anyone.`,
 
 // existing is the absolute path of something that is there.
 func existing(path string) (string, error) {
+	if path == "" {
+		return "", usagef("PATH is empty: name a file or a folder")
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("path %s: %w", path, err)
@@ -60,6 +63,9 @@ func existing(path string) (string, error) {
 
 // fresh is the absolute path of something that is not there, or of an empty folder.
 func fresh(path string) (string, error) {
+	if path == "" {
+		return "", usagef("DIR is empty: name a folder that is not there yet")
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("path %s: %w", path, err)
@@ -82,9 +88,9 @@ func newCat(a *app) *cobra.Command {
 		Example: "  souk cat bafybei…/metrics.json",
 		Args:    exactly("CID"),
 		RunE: body(func(ctx context.Context, args []string) error {
-			root, _, _ := strings.Cut(args[0], "/")
+			root, _, _ := strings.Cut(strings.TrimPrefix(args[0], "/ipfs/"), "/")
 			if _, err := cid.Decode(root); err != nil {
-				return usagef("%q is not a content id: %w", root, err)
+				return usagef("%q is not a content id, such as bafybei…", root)
 			}
 			if !a.json {
 				return a.cat(ctx, args[0], a.stdout)
@@ -129,6 +135,9 @@ func (a *app) get(ctx context.Context, args []string) error {
 	_, notContent := cid.Decode(args[0])
 	if len(args) == 1 && notContent == nil {
 		return usagef("DIR is missing: where should %s go?", args[0])
+	}
+	if notContent != nil && !isJobID(args[0]) {
+		return usagef("%q is neither a job's id, such as 7f3a, nor a content id, such as bafybei…", args[0])
 	}
 	dir, err := fresh(append(args, short(args[0]))[1])
 	if err != nil {

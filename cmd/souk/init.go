@@ -40,7 +40,7 @@ func (a *app) init(ctx context.Context, _ []string) error {
 	}
 	password, err := source.ForNew()
 	if err != nil {
-		return fmt.Errorf("init: %w", err)
+		return a.passwordFault("init", err)
 	}
 	k, err := keys.Create(a.home, password)
 	if err != nil {

@@ -39,6 +39,21 @@ func (a *app) jobs(ctx context.Context, _ []string) error {
 	})
 }
 
+// isJobID tells whether s can be a job's id or the beginning of one.
+func isJobID(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// onJob is a body whose first argument, if there is one, is a job's id.
+func onJob(f asker) func(*cobra.Command, []string) error {
+	return body(func(ctx context.Context, args []string) error {
+		if len(args) > 0 && !isJobID(args[0]) {
+			return usagef("%q is not a job's id or the beginning of one: hex digits in small letters, such as 7f3a", args[0])
+		}
+		return f(ctx, args)
+	})
+}
+
 func newJob(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "job ID",
@@ -47,7 +62,7 @@ func newJob(a *app) *cobra.Command {
 it met, its receipts, its outputs. ID may be any unique beginning of the id.`,
 		Example: "  souk job 7f3a\n  souk job 7f3a --json",
 		Args:    exactly("ID"),
-		RunE:    body(a.job),
+		RunE:    onJob(a.job),
 	}
 }
 
@@ -131,7 +146,7 @@ func newLogs(a *app) *cobra.Command {
 stderr. With -f it goes on until the job ends, and exits as run does.`,
 		Example: "  souk logs 7f3a\n  souk logs -f 7f3a",
 		Args:    exactly("ID"),
-		RunE: body(func(ctx context.Context, args []string) error {
+		RunE: onJob(func(ctx context.Context, args []string) error {
 			if follow {
 				return a.follow(ctx, args[0], nil)
 			}
@@ -187,7 +202,7 @@ func newStop(a *app) *cobra.Command {
 reserve is free again. What the job had written comes back as its outputs.`,
 		Example: "  souk stop 7f3a",
 		Args:    exactly("ID"),
-		RunE: body(func(ctx context.Context, args []string) error {
+		RunE: onJob(func(ctx context.Context, args []string) error {
 			res, err := a.daemon.Jobs.Stop(ctx, &apiv1.StopRequest{Id: args[0]})
 			if err != nil {
 				return err

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if code, is := child(args, stdin, stdout, stderr); is {
 		return code
 	}
-	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv})
+	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv, environ: os.Environ})
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -20,6 +20,7 @@ must hold:
   model=RTX_4090,L40S vram>=24GB compute_cap>=8.9 count>=1 price<=0.60 region=EU
   evidence>=challenged runner=oci order=price,-score limit=20
 
+What can be asked: FIELDS.
 Prices are tokens for one device and hour. With --explain each clause is listed
 with the offers that it alone removes, those left after it and the clauses
 before it, and those that would be left without it.`
@@ -29,7 +30,7 @@ func newOffers(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "offers [QUERY]",
 		Short: "The market as this node sees it",
-		Long:  offersLong,
+		Long:  strings.Replace(offersLong, "FIELDS", strings.Join(market.Fields(), ", "), 1),
 		Example: `  souk offers
   souk offers 'vram>=24GB price<=0.60 order=price'
   souk offers --explain 'model=L40S region=EU'

@@ -22,7 +22,7 @@ stranger needs to check them offline: both signatures, the proof of inclusion in
 node's log, the log's checkpoint, and the anchor. souk receipt verify reads that.`,
 		Example: "  souk receipts 7f3a\n  souk receipts --json 7f3a > receipts.json",
 		Args:    exactly("[JOB]"),
-		RunE:    body(a.receipts),
+		RunE:    onJob(a.receipts),
 	}
 }
 
@@ -91,18 +91,18 @@ func (a *app) verifyReceipts(name string) error {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return usagef("%w", err)
+			return usagef("%w", plainPath(err))
 		}
 		defer f.Close()
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, verify.MaxBytes+1))
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return usagef("%w", plainPath(err))
 	}
 	rs, err := verify.Decode(b)
 	if err != nil {
-		return usagef("%s: %w", name, err)
+		return usagef("%s is not what `souk receipts --json` writes: %w", name, err)
 	}
 	report := verify.Receipts(rs)
 	if a.json {

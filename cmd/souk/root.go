@@ -27,6 +27,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string
+	environ        func() []string // NAME=VALUE each
 
 	home     string
 	logLevel string
@@ -91,25 +92,20 @@ func newRoot(a *app) *cobra.Command {
 
 // setup fills what flags leave open: environment, home, log, client.
 func (a *app) setup(cmd *cobra.Command) error {
-	var err error
-	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
-		name := "SOUK_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value := a.env(name); value != "" && !f.Changed && err == nil {
-			if bad := f.Value.Set(value); bad != nil {
-				err = usagef("%s=%s: %w", name, value, bad)
-			}
-		}
-	})
-	if err != nil {
+	if err := a.environment(cmd.Root().PersistentFlags()); err != nil {
 		return err
 	}
+	var err error
 	if a.home, err = homeDir(a.home, a.env); err != nil {
 		return err
+	}
+	if info, err := os.Stat(a.home); err == nil && !info.IsDir() {
+		return usagef("%s: %s is a file, not a folder", said(cmd, "home"), a.home)
 	}
 	var level slog.Level
 	levels := []string{"debug", "info", "warn", "error"}
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil || !slices.Contains(levels, a.logLevel) {
-		return usagef("--log-level %q is not debug, info, warn or error%s", a.logLevel, hint(a.logLevel, levels, ""))
+		return usagef("%s: %q is not debug, info, warn or error%s", said(cmd, "log-level"), a.logLevel, hint(a.logLevel, levels, ""))
 	}
 	options := &slog.HandlerOptions{Level: level}
 	a.log = slog.New(slog.NewTextHandler(a.stderr, options))
@@ -118,6 +114,42 @@ func (a *app) setup(cmd *cobra.Command) error {
 	}
 	a.daemon = daemon.New(a.home, a.log)
 	return nil
+}
+
+// environment gives the flags that were not given the value of their variable.
+// A variable with the name of none, but near one, was meant for souk.
+func (a *app) environment(flags *pflag.FlagSet) (err error) {
+	known := []string{"PASSWORD", "PASSWORD_FILE"}
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := variable(f.Name)
+		known = append(known, strings.TrimPrefix(name, "SOUK_"))
+		if value := a.env(name); value != "" && !f.Changed && err == nil {
+			if bad := f.Value.Set(value); bad != nil {
+				err = usagef("%s: %q is not %s", name, value, kindOf(f))
+			}
+		}
+	})
+	for _, variable := range a.environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		name, ours := strings.CutPrefix(name, "SOUK_")
+		if near := market.Nearest(name, known); ours && value != "" && near != "" && !slices.Contains(known, name) && err == nil {
+			err = usagef("SOUK_%s is no variable of souk; did you mean SOUK_%s?", name, near)
+		}
+	}
+	return err
+}
+
+// variable is the name that a global flag has in the environment.
+func variable(flag string) string {
+	return "SOUK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// said is how a global flag was given: by itself or by its variable.
+func said(cmd *cobra.Command, flag string) string {
+	if cmd.Flags().Changed(flag) {
+		return "--" + flag
+	}
+	return variable(flag)
 }
 
 func homeDir(flag string, env func(string) string) (string, error) {
@@ -172,15 +204,40 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// flagError names the flag nearest to one that does not exist.
+// flagError says in plain words what is wrong with a flag, and names the one
+// nearest to one that does not exist.
 func flagError(cmd *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return misusef(cmd, "%s: --%s: %q is not %s", cmd.CommandPath(), e.GetFlag().Name, e.GetValue(), kindOf(e.GetFlag()))
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return misusef(cmd, "%s: --%s needs a value: %s", cmd.CommandPath(), e.GetFlag().Name, e.GetFlag().Usage)
+	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
-	if !ok {
+	switch {
+	case !ok:
 		return misusef(cmd, "%s: %w", cmd.CommandPath(), err)
+	case unknown.GetSpecifiedShortnames() != "":
+		return misusef(cmd, "%s: unknown flag: -%s", cmd.CommandPath(), unknown.GetSpecifiedName())
 	}
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	return misusef(cmd, "%s: %w%s", cmd.CommandPath(), err, hint(unknown.GetSpecifiedName(), known, "--"))
+	return misusef(cmd, "%s: unknown flag: --%s%s", cmd.CommandPath(), unknown.GetSpecifiedName(),
+		hint(unknown.GetSpecifiedName(), known, "--"))
+}
+
+// kindOf is what the value of a flag should be.
+func kindOf(f *pflag.Flag) string {
+	switch kind := f.Value.Type(); kind {
+	case "bool":
+		return "true or false"
+	case "uint32", "uint64":
+		return "a whole number from 0"
+	case "stringSlice":
+		return "a list with commas between, such as a,b"
+	default:
+		return "a " + kind
+	}
 }
 
 func hint(word string, known []string, prefix string) string {

@@ -205,7 +205,7 @@ func absolute(p string) (string, error) {
 func (a *app) run(ctx context.Context, spec *jobfile.Spec, f runFlags) error {
 	file, err := spec.Build(time.Now(), newNonce())
 	if err != nil {
-		return &codeError{exitUsage, err}
+		return flagFault(err)
 	}
 	if err := checkPaths(file); err != nil {
 		return err
@@ -238,6 +238,18 @@ func (a *app) run(ctx context.Context, spec *jobfile.Spec, f runFlags) error {
 	}
 	a.say("job %s", res.Id)
 	return a.follow(ctx, res.Id, file)
+}
+
+// flagFault is wrong usage. A fault of what a flag said names the flag.
+func flagFault(err error) error {
+	if e, ok := errors.AsType[*jobfile.KeyError](err); ok {
+		for _, k := range keyFlags {
+			if group, _, _ := strings.Cut(k.key, "."); k.key == e.Key || group == e.Key {
+				return usagef("--%s: %w", k.flag, e.Err)
+			}
+		}
+	}
+	return &codeError{exitUsage, err}
 }
 
 // newNonce makes two jobs from one file two jobs.

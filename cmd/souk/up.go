@@ -105,7 +105,7 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 	for _, p := range prices {
 		class, price, ok := strings.Cut(p, "=")
 		if !ok {
-			return merged, usagef("--price: %q is not CLASS=TOKENS", p)
+			return merged, usagef("--price: %q is not CLASS=TOKENS, such as CPU=0.05", p)
 		}
 		if err := merged.setPrice(class, price); err != nil {
 			return merged, usagef("--price: %w", err)
@@ -127,7 +127,7 @@ func (a *app) up(ctx context.Context, c config) error {
 	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
 	password, err := source.ForHome(a.home)
 	if err != nil {
-		return fmt.Errorf("up: %w", err)
+		return a.passwordFault("up", err)
 	}
 	k, err := keys.Open(a.home, password)
 	if err != nil {
@@ -175,6 +175,16 @@ func (a *app) up(ctx context.Context, c config) error {
 	err = g.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return nil // being told to stop is how a daemon ends well
+	}
+	return err
+}
+
+// passwordFault is why there is no password: wrong usage, if a variable named a
+// file that holds none.
+func (a *app) passwordFault(command string, err error) error {
+	err = fmt.Errorf("%s: %w", command, err)
+	if a.env("SOUK_PASSWORD_FILE") != "" {
+		return &codeError{exitUsage, err}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/souk-market/souk"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -40,7 +41,7 @@ It works while no lease is live there. If the provider does not answer, withdraw
 needs nobody's consent.`,
 			Example: "  souk wallet refund 12D3KooW…",
 			Args:    exactly("PEER"),
-			RunE:    body(a.refund),
+			RunE:    onPeer(a.refund),
 		},
 		&cobra.Command{
 			Use:   "withdraw PEER",
@@ -49,7 +50,7 @@ needs nobody's consent.`,
 has come. The delay is the channel's, a day or more: the provider may claim meanwhile.`,
 			Example: "  souk wallet withdraw 12D3KooW…",
 			Args:    exactly("PEER"),
-			RunE:    body(a.withdraw),
+			RunE:    onPeer(a.withdraw),
 		},
 		&cobra.Command{
 			Use:     "channels",
@@ -61,6 +62,27 @@ has come. The delay is the channel's, a day or more: the provider may claim mean
 		},
 	)
 	return cmd
+}
+
+// isPeerID tells whether s can be a peer's id or the beginning of one: base58,
+// which leaves out what is easily mistaken.
+func isPeerID(s string) bool {
+	const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	return s != "" && len(s) <= 64 && strings.Trim(s, base58) == ""
+}
+
+func notPeer(s string) error {
+	return fmt.Errorf("%q is not a peer's id or the beginning of one, such as 12D3KooW…", s)
+}
+
+// onPeer is a body whose argument is a peer's id.
+func onPeer(f asker) func(*cobra.Command, []string) error {
+	return body(func(ctx context.Context, args []string) error {
+		if !isPeerID(args[0]) {
+			return &codeError{exitUsage, notPeer(args[0])}
+		}
+		return f(ctx, args)
+	})
 }
 
 func newDeposit(a *app) *cobra.Command {
@@ -157,6 +179,8 @@ func (a *app) deposit(ctx context.Context, amount, to string) error {
 		return usagef("amount must be above zero")
 	case to == "":
 		return usagef("--to is missing: which provider's channel?")
+	case !isPeerID(to):
+		return usagef("--to: %w", notPeer(to))
 	}
 	res, err := a.daemon.Wallet.Deposit(ctx, &apiv1.DepositRequest{Peer: to, AmountAtoms: uint64(atoms)})
 	if err != nil {

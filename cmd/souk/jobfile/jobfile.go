@@ -299,5 +299,17 @@ func (s *Spec) errorf(key, format string, args ...any) error {
 	if key == "" {
 		return err
 	}
-	return fmt.Errorf("%s: %w", key, err)
+	return &KeyError{key, err}
 }
+
+// KeyError is a fault of a key that no file said: a flag did.
+type KeyError struct {
+	Key string
+	Err error
+}
+
+// Error is the key and the fault.
+func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap is the fault without its key.
+func (e *KeyError) Unwrap() error { return e.Err }

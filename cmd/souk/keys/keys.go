@@ -257,6 +257,8 @@ func private(path string) ([]byte, error) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrMissing)
 	case err != nil:
 		return nil, fmt.Errorf("open keys: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("open %s: it is a folder", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("open %s: mode %04o: %w: chmod 600 it, and make new keys if you did not do this",
 			path, info.Mode().Perm(), ErrOpen)

@@ -84,7 +84,10 @@ func (s Source) environment() (p Password, ok bool, err error) {
 	if path := s.Env("SOUK_PASSWORD_FILE"); path != "" {
 		p, err = fromFile(path)
 		if errors.Is(err, ErrMissing) {
-			err = fmt.Errorf("SOUK_PASSWORD_FILE: open %s: %w", path, fs.ErrNotExist)
+			err = fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
+		}
+		if err != nil {
+			err = fmt.Errorf("SOUK_PASSWORD_FILE: %w", err)
 		}
 		return p, true, err
 	}
@@ -98,7 +101,7 @@ func fromFile(path string) (Password, error) {
 	}
 	text := strings.TrimRight(string(b), "\r\n")
 	if text == "" {
-		return Password{}, fmt.Errorf("open %s: empty", path)
+		return Password{}, fmt.Errorf("open %s: it holds no password", path)
 	}
 	return Password{text: text, source: path}, nil
 }
