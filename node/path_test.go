@@ -99,11 +99,17 @@ func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, runNode(t, n)
+}
+
+// runNode runs a node until the test ends, or until stop is called.
+func runNode(t *testing.T, n *Node) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	stopped := false
-	stop := func() {
+	stop = func() {
 		if stopped {
 			return
 		}
@@ -114,7 +120,7 @@ func startDaemon(t *testing.T, change func(*Config)) (*Node, func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 func address(n *Node) string {

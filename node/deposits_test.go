@@ -1,0 +1,107 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+)
+
+// ends waits for the end of a lease at the provider, and returns why.
+func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
+	t.Helper()
+	h := s.provider.provider.hosting(id)
+	if h == nil {
+		t.Fatalf("no lease %s", id.Short())
+	}
+	eventually(t, "the end of the lease", h.over)
+	return h.record().Reason
+}
+
+// leaseFor asks for a lease by hand, with the deposit given.
+func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *leasev1.Deposit) *signing {
+	t.Helper()
+	msg := stallJob(t, c, "forever")
+	msg.Limits.MaxDurationMs = 72_000 // the reserve is most of the least deposit
+	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	if err != nil || decline != nil {
+		t.Fatalf("ask: %v, %v", decline, err)
+	}
+	g, err := c.client.draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := payment.Voucher{Channel: g.terms.Channel, MaxClaimable: vouchers}
+	if err := v.Sign(g.terms.Domain, c.cfg.VoucherKey); err != nil {
+		t.Fatal(err)
+	}
+	g.request.Voucher, g.request.Deposit = v.Proto(), deposit
+	return g
+}
+
+// TestDepositCountsOnce spends one deposit on two leases: with an authorization
+// that was used, the second has nothing behind it, and runs nothing.
+func TestDepositCountsOnce(t *testing.T) {
+	s := newStall(t, 3, nil)
+	c := s.client(t, &liar{})
+	first := leaseFor(t, s, c, 1000, nil)
+	d, err := c.client.deposit(first.channel, souk.Atoms(s.provider.provider.cfg.Settlement.MinDepositAtoms))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.request.Deposit = d.Proto()
+	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
+		t.Fatalf("first lease: %v, %v", decline, err)
+	}
+	h := s.provider.provider.hosting(first.id)
+	eventually(t, "the deposit", func() bool { return h.record().Phase == runv1.Phase_PHASE_STAGING })
+	for range 3 { // the reserve of one is covered, of two not
+		g := leaseFor(t, s, c, 100_000, d.Proto())
+		decline, err := c.client.countersign(t.Context(), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decline != nil {
+			continue
+		}
+		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
+			t.Errorf("a lease on a deposit that was spent ended as %s", why)
+		}
+	}
+	rec, _ := s.provider.channels.get(first.terms.Channel)
+	if rec.covered() < 0 || rec.Balance != d.Amount {
+		t.Errorf("the channel is %s over what it holds of %s", -rec.covered(), rec.Balance)
+	}
+}
+
+// TestDepositOfAnother takes a lease with a deposit that the wallet does not
+// hold, and one without any that would live off it.
+func TestDepositOfAnother(t *testing.T) {
+	s := newStall(t, 3, nil)
+	c := s.client(t, &liar{})
+	first := leaseFor(t, s, c, 1000, nil)
+	huge, err := c.chain.SignDeposit(first.channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.request.Deposit = huge.Proto()
+	s.provider.keeper.mu.Lock() // the chain is slow
+	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
+		t.Fatalf("lease: %v, %v", decline, err)
+	}
+	second := leaseFor(t, s, c, 10_000, nil)
+	if decline, err := c.client.countersign(t.Context(), second); err != nil || decline != nil {
+		t.Fatalf("lease: %v, %v", decline, err)
+	}
+	s.provider.keeper.mu.Unlock()
+	for _, g := range []*signing{first, second} {
+		h := s.provider.provider.hosting(g.id)
+		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
+			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, h.record().Detail)
+		}
+	}
+	eventually(t, "the devices", s.idle)
+}
