@@ -122,6 +122,15 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 // errGivenUp ends a session that the job has let go of.
 var errGivenUp = errors.New("the job has let go of the lease")
 
+// errBreach is what no provider says that keeps to the protocol.
+var errBreach = errors.New("not the protocol")
+
+// breach tells whether a session ended for what the provider said. The stream is
+// authenticated and whole, so the network cannot have done it.
+func breach(err error) bool {
+	return errors.Is(err, errBreach) || errors.Is(err, wire.ErrTooLarge) || errors.Is(err, proto.Error)
+}
+
 func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
 
 func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
@@ -155,6 +164,9 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: id.Digest[:]}}}),
 			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: a.Discard}}}),
 			st.CloseWrite())
+		if err == nil { // a reset that overtakes what was written would undo it: wait for the provider to close
+			_, err = io.Copy(io.Discard, st)
+		}
 		if err != nil {
 			j.c.cfg.Log.Debug("release", "lease", id.Short(), "err", err)
 		}
@@ -190,6 +202,12 @@ func (l *link) run(ctx context.Context) {
 			}
 		})
 		if l.over || ctx.Err() != nil || errors.Is(err, errGivenUp) {
+			return
+		}
+		if breach(err) {
+			if err := l.cheated(ctx, err); err != nil {
+				l.j.c.cfg.Log.Error("end lease", "lease", l.s.id.Short(), "err", err)
+			}
 			return
 		}
 		if !lost {
@@ -314,7 +332,7 @@ func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error 
 	case *runv1.ToClient_State:
 		return l.state(ctx, m.State)
 	default:
-		return errors.New("the provider sent no message")
+		return fmt.Errorf("a frame without a message: %w", errBreach)
 	}
 }
 
@@ -361,7 +379,7 @@ func (l *link) keepLog(p *runv1.Log) error {
 		if f.len() == maxLogBytes {
 			return nil // no more is kept
 		}
-		return fmt.Errorf("log piece at %d, have %d", p.Offset, have)
+		return fmt.Errorf("log piece of %d bytes at %d, have %d: %w", len(p.Data), p.Offset, have, errBreach)
 	}
 	fresh := p.Data[min(have-p.Offset, uint64(len(p.Data))):]
 	if len(fresh) == 0 {

@@ -90,7 +90,7 @@ func (l *link) checkOutput(r payment.Receipt) error {
 
 // cheated ends the run at our side: nothing more is paid on it.
 func (l *link) cheated(ctx context.Context, err error) error {
-	l.j.c.cfg.Log.Warn("receipt refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
+	l.j.c.cfg.Log.Warn("provider refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
 	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
 		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: clip(err.Error(), 200)})
 	l.over = true
