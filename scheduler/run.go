@@ -101,6 +101,10 @@ func (a *Attempt) overrunEnding(e RunState) ending {
 
 // ended acts on the end of a run: collect its result, try elsewhere, or end.
 func (a *Attempt) ended(e RunState, is ending) {
+	if is.reason == ReasonClientOutputs && a.resume <= Leasing {
+		// We were here all the time and were told of none: it kept them.
+		is = ending{ReasonNoOutputs, Failed, lost, false}
+	}
 	if !is.result {
 		if is.retry != noRetry {
 			a.fault(is.reason, is.retry, e.Detail)
