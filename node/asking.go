@@ -23,7 +23,6 @@ import (
 )
 
 const (
-	startSlack    = time.Minute      // a lease may start this much after start_within ends
 	paymentGrace  = 2 * time.Second  // how long a voucher may follow its receipt
 	withdrawDelay = 24 * 60 * 60     // seconds; what this client asks for in new channels
 	depositValid  = 30 * time.Minute // how long a provider may take to submit a deposit
@@ -179,7 +178,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
-	startBy = startBy.Add(startSlack)
+	startBy = startBy.Add(c.cfg.Waits.Start)
 	if most := time.Now().Add(maxStart); startBy.After(most) {
 		startBy = most
 	}

@@ -50,6 +50,14 @@ var guests = map[string]fake.Guest{
 		}
 		return 0
 	},
+	"brief": func(p *fake.Process) int {
+		fmt.Fprintln(p.Stdout, "a line")
+		p.Work(600 * time.Millisecond)
+		if err := p.WriteFile("model.bin", []byte("a model")); err != nil {
+			return 3
+		}
+		return 0
+	},
 	"long": func(p *fake.Process) int {
 		for epoch := range 10 {
 			fmt.Fprintf(p.Stdout, "epoch %d\n", epoch)

@@ -18,6 +18,7 @@ type waits struct {
 	Sync    time.Duration
 	Attach  time.Duration // from the opening of a run stream to its first frame
 	Write   time.Duration // for a peer to take one frame of a run
+	Start   time.Duration // after start_within, for a lease still to start
 	Fund    time.Duration // for a lease's deposit to be confirmed
 	Collect time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
 	Release time.Duration // for a release and the last voucher to get through before a stream is given up
@@ -28,7 +29,7 @@ type waits struct {
 // defaultWaits are those of every node; only tests have others.
 func defaultWaits() *waits {
 	return &waits{Order: orderLimits.Deadline, Lease: leaseLimits.Deadline, Channel: channelLimits.Deadline, Sync: syncLimits.Deadline,
-		Attach: 10 * time.Second, Write: 30 * time.Second, Fund: 2 * time.Minute, Collect: 10 * time.Minute, Release: 5 * time.Second}
+		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Collect: 10 * time.Minute, Release: 5 * time.Second}
 }
 
 // in is the limit with another deadline.

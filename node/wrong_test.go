@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -28,7 +29,7 @@ import (
 // of them in the defaults is so here.
 func shortWaits() *waits {
 	return &waits{Order: 900 * time.Millisecond, Lease: 1200 * time.Millisecond, Channel: 5 * time.Second, Sync: 2 * time.Second,
-		Attach: 700 * time.Millisecond, Write: 2 * time.Second, Fund: 3 * time.Second, Collect: 3 * time.Second, Release: 500 * time.Millisecond,
+		Attach: 700 * time.Millisecond, Write: 2 * time.Second, Start: 500 * time.Millisecond, Fund: 3 * time.Second, Collect: 3 * time.Second, Release: 500 * time.Millisecond,
 		Job: scheduler.AttemptConfig{DialWithin: 2 * time.Second, LeaseWithin: 1500 * time.Millisecond, FundWithin: 3 * time.Second,
 			Reconnect: 2 * time.Second, FetchWithin: 1500 * time.Millisecond, FetchFor: 5 * time.Second, SettleFor: 2 * time.Second, Slack: time.Second}}
 }
@@ -101,7 +102,7 @@ func stallJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 	t.Helper()
 	msg := testJob(t, n, guest)
 	msg.Resources.CpuMilli, msg.Resources.GpuCount, msg.Resources.Models = 50, 1, []string{testDevice}
-	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 10_000, 20_000
+	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 6_000, 20_000
 	return msg
 }
 
@@ -112,14 +113,10 @@ func (s *stall) idle() bool {
 	return p.live() == 0 && o.Free == o.Count
 }
 
-// unpaid is by how much work under a client's lease, as the provider's receipts
-// bill it, exceeds what the client signed for, and the most that may be.
-func (s *stall) unpaid(t *testing.T, id souk.LeaseID) (loss, bound souk.Atoms) {
+// unpaid is by how much the work under a lease, as the provider's receipts bill
+// it, exceeds what the client signed for.
+func (s *stall) unpaid(t *testing.T, id souk.LeaseID) souk.Atoms {
 	t.Helper()
-	h := s.provider.provider.hosting(id)
-	if h == nil {
-		return 0, 0
-	}
 	receipts, err := s.provider.receipts.of(id)
 	if err != nil {
 		t.Fatal(err)
@@ -131,11 +128,32 @@ func (s *stall) unpaid(t *testing.T, id souk.LeaseID) (loss, bound souk.Atoms) {
 			signed = max(signed, r.CumulativeDueAtoms)
 		}
 	}
-	bound, err = payment.Due(h.terms.PriceAtomsPerHour, uint64((h.terms.Interval + h.terms.Grace).Milliseconds()))
+	return souk.Atoms(billed - signed)
+}
+
+// price is what a stall's device costs for a time, and one atom: of two sums each
+// is rounded down.
+func price(t *testing.T, d time.Duration) souk.Atoms {
+	t.Helper()
+	due, err := payment.Due(2*uint64(souk.AtomsPerToken), uint64(d.Milliseconds()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return souk.Atoms(billed - signed), bound
+	return due + 1
+}
+
+// ended is the record of a lease that has ended, pruned or not.
+func (s *stall) ended(t *testing.T, id string) leaseRecord {
+	t.Helper()
+	value, err := s.provider.ledger.Get("lease/" + id)
+	var rec leaseRecord
+	if err == nil && value != nil {
+		err = json.Unmarshal(value, &rec)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
 }
 
 // hosting is a lease that the provider has not forgotten.
@@ -143,6 +161,18 @@ func (p *provider) hosting(id souk.LeaseID) *hosting {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.hostings[id]
+}
+
+// of are the leases of a client that the provider has not forgotten.
+func (p *provider) of(client peer.ID) (hs []*hosting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hostings {
+		if h.client == client {
+			hs = append(hs, h)
+		}
+	}
+	return hs
 }
 
 // liar is a node's host whose frames do not arrive as they were meant. A deed is
@@ -161,6 +191,7 @@ type deed struct {
 	step     func(frame []byte) bool
 	do       func(d *deed, st network.Stream, frame []byte) error
 	once     bool // whether later frames are as they should be
+	client   bool // whether a client does it
 
 	mu   sync.Mutex // guards what follows
 	done int
@@ -235,8 +266,13 @@ func (d *deed) happened() bool {
 
 // The deeds that can be done to any frame.
 var (
-	silence = func(*deed, network.Stream, []byte) error { return nil }
-	goAway  = func(_ *deed, st network.Stream, _ []byte) error {
+	silence = func(d *deed, _ network.Stream, _ []byte) error {
+		if d.protocol != RunProtocol { // what follows a frame there is the end of the stream
+			<-time.After(lateBy)
+		}
+		return nil
+	}
+	goAway = func(_ *deed, st network.Stream, _ []byte) error {
 		return errors.Join(st.CloseWrite(), io.ErrClosedPipe)
 	}
 	reset   = func(_ *deed, st network.Stream, _ []byte) error { return errors.Join(st.Reset(), io.ErrClosedPipe) }
@@ -249,7 +285,11 @@ var (
 	repeat  = func(_ *deed, st network.Stream, b []byte) error {
 		return errors.Join(raw(st, b), raw(st, b), raw(st, b))
 	}
-	late = func(_ *deed, st network.Stream, b []byte) error {
+	late = func(d *deed, st network.Stream, b []byte) error {
+		if d.protocol != RunProtocol {
+			<-time.After(lateBy)
+			return raw(st, b)
+		}
 		time.AfterFunc(lateBy, func() { st.Write(b) }) // by then the stream may be gone
 		return nil
 	}

@@ -1,0 +1,329 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// spot is a place in a protocol at which one side lies.
+type spot struct {
+	name     string
+	protocol protocol.ID
+	is       func(frame []byte) bool
+	guest    string // what runs; default brief
+}
+
+func anyFrame([]byte) bool { return true }
+
+// said picks frames of a provider on a run stream.
+func said(ok func(*runv1.ToClient) bool) func([]byte) bool {
+	return func(b []byte) bool {
+		var f runv1.ToClient
+		return proto.Unmarshal(b, &f) == nil && ok(&f)
+	}
+}
+
+// answered picks frames of a client on a run stream.
+func answered(ok func(*runv1.ToProvider) bool) func([]byte) bool {
+	return func(b []byte) bool {
+		var f runv1.ToProvider
+		return proto.Unmarshal(b, &f) == nil && ok(&f)
+	}
+}
+
+func inPhase(ph ...runv1.Phase) func(*runv1.ToClient) bool {
+	return func(f *runv1.ToClient) bool { return slices.Contains(ph, f.GetState().GetPhase()) }
+}
+
+func ofKind(k uint8) func(*runv1.ToClient) bool {
+	return func(f *runv1.ToClient) bool { return f.GetReceipt().GetKind() == uint32(k) }
+}
+
+// providerSpots are all that a provider says to a client, in order.
+var providerSpots = []spot{
+	{"bid", OrderProtocol, anyFrame, "brief"},
+	{"lease", LeaseProtocol, anyFrame, "brief"},
+	{"start", RunProtocol, said(inPhase(runv1.Phase_PHASE_FUNDING, runv1.Phase_PHASE_STAGING, runv1.Phase_PHASE_RUNNING)), "brief"},
+	{"log", RunProtocol, said(func(f *runv1.ToClient) bool { return f.GetLog() != nil }), "brief"},
+	{"receipt", RunProtocol, said(ofKind(payment.KindInterval)), "brief"},
+	{"outputs", RunProtocol, said(inPhase(runv1.Phase_PHASE_COLLECTING)), "brief"},
+	{"final", RunProtocol, said(ofKind(payment.KindFinal)), "brief"},
+	{"end", RunProtocol, said(inPhase(runv1.Phase_PHASE_ENDED)), "brief"},
+}
+
+// clientSpots are all that a client says to a provider about a job, in order.
+var clientSpots = []spot{
+	{"order", OrderProtocol, anyFrame, "brief"},
+	{"lease", LeaseProtocol, anyFrame, "brief"},
+	{"attach", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetAttach() != nil }), "brief"},
+	{"voucher", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "brief"},
+	{"paying", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "long"},
+	{"release", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetRelease() != nil }), "brief"},
+}
+
+// deeds are what is done at each spot.
+var deeds = []struct {
+	name string
+	do   func(*deed, network.Stream, []byte) error
+	once bool
+}{
+	{"silence", silence, false},
+	{"silence once", silence, true},
+	{"close", goAway, false},
+	{"close once", goAway, true},
+	{"reset", reset, false},
+	{"reset once", reset, true},
+	{"half a frame", half, false},
+	{"endless frame", tooLong, false},
+	{"garbage", garbage, false},
+	{"garbage once", garbage, true},
+	{"no message", nothing, false},
+	{"wrong kind", wrongKind, false},
+	{"repeated", repeat, false},
+	{"out of order", swapped, false},
+	{"forged", forged, false},
+	{"late", late, false},
+}
+
+// wrongKind sends a good frame of another place in the same conversation.
+func wrongKind(d *deed, st network.Stream, _ []byte) error {
+	m := proto.Message(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Seq: 1, Kind: 1}}})
+	if d.client {
+		m = &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{Receipt: make([]byte, 32)}}}
+	}
+	return frame(st, mustMarshal(m))
+}
+
+// forged spoils a signature, which in most of what is signed comes last.
+func forged(d *deed, st network.Stream, b []byte) error {
+	var f runv1.ToProvider
+	size, n := binary.Uvarint(b)
+	if d.client && proto.Unmarshal(b[n:], &f) == nil && f.GetCountersign() != nil {
+		f.GetCountersign().Signature[0] ^= 1
+		if b = append(binary.AppendUvarint(nil, size), mustMarshal(&f)...); len(b) != n+int(size) {
+			return errors.New("another length")
+		}
+		return raw(st, b)
+	}
+	b = slices.Clone(b)
+	b[len(b)-1] ^= 1
+	return raw(st, b)
+}
+
+// outcome is what came of one row.
+type outcome struct {
+	spot, deed, end string
+	took            time.Duration
+	loss, bound     souk.Atoms
+}
+
+// rows plays every deed at every spot, many at once, each with a client of its
+// own choosing from a few that go on to the next row.
+func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *testing.T, c *Node, lies *liar, w spot, d *deed) outcome) []outcome {
+	t.Helper()
+	type task struct{ spot, deed int }
+	tasks := make(chan task, len(spots)*len(deeds))
+	for i := range spots {
+		for k := range deeds {
+			tasks <- task{i, k}
+		}
+	}
+	close(tasks)
+	var mu sync.Mutex
+	var out []outcome
+	var workers sync.WaitGroup
+	for range 14 {
+		lies := &liar{}
+		c := s.client(t, lies)
+		if _, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
+			t.Fatal(err) // who has a channel is held what it was bid
+		}
+		workers.Go(func() {
+			for k := range tasks {
+				w, what := spots[k.spot], deeds[k.deed]
+				o := play(t, c, lies, w, &deed{protocol: w.protocol, step: w.is, do: what.do, once: what.once, client: byClient})
+				o.spot, o.deed = w.name, what.name
+				mu.Lock()
+				out = append(out, o)
+				mu.Unlock()
+			}
+			if end := c.finishes(t, "brief"); end != "done completed" {
+				t.Errorf("after all the lies an honest job ended as %s", end)
+			}
+		})
+	}
+	workers.Wait()
+	return out
+}
+
+// over tells whether no lease of a client lives.
+func (s *stall) over(c *Node) bool {
+	for _, h := range s.provider.provider.of(c.host.ID()) {
+		if !h.over() {
+			return false
+		}
+	}
+	return true
+}
+
+// finishes runs a job and tells how it ended.
+func (n *Node) finishes(t *testing.T, guest string) string {
+	j := submit(t, n, stallJob(t, n, guest))
+	eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+	sum := j.summary()
+	end := sum.State + " " + sum.Reason
+	if rec, _ := j.look(); len(rec.Attempts) > 0 && len(rec.Attempts[0].Declines) > 0 {
+		end += ": " + rec.Attempts[0].Declines[0].Detail
+	}
+	return end
+}
+
+// show prints the outcomes as a table, spots beside deeds.
+func show(t *testing.T, out []outcome) {
+	t.Helper()
+	slices.SortFunc(out, func(a, b outcome) int {
+		return slices.Compare([]string{a.spot, a.deed}, []string{b.spot, b.deed})
+	})
+	var worst, longest outcome
+	for _, o := range out {
+		t.Logf("%-8s %-14s %5.1fs  %s", o.spot, o.deed, o.took.Seconds(), o.end)
+		if worst.bound == 0 || o.bound > 0 && float64(o.loss)/float64(o.bound) > float64(worst.loss)/float64(worst.bound) {
+			worst = o
+		}
+		if o.took > longest.took {
+			longest = o
+		}
+	}
+	t.Logf("%d lies; the largest loss is %s of at most %s (%s, %s); the longest took %s (%s, %s)",
+		len(out), worst.loss, worst.bound, worst.spot, worst.deed, longest.took.Round(100*time.Millisecond), longest.spot, longest.deed)
+}
+
+// TestLyingProvider has a provider say every wrong thing at every place of every
+// conversation about a job. Each job must end in time: done where the provider
+// made good, or with a reason that blames it. And all the while no more may be
+// signed away than one interval of one lease.
+func TestLyingProvider(t *testing.T) {
+	t.Parallel()
+	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * time.Millisecond })
+	out := rows(t, s, providerSpots, false, func(t *testing.T, c *Node, _ *liar, w spot, d *deed) outcome {
+		s.liar.lie(c.host.ID(), d)
+		began := time.Now()
+		o := outcome{end: c.finishes(t, w.guest), took: time.Since(began)}
+		s.liar.lie(c.host.ID(), nil)
+		eventually(t, "the lease's end", func() bool { return s.over(c) })
+		rec, _ := c.channels.with(s.provider.host.ID().String(), true)
+		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.due(), price(t, 500*time.Millisecond)
+		if !d.happened() {
+			t.Errorf("%s was never said wrong", w.name)
+		}
+		return o
+	})
+	show(t, out)
+	for _, o := range out {
+		want := "done completed|failed provider-lost|failed outputs-failed"
+		switch {
+		case o.spot == "bid" && o.deed != "repeated":
+			want = "no-match no-answer"
+		case o.spot == "lease" && o.deed != "repeated":
+			want = "no-match declined"
+		case o.spot == "end":
+			want = "done completed" // all was said before
+		case strings.Contains(" endless frame, garbage, garbage once, no message, wrong kind,", " "+o.deed+","),
+			o.spot == "receipt" && o.deed == "forged":
+			want = "failed provider-cheated"
+		case o.deed == "half a frame":
+			want += "|failed provider-cheated" // its other half is what came next
+		}
+		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 15*time.Second {
+			t.Errorf("%s, %s: ended as %s after %s, %s signed away of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
+		}
+	}
+	eventually(t, "the devices", s.idle)
+	nothingRuns(t)
+}
+
+// nothingRuns waits until no goroutine of a lease, a link or a provider's stream
+// is left.
+func nothingRuns(t *testing.T) {
+	t.Helper()
+	buf := make([]byte, 16<<20)
+	eventually(t, "the end of all goroutines", func() bool {
+		stacks := string(buf[:runtime.Stack(buf, true)])
+		for _, f := range []string{"node.(*hosting).", "node.(*provider).on", "node.(*link).", "node.(*job).run"} {
+			if strings.Contains(stacks, f) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestLyingClient does the same to a provider: each lease must end in time, well
+// or with a reason that blames the client, and its work be paid up to the bound.
+func TestLyingClient(t *testing.T) {
+	t.Parallel()
+	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * time.Millisecond })
+	out := rows(t, s, clientSpots, true, func(t *testing.T, c *Node, lies *liar, w spot, d *deed) outcome {
+		lies.lie(s.provider.host.ID(), d)
+		began := time.Now()
+		o := outcome{end: "no lease"}
+		j := submit(t, c, stallJob(t, c, w.guest))
+		if w.name == "release" {
+			eventually(t, "the run", func() bool { rec, _ := j.look(); return rec.State == "running" || !rec.Ended.IsZero() })
+			j.stop()
+		}
+		eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+		eventually(t, "the lease's end", func() bool { return s.over(c) })
+		if sum := j.summary(); sum.Lease != "" {
+			id, err := souk.ParseDigest(sum.Lease)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.end = reasonName(s.ended(t, sum.Lease).Reason)
+			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+paymentGrace)
+		}
+		o.took = time.Since(began)
+		lies.lie(s.provider.host.ID(), nil)
+		if !d.happened() {
+			t.Errorf("%s was never said wrong", w.name)
+		}
+		return o
+	})
+	show(t, out)
+	for _, o := range out {
+		want := "completed|client-outputs|client-unpaid|client-released|client-inputs|job-invalid"
+		switch {
+		case o.deed == "repeated" && (o.spot == "order" || o.spot == "lease"):
+			want = "completed"
+		case o.spot == "order":
+			want = "no lease"
+		case o.spot == "lease":
+			want = "no lease|client-released"
+		case o.spot == "paying" && strings.Contains(" silence, half a frame, no message, forged,", " "+o.deed+","):
+			want = "client-unpaid"
+		}
+		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 20*time.Second {
+			t.Errorf("%s, %s: ended as %s after %s, %s unpaid of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
+		}
+	}
+	eventually(t, "the devices", s.idle)
+	nothingRuns(t)
+}
+
+// frame sends a short message as one frame.
+func frame(st network.Stream, b []byte) error {
+	return raw(st, append(binary.AppendUvarint(nil, uint64(len(b))), b...))
+}
