@@ -54,6 +54,8 @@ func (a api) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusR
 	n := a.n
 	s := &apiv1.StatusResponse{Peer: n.host.ID().String(), Peers: uint32(len(n.host.Network().Peers())), Offers: uint32(n.book.Len()),
 		Provider: n.provider != nil, Started: stamp(n.started), Rejects: n.rejects(), Api: n.apiURL(), Version: n.cfg.Version}
+	ahead, peers := n.clocks.difference()
+	s.ClockAheadMs, s.ClockPeers = ahead.Milliseconds(), uint32(peers)
 	for _, addr := range n.host.Addrs() {
 		s.Addresses = append(s.Addresses, addr.String()+"/p2p/"+s.Peer)
 	}

@@ -29,6 +29,7 @@ type netNode struct {
 	book    *book
 	gossip  *gossip
 	sync    *syncer
+	clocks  *clocks
 	peers   *peers
 	traffic *traffic
 	stop    func() // ends Run, waits, closes the host; may be called again
@@ -61,13 +62,20 @@ func loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host 
 // peers' configuration are made by edit.
 func startNode(t testing.TB, edit func(*peersConfig)) *netNode {
 	t.Helper()
+	return startNodeAt(t, time.Now, edit)
+}
+
+// startNodeAt is startNode by the clock now.
+func startNodeAt(t testing.TB, now func() time.Time, edit func(*peersConfig)) *netNode {
+	t.Helper()
 	n := &netNode{key: newKey(t), traffic: new(traffic)}
 	n.host = loopback(t, n.key)
 	log := slog.New(slog.DiscardHandler)
 	n.streams = newStreams(n.host, log)
-	n.book = newBook(market.Config{}, time.Now)
+	n.book = newBook(market.Config{}, now)
+	n.clocks = newClocks(log)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: log, Tracer: n.traffic})
-	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
+	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
 	cfg := peersConfig{Host: n.host, OnConnect: n.sync.Want, Rand: rand.New(rand.NewPCG(1, 2)), Log: log}
 	if edit != nil {
 		edit(&cfg)

@@ -80,6 +80,7 @@ type Config struct {
 	Listener  net.Listener  // serves the API with full rights, in place of API and the socket in Home
 
 	Version string
+	Now     func() time.Time // the clock by which offers are signed and judged; default [time.Now]
 	Log     *slog.Logger
 
 	waits *waits // nil: the defaults
@@ -124,6 +125,7 @@ type Node struct {
 	peers    *peers
 	gossip   *gossip
 	syncer   *syncer
+	clocks   *clocks
 	rpc      *chain.Client // nil: the chain is not ours to close
 	chain    Chain         // nil: watch only, and so are the next three
 	keeper   *keeper
@@ -145,7 +147,10 @@ func New(cfg Config) (*Node, error) {
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	n := &Node{cfg: cfg, started: time.Now()}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	n := &Node{cfg: cfg, started: cfg.Now()}
 	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -225,10 +230,11 @@ func (n *Node) buildNetwork() (err error) {
 		}
 		return fmt.Errorf("files: %w", err)
 	}
-	n.book = newBook(market.Config{Score: n.receipts.score}, time.Now)
+	n.book = newBook(market.Config{Score: n.receipts.score}, n.cfg.Now)
 	n.streams = newStreams(n.host, n.cfg.Log)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
-	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
+	n.clocks = newClocks(n.cfg.Log)
+	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
 	n.peers = newPeers(peersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
 		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
 	return nil

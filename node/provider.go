@@ -60,6 +60,7 @@ type providerConfig struct {
 	Contracts chain.Contracts
 	Keeper    *keeper
 	Waits     *waits
+	Now       func() time.Time // by which offers are signed
 	Log       *slog.Logger
 }
 
@@ -159,7 +160,7 @@ func (p *provider) advertise(ctx context.Context) error {
 	defer p.withdraw()
 	said := map[string]*marketv1.Offer{} // as last published, by class
 	for {
-		for _, o := range p.offers(time.Now(), said) {
+		for _, o := range p.offers(p.cfg.Now(), said) {
 			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
 				continue
 			}
@@ -190,7 +191,7 @@ func (p *provider) withdraw() {
 	p.mu.Lock()
 	p.draining = true
 	p.floor.Drain()
-	r := &marketv1.Revocation{Epoch: p.epoch, Sequence: p.sequence, IssuedMs: time.Now().UnixMilli()}
+	r := &marketv1.Revocation{Epoch: p.epoch, Sequence: p.sequence, IssuedMs: p.cfg.Now().UnixMilli()}
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // the daemon's context has ended
 	defer cancel()

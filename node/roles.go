@@ -63,7 +63,7 @@ func (n *Node) buildRoles() (err error) {
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: disk / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.waits, Log: n.cfg.Log}, n.started)
+		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Log: n.cfg.Log}, n.started)
 	return err
 }
 

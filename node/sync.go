@@ -68,6 +68,7 @@ type syncConfig struct {
 	Streams *streams
 	Book    *book
 	Gossip  gossiper
+	Clocks  *clocks       // is told what the clocks of peers show
 	Rand    *rand.Rand    // spreads retries; belongs to the syncer once Run starts
 	Within  time.Duration // for one book; default 30s
 	Log     *slog.Logger
@@ -194,9 +195,11 @@ func (s *syncer) finished(state *pulls, d pulled) {
 
 // syncReport is what one book brought.
 type syncReport struct {
-	Offers int // in the book
-	Added  int // that were news
-	Bad    int // that no honest peer holds
+	Offers int       // in the book
+	Added  int       // that were news
+	Bad    int       // that no honest peer holds
+	Clock  time.Time // what the peer's clock showed; zero: it did not say
+	Ours   time.Time // what ours showed then
 }
 
 // pull takes the book of one peer.
@@ -226,6 +229,9 @@ func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err erro
 			break
 		}
 	}
+	if !took.Clock.IsZero() {
+		s.cfg.Clocks.saw(p, took.Clock, took.Ours)
+	}
 	if err != nil {
 		return took, fmt.Errorf("read the book: %w", errors.Join(ctx.Err(), err))
 	}
@@ -242,6 +248,9 @@ func (s *syncer) read(r io.Reader, news func(*market.Offer)) (took syncReport, e
 			return took, nil
 		} else if err != nil {
 			return took, err
+		}
+		if took.Clock.IsZero() && page.NowMs > 0 && page.NowMs < maxPeerClock {
+			took.Clock, took.Ours = time.UnixMilli(page.NowMs), s.cfg.Book.now()
 		}
 		if took.Offers += len(page.Offers); took.Offers > s.maxOffers {
 			return took, errSyncTooMuch
@@ -302,14 +311,20 @@ func (s *syncer) serve(ctx context.Context, st network.Stream) error {
 	if n := int(min(req.Limit, MaxSyncOffers)); n > 0 && n < len(offers) {
 		offers = offers[:n]
 	}
-	return writeBook(st, offers[:min(len(offers), MaxSyncOffers)])
+	return writeBook(st, offers[:min(len(offers), MaxSyncOffers)], s.cfg.Book.now)
 }
 
-// writeBook sends offers in pages that fit their bound.
-func writeBook(w io.Writer, offers []*market.Offer) error {
-	const overhead = 4 // of an offer in a page: its tag and length
-	for len(offers) > 0 {
-		page, size := &syncv1.SyncPage{}, 0
+// maxPeerClock keeps a peer's clock where a difference to it is a duration: the
+// year 2100, in Unix milliseconds.
+const maxPeerClock = 4_102_444_800_000
+
+// writeBook sends offers in pages that fit their bound, at least one: an empty
+// book tells the time too.
+func writeBook(w io.Writer, offers []*market.Offer, now func() time.Time) error {
+	const overhead = 4   // of an offer in a page: its tag and length
+	const clockSize = 11 // of the time in a page
+	for first := true; first || len(offers) > 0; first = false {
+		page, size := &syncv1.SyncPage{NowMs: now().UnixMilli()}, clockSize
 		for _, o := range offers {
 			if size += len(o.Envelope) + overhead; size > MaxSyncPageBytes {
 				break

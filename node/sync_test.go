@@ -98,7 +98,7 @@ func TestSyncReadsWhatItWrites(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := writeBook(&b, from.cfg.Book.Offers()); err != nil {
+	if err := writeBook(&b, from.cfg.Book.Offers(), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	pages := 0
@@ -110,6 +110,10 @@ func TestSyncReadsWhatItWrites(t *testing.T) {
 		}
 	}
 	took, err := to.read(&b, unheard)
+	if (took.Ours.Sub(took.Clock)).Abs() > market.Skew {
+		t.Errorf("the peer's clock showed %s, ours %s", took.Clock, took.Ours)
+	}
+	took.Clock, took.Ours = time.Time{}, time.Time{}
 	if want := (syncReport{Offers: providers * 10, Added: providers * 10}); err != nil || took != want {
 		t.Errorf("read = %+v, %v; want %+v", took, err, want)
 	}
@@ -281,7 +285,7 @@ func FuzzSyncPages(f *testing.F) {
 		}
 		// What was taken in can be given on, and is then the same.
 		var out bytes.Buffer
-		if err := writeBook(&out, s.cfg.Book.Offers()); err != nil {
+		if err := writeBook(&out, s.cfg.Book.Offers(), time.Now); err != nil {
 			t.Fatal(err)
 		}
 		if again, err := newTestSyncer().read(&out, unheard); err != nil || again.Added != took.Added {

@@ -95,7 +95,12 @@ type StatusResponse struct {
 	// The address of the HTTP API.
 	Api string `protobuf:"bytes,14,opt,name=api,proto3" json:"api,omitempty"`
 	// The version.
-	Version       string `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	// How far this node's clock is ahead of those of its peers, the median in
+	// milliseconds; negative: behind.
+	ClockAheadMs int64 `protobuf:"varint,16,opt,name=clock_ahead_ms,json=clockAheadMs,proto3" json:"clock_ahead_ms,omitempty"`
+	// How many peers said what their clocks show.
+	ClockPeers    uint32 `protobuf:"varint,17,opt,name=clock_peers,json=clockPeers,proto3" json:"clock_peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +238,20 @@ func (x *StatusResponse) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetClockAheadMs() int64 {
+	if x != nil {
+		return x.ClockAheadMs
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetClockPeers() uint32 {
+	if x != nil {
+		return x.ClockPeers
+	}
+	return 0
 }
 
 // DevicesRequest asks for this machine's devices.
@@ -3883,7 +3902,7 @@ var File_souk_api_v1_api_proto protoreflect.FileDescriptor
 const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\n" +
 	"\x15souk/api/v1/api.proto\x12\vsouk.api.v1\x1a\x15souk/job/v1/job.proto\x1a\x1bsouk/market/v1/market.proto\x1a\x15souk/run/v1/run.proto\"\x0f\n" +
-	"\rStatusRequest\"\xe8\x03\n" +
+	"\rStatusRequest\"\xaf\x04\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x14\n" +
@@ -3901,7 +3920,10 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\astarted\x18\f \x01(\tR\astarted\x12B\n" +
 	"\arejects\x18\r \x03(\v2(.souk.api.v1.StatusResponse.RejectsEntryR\arejects\x12\x10\n" +
 	"\x03api\x18\x0e \x01(\tR\x03api\x12\x18\n" +
-	"\aversion\x18\x0f \x01(\tR\aversion\x1a:\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\x12$\n" +
+	"\x0eclock_ahead_ms\x18\x10 \x01(\x03R\fclockAheadMs\x12\x1f\n" +
+	"\vclock_peers\x18\x11 \x01(\rR\n" +
+	"clockPeers\x1a:\n" +
 	"\fRejectsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +

@@ -73,7 +73,10 @@ func (x *SyncRequest) GetLimit() uint32 {
 type SyncPage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Signed offers, as they travelled.
-	Offers        [][]byte `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers,omitempty"`
+	Offers [][]byte `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers,omitempty"`
+	// The sender's clock as it sends this page, in Unix milliseconds, so that who
+	// asked can tell a wrong clock from an empty market; 0 does not say.
+	NowMs         int64 `protobuf:"varint,2,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,15 +118,23 @@ func (x *SyncPage) GetOffers() [][]byte {
 	return nil
 }
 
+func (x *SyncPage) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
+}
+
 var File_souk_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_souk_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"\x17souk/sync/v1/sync.proto\x12\fsouk.sync.v1\"#\n" +
 	"\vSyncRequest\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\rR\x05limit\"\"\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\"9\n" +
 	"\bSyncPage\x12\x16\n" +
-	"\x06offers\x18\x01 \x03(\fR\x06offersB7Z5github.com/souk-market/souk/proto/souk/sync/v1;syncv1b\x06proto3"
+	"\x06offers\x18\x01 \x03(\fR\x06offers\x12\x15\n" +
+	"\x06now_ms\x18\x02 \x01(\x03R\x05nowMsB7Z5github.com/souk-market/souk/proto/souk/sync/v1;syncv1b\x06proto3"
 
 var (
 	file_souk_sync_v1_sync_proto_rawDescOnce sync.Once
