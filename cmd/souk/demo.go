@@ -185,7 +185,7 @@ func (a *app) demoJob(ctx context.Context, digits demo.Digits, m demoMarket) (*a
 	if err != nil {
 		return nil, err
 	}
-	file, err := spec.Build(time.Now(), newNonce())
+	file, err := spec.Build(a.now(), newNonce())
 	if err != nil {
 		return nil, err
 	}

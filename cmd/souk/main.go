@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/cmd/souk/daemon"
@@ -77,9 +78,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if code, is := child(args, stdin, stdout, stderr); is {
 		return code
 	}
-	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv, environ: os.Environ})
+	return execute(ctx, args, &app{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv, environ: os.Environ, now: time.Now})
+}
+
+// execute runs a command in the surroundings of a.
+func execute(ctx context.Context, args []string, a *app) int {
+	root, stderr := newRoot(a), a.stderr
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(a.stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

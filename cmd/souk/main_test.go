@@ -20,11 +20,24 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"souk": func() {
 			ctx, stop := signalled()
-			code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+			code := runAhead(ctx, os.Getenv("CLOCK_AHEAD"))
 			stop()
 			os.Exit(code)
 		},
 	})
+}
+
+// runAhead is run on a machine whose clock is ahead by a time, such as -1h.
+func runAhead(ctx context.Context, ahead string) int {
+	if ahead == "" {
+		return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	}
+	d, err := time.ParseDuration(ahead)
+	if err != nil {
+		panic(err)
+	}
+	return execute(ctx, os.Args[1:], &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv, environ: os.Environ,
+		now: func() time.Time { return time.Now().Add(d) }})
 }
 
 // TestScript runs the stories: one file, one story.

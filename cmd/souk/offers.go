@@ -74,6 +74,11 @@ func (a *app) offers(ctx context.Context, query string, explain bool) error {
 			}
 		}
 		a.say("%d of %d offers", len(res.Offers), res.Total)
+		if res.Total == 0 {
+			if s, err := a.daemon.Node.Status(ctx, &apiv1.StatusRequest{}); err == nil {
+				a.say("%s", emptyBook(s, 0, ""))
+			}
+		}
 		return nil
 	})
 }
@@ -137,7 +142,7 @@ func removals(w io.Writer, rs []*apiv1.Removal) error {
 // without which most offers would be left, or else the one that removes most.
 func ruledOut(rs []*apiv1.Removal, total uint32) string {
 	if total == 0 {
-		return "the book is empty: no provider's offer has reached this node (`souk status` shows its peers)"
+		return "the book is empty: no provider's offer has reached this node"
 	}
 	var best *apiv1.Removal
 	for _, r := range rs {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
@@ -71,14 +72,36 @@ func (a *app) showPlan(ctx context.Context, f *jobfile.File, p *apiv1.PlanRespon
 			return err
 		}
 	}
-	return noMatch(p)
+	return a.noMatch(ctx, p)
 }
 
-func noMatch(p *apiv1.PlanResponse) error {
+// noMatch is the error of a plan that leads nowhere; nil for one that does. It
+// names what ruled the offers out, or why there are none.
+func (a *app) noMatch(ctx context.Context, p *apiv1.PlanResponse) error {
 	if len(p.Candidates) > 0 {
 		return nil
 	}
-	return &codeError{exitNoMatch, fmt.Errorf("no offer matches: %s", ruledOut(p.Removals, p.Total))}
+	why := ruledOut(p.Removals, p.Total)
+	if s, err := a.daemon.Node.Status(ctx, &apiv1.StatusRequest{}); err == nil {
+		why = emptyBook(s, p.Total, why)
+	}
+	return &codeError{exitNoMatch, fmt.Errorf("no offer matches: %s", why)}
+}
+
+// emptyBook says why no offer came, as far as this node can tell.
+func emptyBook(s *apiv1.StatusResponse, total uint32, otherwise string) string {
+	ahead := time.Duration(s.ClockAheadMs) * time.Millisecond
+	switch {
+	case ahead.Abs() > wrongClock && total > 0:
+		return otherwise + "; and this machine's clock is " + clockText(s)
+	case ahead.Abs() > wrongClock:
+		return "this machine's clock is " + clockText(s)
+	case total > 0:
+		return otherwise
+	case s.Peers == 0:
+		return "the book is empty: this node has no peer yet (`souk up --bootstrap ADDRESS` names one to begin with)"
+	}
+	return fmt.Sprintf("the book is empty: none of %s has heard of an offer", counted(s.Peers, "peer"))
 }
 
 // planTable lists the candidates and what ruled the others out.
@@ -113,7 +136,7 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 
 // decide shows the plan and gets consent, and a price cap where the file has none.
 func (a *app) decide(ctx context.Context, f *jobfile.File, p *apiv1.PlanResponse, yes bool) error {
-	if err := noMatch(p); err != nil {
+	if err := a.noMatch(ctx, p); err != nil {
 		if a.json {
 			err = errors.Join(a.line(newPlanLine(f, p, "")), err)
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
@@ -27,7 +28,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string
-	environ        func() []string // NAME=VALUE each
+	environ        func() []string  // NAME=VALUE each
+	now            func() time.Time // the machine's clock
 
 	home     string
 	logLevel string

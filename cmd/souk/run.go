@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/souk-market/souk/cmd/souk/daemon"
@@ -203,7 +202,7 @@ func absolute(p string) (string, error) {
 
 // run takes a job from its file to its end.
 func (a *app) run(ctx context.Context, spec *jobfile.Spec, f runFlags) error {
-	file, err := spec.Build(time.Now(), newNonce())
+	file, err := spec.Build(a.now(), newNonce())
 	if err != nil {
 		return flagFault(err)
 	}

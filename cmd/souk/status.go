@@ -7,10 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
+	"github.com/souk-market/souk/market"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/spf13/cobra"
@@ -61,12 +63,53 @@ func (a *app) status(ctx context.Context, _ []string) error {
 			"offers", fmt.Sprint(s.Offers),
 			"jobs", fmt.Sprint(s.Jobs),
 			"leases", fmt.Sprint(s.Leases),
+			"clock", clockText(s),
 			"chain", chain,
 			"wallet", s.Wallet,
 			"api", s.Api,
 			"rejected", strings.Join(rejects, ", "),
 		)
 	})
+}
+
+// wrongClock is how far a clock may be from those of its peers before people
+// are told: what the market takes for the same time.
+const wrongClock = market.Skew
+
+// clockText says how this machine's clock compares with those of its peers;
+// empty when there is nothing to compare it with.
+func clockText(s *apiv1.StatusResponse) string {
+	ahead := time.Duration(s.ClockAheadMs) * time.Millisecond
+	switch {
+	case s.ClockPeers == 0:
+		return ""
+	case ahead.Abs() <= wrongClock:
+		return "as " + counted(s.ClockPeers, "peer")
+	case ahead > 0:
+		return fmt.Sprintf("about %s ahead of %s%s: offers seem to be over; set it right", roughly(ahead), counted(s.ClockPeers, "peer"), doubt(s))
+	}
+	return fmt.Sprintf("about %s behind %s%s: offers seem to come from the future; set it right", roughly(-ahead), counted(s.ClockPeers, "peer"), doubt(s))
+}
+
+// doubt says that so few may be the ones that are wrong.
+func doubt(s *apiv1.StatusResponse) string {
+	if s.ClockPeers < 3 {
+		return ", if it is not they that are wrong"
+	}
+	return ""
+}
+
+// roughly is a time in its largest unit: "1 hour", "50 minutes".
+func roughly(d time.Duration) string {
+	for _, u := range []struct {
+		name string
+		size time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}} {
+		if n := int((d + u.size/2) / u.size); d > u.size-u.size/10 {
+			return counted(n, u.name)
+		}
+	}
+	return counted(int(d/time.Second), "second")
 }
 
 func newGPUs(a *app) *cobra.Command {

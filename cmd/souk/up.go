@@ -160,6 +160,7 @@ func (a *app) up(ctx context.Context, c config) error {
 		Region:        c.region,
 		Self:          []string{self},
 		Version:       version(),
+		Now:           a.now,
 		Log:           a.log,
 	})
 	if err != nil {
