@@ -2,25 +2,31 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 )
 
-// maxFold is how many bytes of batches are folded into one transaction. It stays
-// well below what Badger takes with a memtable of 8 MiB.
-const maxFold = 256 << 10
+// maxFold is about how many bytes of batches are folded into one transaction,
+// maxBatch how many one batch may have. Together they stay below what Badger
+// takes with a memtable of 8 MiB, 1.2 MB.
+const (
+	maxFold  = 640 << 10
+	maxBatch = 512 << 10
+)
 
 // maxValue bounds a record's value, so that none needs a value log.
 const maxValue = 256 << 10
 
-// size is about what b takes in a transaction.
+// size is at least what b takes in a transaction. A record is a key of its own,
+// and Badger bounds their number as if each took 96 bytes.
 func (b Batch) size() (n int) {
 	for _, t := range b.Transfers {
-		n += 128 + len(t.Debit) + len(t.Credit) + len(t.Kind) + len(t.Ref)
+		n += 64 + len(t.Debit) + len(t.Credit) + len(t.Kind) + len(t.Ref)
 	}
 	for _, r := range b.Records {
-		n += 32 + len(r.Key) + len(r.Value)
+		n += 96 + len(r.Key) + len(r.Value)
 	}
 	return n
 }
@@ -36,8 +42,8 @@ func (b Batch) check() error {
 			return fmt.Errorf("record %.64q of %d bytes: %w", r.Key, len(r.Value), ErrBatch)
 		}
 	}
-	if n := b.size(); n > 2*maxFold {
-		return fmt.Errorf("%d bytes, at most %d: %w", n, 2*maxFold, ErrBatch)
+	if n := b.size(); n > maxBatch {
+		return fmt.Errorf("%d bytes, at most %d: %w", n, maxBatch, ErrBatch)
 	}
 	return nil
 }
@@ -52,13 +58,22 @@ type fold struct {
 	hash    souk.Digest
 	commits uint64
 	net     map[Account]souk.Atoms // of the accounts touched
+	before  []moved                // what the batch under way has moved, in order
 	entries []Entry
 	byID    map[[16]byte]int  // index in entries
 	records map[string][]byte // nil: deleted
 	refused []error           // for each batch, why it was refused
 }
 
-func newFold(base state, txn payment.Txn) *fold {
+// moved is an account, and what this fold had it at before.
+type moved struct {
+	account Account
+	was     souk.Atoms
+	touched bool // false: the fold did not have it
+}
+
+// newFold begins a fold of about n transfers.
+func newFold(base state, txn payment.Txn, n int) *fold {
 	return &fold{
 		base:    base,
 		txn:     txn,
@@ -66,7 +81,8 @@ func newFold(base state, txn payment.Txn) *fold {
 		hash:    base.hash,
 		commits: base.commits,
 		net:     make(map[Account]souk.Atoms),
-		byID:    make(map[[16]byte]int),
+		entries: make([]Entry, 0, n),
+		byID:    make(map[[16]byte]int, n),
 		records: make(map[string][]byte),
 	}
 }
@@ -91,14 +107,14 @@ func (f *fold) apply(b Batch) error {
 		}
 	}
 	mark := len(f.entries)
-	before := make(map[Account]*souk.Atoms, 2*len(b.Transfers))
+	f.before = f.before[:0]
 	for _, t := range b.Transfers {
-		refused, err := f.transfer(t, before)
+		refused, err := f.transfer(t)
 		if err != nil {
 			return err
 		}
 		if refused != nil {
-			f.undo(mark, before)
+			f.undo(mark)
 			f.refused = append(f.refused, fmt.Errorf("transfer %s %x: %w", t.Kind, t.ID[:4], refused))
 			return nil
 		}
@@ -121,9 +137,9 @@ func (f *fold) get(key string) ([]byte, error) {
 	return f.txn.Get(recordKey(key))
 }
 
-// transfer applies t, unless it was applied before. It notes in before what this
-// fold had the accounts at, nil where it had not touched them. The first result is why t is refused, the second the store's.
-func (f *fold) transfer(t Transfer, before map[Account]*souk.Atoms) (refused, err error) {
+// transfer applies t, unless it was applied before. The first result is why t is
+// refused, the second the store's.
+func (f *fold) transfer(t Transfer) (refused, err error) {
 	old, found, err := f.find(t.ID)
 	if err != nil {
 		return nil, err
@@ -135,29 +151,11 @@ func (f *fold) transfer(t Transfer, before map[Account]*souk.Atoms) (refused, er
 		return nil, nil
 	}
 	e := Entry{Seq: f.seq + 1, Transfer: t}
-	var net [2]souk.Atoms
-	for i, side := range []struct {
-		account Account
-		amount  souk.Atoms
-		after   *souk.Atoms
-	}{{t.Debit, t.Amount, &e.DebitBalance}, {t.Credit, -t.Amount, &e.CreditBalance}} {
-		was := f.balance(side.account)
-		if net[i], refused = was.Add(side.amount); refused != nil {
-			return refused, nil
-		}
-		*side.after = side.account.balance(net[i])
-		if side.account.floored() && *side.after < 0 {
-			return &FloorError{side.account, side.account.balance(was), t.Amount}, nil
-		}
+	if e.DebitBalance, refused = f.move(t.Debit, t.Amount); refused != nil {
+		return refused, nil
 	}
-	for i, a := range []Account{t.Debit, t.Credit} {
-		if _, noted := before[a]; !noted {
-			before[a] = nil
-			if was, touched := f.net[a]; touched {
-				before[a] = &was
-			}
-		}
-		f.net[a] = net[i]
+	if e.CreditBalance, refused = f.move(t.Credit, -t.Amount); refused != nil {
+		return refused, nil
 	}
 	f.seq++
 	f.byID[t.ID] = len(f.entries)
@@ -165,28 +163,38 @@ func (f *fold) transfer(t Transfer, before map[Account]*souk.Atoms) (refused, er
 	return nil, nil
 }
 
-// undo takes back the entries from mark on.
-func (f *fold) undo(mark int, before map[Account]*souk.Atoms) {
+// move adds to an account's debits less credits and returns its balance, or why
+// it cannot be moved.
+func (f *fold) move(a Account, amount souk.Atoms) (after souk.Atoms, refused error) {
+	was, touched := f.net[a]
+	if !touched {
+		was = f.base.net[a]
+	}
+	net, err := was.Add(amount)
+	if err != nil {
+		return 0, err
+	}
+	after = a.balance(net)
+	if after < 0 && a.floored() {
+		return 0, &FloorError{a, a.balance(was), max(amount, -amount)}
+	}
+	f.before = append(f.before, moved{a, was, touched})
+	f.net[a] = net
+	return after, nil
+}
+
+// undo takes back the entries from mark on, and all that this batch moved.
+func (f *fold) undo(mark int) {
 	for _, e := range f.entries[mark:] {
 		delete(f.byID, e.ID)
 	}
 	f.seq -= uint64(len(f.entries) - mark)
 	f.entries = f.entries[:mark]
-	for a, was := range before {
-		if was == nil {
-			delete(f.net, a)
-		} else {
-			f.net[a] = *was
+	for _, m := range slices.Backward(f.before) {
+		if f.net[m.account] = m.was; !m.touched {
+			delete(f.net, m.account)
 		}
 	}
-}
-
-// balance is an account's debits less credits.
-func (f *fold) balance(a Account) souk.Atoms {
-	if net, ok := f.net[a]; ok {
-		return net
-	}
-	return f.base.net[a]
 }
 
 // find looks a transfer up by id, in this fold and in the journal.
@@ -194,14 +202,11 @@ func (f *fold) find(id [16]byte) (Transfer, bool, error) {
 	if i, ok := f.byID[id]; ok {
 		return f.entries[i].Transfer, true, nil
 	}
-	at, err := f.txn.Get(indexKey(id))
-	if err != nil || at == nil {
-		return Transfer{}, false, err
+	seq, ok := f.base.ids[id]
+	if !ok {
+		return Transfer{}, false, nil
 	}
-	e, err := entryAt(f.txn, at)
-	if err == nil && e.ID != id {
-		err = fmt.Errorf("transfer %x is indexed at %d: %w", id, e.Seq, ErrCorrupt)
-	}
+	e, err := entryAt(f.txn, seq)
 	return e.Transfer, true, err
 }
 
@@ -213,11 +218,6 @@ func (f *fold) flush() error {
 			return err
 		}
 		f.hash, rest = blockHash(value), rest[n:]
-	}
-	for _, e := range f.entries {
-		if err := f.txn.Set(indexKey(e.ID), seqBytes(e.Seq)); err != nil {
-			return err
-		}
 	}
 	if len(f.entries) > 0 || len(f.records) > 0 {
 		f.commits++

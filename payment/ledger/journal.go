@@ -15,7 +15,6 @@ import (
 // What the store holds, by the first byte of its keys.
 const (
 	keyHead       = 'h' // where the journal ends, and how many commits there were
-	prefixIndex   = 'i' // transfer id → sequence
 	prefixJournal = 'j' // last sequence in the block → block
 	prefixRecord  = 'r' // record key → value
 )
@@ -38,6 +37,11 @@ type state struct {
 	hash    souk.Digest            // of the last block
 	net     map[Account]souk.Atoms // debits less credits
 	commits uint64                 // transactions of the store; those of records alone count too
+	ids     map[[16]byte]uint64    // the sequence of each transfer: as keys of the store they cost four times what the journal does
+}
+
+func newState() state {
+	return state{net: make(map[Account]souk.Atoms), ids: make(map[[16]byte]uint64)}
 }
 
 // headSum is how many bytes of a hash end the head.
@@ -82,8 +86,6 @@ func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq
 func blockKey(lastSeq uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixJournal}, lastSeq)
 }
-
-func indexKey(id [16]byte) []byte { return append([]byte{prefixIndex}, id[:]...) }
 
 func recordKey(key string) []byte { return append([]byte{prefixRecord}, key...) }
 
@@ -183,12 +185,8 @@ func (r *reader) entry(seq uint64) (e Entry) {
 	return e
 }
 
-// entryAt reads the entry that an index value points to.
-func entryAt(txn payment.Txn, at []byte) (e Entry, err error) {
-	if len(at) != 8 {
-		return Entry{}, fmt.Errorf("index value %x: %w", at, ErrCorrupt)
-	}
-	seq := binary.BigEndian.Uint64(at)
+// entryAt reads an entry by its sequence.
+func entryAt(txn payment.Txn, seq uint64) (e Entry, err error) {
 	err = txn.Scan([]byte{prefixJournal}, blockKey(seq), func(key, value []byte) (bool, error) {
 		b, err := decodeBlock(key, value)
 		if err == nil && b.entries[0].Seq <= seq {
@@ -202,10 +200,10 @@ func entryAt(txn payment.Txn, at []byte) (e Entry, err error) {
 	return e, err
 }
 
-// replay adds the journal up and checks it on the way; with index, it also looks
-// every transfer up by its id. The error is [ErrCorrupt] or the store's.
-func replay(txn payment.Txn, index bool) (state, error) {
-	s := state{net: make(map[Account]souk.Atoms)}
+// replay adds the journal up and checks it on the way. The error is [ErrCorrupt]
+// or the store's.
+func replay(txn payment.Txn) (state, error) {
+	s := newState()
 	err := txn.Scan([]byte{prefixJournal}, nil, func(key, value []byte) (bool, error) {
 		b, err := decodeBlock(key, value)
 		if err != nil {
@@ -218,14 +216,6 @@ func replay(txn payment.Txn, index bool) (state, error) {
 		for _, e := range b.entries {
 			if err := s.add(e); err != nil {
 				return false, err
-			}
-			if !index {
-				continue
-			}
-			if at, err := txn.Get(indexKey(e.ID)); err != nil {
-				return false, err
-			} else if !bytes.Equal(at, seqBytes(e.Seq)) {
-				return false, fmt.Errorf("entry %d is not indexed: %w", e.Seq, ErrCorrupt)
 			}
 		}
 		return true, nil
@@ -241,11 +231,12 @@ func (s *state) add(e Entry) error {
 	debit, err1 := s.net[e.Debit].Add(e.Amount)
 	credit, err2 := s.net[e.Credit].Add(-e.Amount)
 	below := e.Debit.floored() && e.DebitBalance < 0 || e.Credit.floored() && e.CreditBalance < 0
-	if e.Seq != s.seq+1 || e.check() != nil || err1 != nil || err2 != nil || below ||
+	_, again := s.ids[e.ID]
+	if e.Seq != s.seq+1 || again || e.check() != nil || err1 != nil || err2 != nil || below ||
 		e.DebitBalance != e.Debit.balance(debit) || e.CreditBalance != e.Credit.balance(credit) {
 		return fmt.Errorf("entry %d does not add up: %w", e.Seq, ErrCorrupt)
 	}
-	s.seq, s.net[e.Debit], s.net[e.Credit] = e.Seq, debit, credit
+	s.seq, s.ids[e.ID], s.net[e.Debit], s.net[e.Credit] = e.Seq, e.Seq, debit, credit
 	return nil
 }
 

@@ -76,7 +76,8 @@ type Mark interface {
 	Set(n uint64) error
 }
 
-// Ledger is safe for concurrent use. Commits wait for [Ledger.Run].
+// Ledger is safe for concurrent use. Commits wait for [Ledger.Run]. It keeps
+// about 40 bytes of memory for each transfer, to apply none twice.
 type Ledger struct {
 	store   payment.Store
 	mark    Mark // nil: none
@@ -107,7 +108,7 @@ func Open(c Config) (*Ledger, error) {
 	}
 	l := &Ledger{store: c.Store, mark: c.Mark, log: c.Log, in: make(chan *request, 1024), stopped: make(chan struct{})}
 	err := l.store.View(func(txn payment.Txn) (err error) {
-		l.state, err = replay(txn, false)
+		l.state, err = replay(txn)
 		return err
 	})
 	if err != nil {
@@ -153,8 +154,12 @@ func (l *Ledger) gather(first *request) []*request {
 // write applies the batches in one transaction and answers each.
 func (l *Ledger) write(rs []*request) error {
 	var f *fold
+	n := 0
+	for _, r := range rs {
+		n += len(r.batch.Transfers)
+	}
 	err := l.store.Update(func(txn payment.Txn) error {
-		f = newFold(l.state, txn) // only this goroutine changes state
+		f = newFold(l.state, txn, n) // only this goroutine changes state
 		for _, r := range rs {
 			if err := f.apply(r.batch); err != nil {
 				return err
@@ -187,6 +192,9 @@ func (l *Ledger) write(rs []*request) error {
 	l.mu.Lock()
 	l.state.seq, l.state.hash, l.state.commits = f.seq, f.hash, f.commits
 	maps.Copy(l.state.net, f.net)
+	for _, e := range f.entries {
+		l.state.ids[e.ID] = e.Seq
+	}
 	l.mu.Unlock()
 	for i, r := range rs {
 		r.done <- f.refused[i]
@@ -302,11 +310,10 @@ func (l *Ledger) History(after uint64, limit int) (entries []Entry, err error) {
 	return entries, nil
 }
 
-// Verify reads the whole journal again and checks what [Open] checks, and that
-// each transfer is indexed once. The error is [ErrCorrupt] or the store's.
+// Verify reads the whole journal again and checks what [Open] checks. The error is [ErrCorrupt] or the store's.
 func (l *Ledger) Verify() error {
 	err := l.store.View(func(txn payment.Txn) error {
-		_, err := replay(txn, true)
+		_, err := replay(txn)
 		return err
 	})
 	if err != nil {
