@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -247,4 +248,68 @@ func BenchmarkReceiptVerify(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "receipts/s")
+}
+
+// oddPoints are encodings on which verifiers of Ed25519 are known to differ:
+// points of small order, and ones that are not spelled as they should be.
+var oddPoints = []string{
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000080",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000080",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+}
+
+// TestSignaturesAreThoseOfTheStandardLibrary holds our verifier against
+// crypto/ed25519 on odd keys, odd halves of signatures and flipped bits.
+func TestSignaturesAreThoseOfTheStandardLibrary(t *testing.T) {
+	message := []byte("one receipt")
+	good := ed25519.Sign(providerKey, message)
+	keys, halves := [][]byte{providerKey.Public().(ed25519.PublicKey)}, [][]byte{good[:32]}
+	for _, text := range oddPoints {
+		keys, halves = append(keys, common.FromHex(text)), append(halves, common.FromHex(text))
+	}
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	scalars := [][]byte{good[32:], make([]byte, 32), plus(good[32:], order), plus(make([]byte, 32), order)}
+	sigs := [][]byte{good, good[:63], append(bytes.Clone(good), 0), {}, nil}
+	for _, r := range halves {
+		for _, s := range scalars {
+			sigs = append(sigs, append(bytes.Clone(r), s...))
+		}
+	}
+	for i := range 8 * len(good) {
+		flipped := bytes.Clone(good)
+		flipped[i/8] ^= 1 << (i % 8)
+		sigs = append(sigs, flipped)
+	}
+	taken := 0
+	for _, key := range keys {
+		for _, sig := range sigs {
+			want := ed25519.Verify(key, message, sig)
+			if got := verifySignature(souk.NodeKey(key), message, sig); got != want {
+				t.Errorf("key %x, signature %x: %v, the standard library says %v", key, sig, got, want)
+			}
+			if want {
+				taken++
+			}
+		}
+	}
+	if taken < 2 {
+		t.Errorf("%d signatures were good: too few to tell", taken)
+	}
+}
+
+// plus adds n to a number that starts with its lowest byte.
+func plus(b []byte, n *big.Int) []byte {
+	b = bytes.Clone(b)
+	slices.Reverse(b)
+	sum := new(big.Int).Add(new(big.Int).SetBytes(b), n).FillBytes(make([]byte, 32))
+	slices.Reverse(sum)
+	return sum
 }
