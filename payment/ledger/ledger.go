@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"sync"
 
 	"github.com/souk-market/souk"
@@ -139,6 +140,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 
 // gather adds what waits to first, up to what fits a transaction.
 func (l *Ledger) gather(first *request) []*request {
+	runtime.Gosched() // whoever is about to commit gets into this fold: the disk takes as long for many as for one
 	rs, size := []*request{first}, first.batch.size()
 	for size < maxFold {
 		select {

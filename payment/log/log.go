@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"sync"
 
 	"github.com/souk-market/souk"
@@ -128,6 +129,7 @@ func (l *Log) Append(ctx context.Context, ds ...souk.Digest) ([]uint64, error) {
 
 // writeQueue appends all that waits and answers it. The caller has the token.
 func (l *Log) writeQueue() {
+	runtime.Gosched() // whoever is about to append gets into this turn: the disk takes as long for many as for one
 	l.queueMu.Lock()
 	rs := l.queue
 	l.queue = nil
