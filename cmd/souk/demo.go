@@ -74,7 +74,7 @@ func (a *app) demo(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	stage, err := demo.NewStage(self, keep, a.log)
+	stage, err := demo.NewStage(self, "", keep, a.log)
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func build(t *testing.T, pkg string, env ...string) (program string) {
 // process of its own, and waits until the buyer has seen the offer.
 func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *demo.Daemon) {
 	t.Helper()
-	stage, err := demo.NewStage(souk, false, slog.New(slog.DiscardHandler))
+	stage, err := demo.NewStage(souk, "", false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

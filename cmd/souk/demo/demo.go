@@ -40,10 +40,11 @@ type Stage struct {
 	all  []*Daemon
 }
 
-// NewStage makes a temporary folder for daemons that self, the path of the souk
-// program, will be. With keep they outlive this process.
-func NewStage(self string, keep bool, log *slog.Logger) (*Stage, error) {
-	dir, err := os.MkdirTemp("", "souk-demo-")
+// NewStage makes a temporary folder in dir, by default that of the system, for
+// daemons that self, the path of the souk program, will be. With keep they
+// outlive this process.
+func NewStage(self, dir string, keep bool, log *slog.Logger) (*Stage, error) {
+	dir, err := os.MkdirTemp(dir, "souk-demo-")
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
