@@ -54,6 +54,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	if err != nil {
 		return nil, nil, err
 	}
+	c.cfg.Log.Debug("order", "peer", to)
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
 	payload := mustMarshal(&marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
@@ -254,6 +255,7 @@ func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline
 	if signer != s.terms.ProviderKey || sha256.Sum256(payload) != s.id.Digest {
 		return nil, fmt.Errorf("the provider signed another lease")
 	}
+	c.cfg.Log.Info("lease", "lease", s.id.Short(), "peer", s.peer, "price", souk.Atoms(s.lease.PriceAtomsPerHour))
 	return nil, nil
 }
 
