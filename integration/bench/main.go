@@ -3,19 +3,24 @@
 // the same run, sample by sample in turn.
 //
 // It prints a table, writes bench.json, and says not met where a goal is not.
+// docs/benchmarks.md says of each row how it is measured and what bounds it.
 package main
 
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A bench is one row: how to prepare it, and what it must reach.
@@ -30,29 +35,15 @@ type bench struct {
 // A subject can be measured again and again. Each sample is one figure in the
 // row's unit.
 type subject struct {
-	ours, limit func() (float64, error)
-	met         func(ours, limit figure) bool
-	note        func() string // what else was seen; may be nil
-	close       func() error  // may be nil
+	ours  func() (float64, error)
+	limit func() (float64, error) // nil: it cannot be had here, as the note says
+	met   func(ours, limit figure) bool
+	note  func() string // what else was seen; may be nil
+	close func() error  // may be nil
 }
 
 // A figure is the middle of several samples, and how far they lay apart.
 type figure struct{ median, low, high float64 }
-
-// A result is one line of bench.json.
-type result struct {
-	Row         string     `json:"row"`
-	Ours        float64    `json:"ours"`
-	Limit       float64    `json:"limit"`
-	Ratio       float64    `json:"ratio"`
-	Unit        string     `json:"unit"`
-	Goal        string     `json:"goal"`
-	Met         bool       `json:"met"`
-	Against     string     `json:"against"`
-	Spread      [2]float64 `json:"spread"`       // lowest and highest sample of ours
-	LimitSpread [2]float64 `json:"limit_spread"` // the same of the limit
-	Note        string     `json:"note,omitempty"`
-}
 
 func main() {
 	if status, ok := child(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); ok {
@@ -67,6 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	only := flags.String("row", "", "measure the rows whose name matches this expression")
 	out := flags.String("out", "bench.json", "where the results go")
 	samples := flags.Int("samples", 7, "samples for each row, of ours and of the limit")
+	profile := flags.String("cpuprofile", "", "where a profile of this process goes; best with one -row")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -75,22 +67,33 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench: -row must be an expression and -samples at least 1")
 		return 2
 	}
-	fmt.Fprintf(stdout, "%s, %s/%s, %d cores; median of %d samples, lowest and highest in brackets\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *samples)
+	if *profile != "" {
+		stop, err := profileTo(*profile)
+		if err != nil {
+			fmt.Fprintln(stderr, "bench:", err)
+			return 1
+		}
+		defer stop()
+	}
+	here := thisMachine()
 	var results []result
 	for _, b := range rows() {
 		if !match.MatchString(b.row) {
 			continue
 		}
+		begun := time.Now()
 		r, err := measure(b, *samples)
 		if err != nil {
 			fmt.Fprintf(stderr, "bench: %s: %v\n", b.row, err)
 			return 1
 		}
-		show(stdout, r)
+		fmt.Fprintf(stderr, "%s: measured in %s\n", b.row, time.Since(begun).Round(100*time.Millisecond))
+		r.Machine = here
 		results = append(results, r)
 	}
-	fmt.Fprintf(stdout, "not measured yet: %s\n", strings.Join(unmeasured(), "; "))
+	fmt.Fprintf(stdout, "%s\nmedian of %d samples after one to warm up, lowest and highest in brackets\n\n", here, *samples)
+	show(stdout, results)
+	fmt.Fprintf(stdout, "\nnot measured here: %s\n", strings.Join(unmeasured(), "; "))
 	text, err := json.MarshalIndent(results, "", "  ")
 	if err == nil {
 		err = os.WriteFile(*out, append(text, '\n'), 0o644)
@@ -102,26 +105,36 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// profileTo profiles this process until stop.
+func profileTo(path string) (stop func(), err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut short shows when it is read
+	}, nil
+}
+
 // rows lists what can be measured today, in the order of the design.
 func rows() []bench {
-	return []bench{matchOrder(), bookChange(), jobStart(), voucherVerify(), receiptCommit(), ledgerTransfers()}
+	return []bench{matchOrder(), bookChange(), orderToLease(), trivialJob(), jobStart(), voucherVerify(), receiptCommit(),
+		ledgerTransfers(), artefactTransfer(), idleMemory()}
 }
 
 // unmeasured lists the rows of the design that nothing here measures.
 func unmeasured() []string {
-	return []string{"order to signed lease", "trivial wasm job", "job start, container", "artifact transfer on loopback",
-		"gossip, 1,000 simulated nodes", "packing on the openb trace", "late join, 100,000 offers", "idle daemon memory"}
+	return []string{"job start, container", "gossip, 1,000 simulated nodes", "packing on the openb trace", "late join, 100,000 offers"}
 }
 
 // measure takes samples of ours and of the limit in turn, so that a machine
 // that slows down slows both.
 func measure(b bench, samples int) (result, error) {
-	// Beside the binaries: a temporary folder may lie in memory, where a synced
-	// write costs nothing.
-	if err := os.MkdirAll("bin", 0o755); err != nil {
-		return result{}, err
-	}
-	dir, err := os.MkdirTemp("bin", "bench-")
+	dir, err := workDir()
 	if err != nil {
 		return result{}, err
 	}
@@ -137,13 +150,39 @@ func measure(b bench, samples int) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	r := result{Row: b.row, Ours: ours.median, Limit: limit.median, Ratio: ours.median / limit.median,
-		Unit: b.unit, Goal: b.goal, Met: s.met(ours, limit), Against: b.against,
+	r := result{Row: b.row, Ours: ours.median, Limit: limit.median, Unit: b.unit, Goal: b.goal, Met: s.met(ours, limit), Against: b.against,
 		Spread: [2]float64{ours.low, ours.high}, LimitSpread: [2]float64{limit.low, limit.high}}
+	if limit.median > 0 {
+		r.Ratio = ours.median / limit.median
+	}
 	if s.note != nil {
 		r.Note = s.note()
 	}
 	return r, nil
+}
+
+// longestDir is about what the kernel takes as the path of a socket, less what
+// comes after a row's folder.
+const longestDir = 60
+
+// workDir makes a folder for a row, beside the binaries: the system's temporary
+// one may lie in memory, where a synced write costs nothing. It is taken only
+// where the daemons' sockets would get too long a path.
+func workDir() (string, error) {
+	bin, err := filepath.Abs("bin")
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(bin, "bench-")
+	if err == nil && len(dir) > longestDir {
+		if err = os.Remove(dir); err == nil {
+			dir, err = os.MkdirTemp("", "bench-")
+		}
+	}
+	return dir, err
 }
 
 func take(s *subject, samples int) (ours, limit figure, err error) {
@@ -154,10 +193,12 @@ func take(s *subject, samples int) (ours, limit figure, err error) {
 		if err != nil {
 			return ours, limit, fmt.Errorf("ours: %w", err)
 		}
-		runtime.GC()
-		y, err := s.limit()
-		if err != nil {
-			return ours, limit, fmt.Errorf("limit: %w", err)
+		var y float64
+		if s.limit != nil {
+			runtime.GC()
+			if y, err = s.limit(); err != nil {
+				return ours, limit, fmt.Errorf("limit: %w", err)
+			}
 		}
 		if i > 0 { // the first warms up
 			a, b = append(a, x), append(b, y)
@@ -169,34 +210,4 @@ func take(s *subject, samples int) (ours, limit figure, err error) {
 func middle(samples []float64) figure {
 	slices.Sort(samples)
 	return figure{samples[len(samples)/2], samples[0], samples[len(samples)-1]}
-}
-
-func show(w io.Writer, r result) {
-	verdict := "met"
-	if !r.Met {
-		verdict = "NOT MET"
-	}
-	fmt.Fprintf(w, "%s\n  ours   %s %s  [%s … %s]\n  limit  %s %s  [%s … %s]  %s\n  ratio  %.3g   goal %s: %s\n",
-		r.Row, number(r.Ours), r.Unit, number(r.Spread[0]), number(r.Spread[1]),
-		number(r.Limit), r.Unit, number(r.LimitSpread[0]), number(r.LimitSpread[1]), r.Against, r.Ratio, r.Goal, verdict)
-	if r.Note != "" {
-		fmt.Fprintf(w, "  %s\n", r.Note)
-	}
-	fmt.Fprintln(w)
-}
-
-// number shows three digits that mean something, and groups large ones.
-func number(f float64) string {
-	if f < 1000 {
-		return fmt.Sprintf("%.3g", f)
-	}
-	digits := fmt.Sprintf("%.0f", f)
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
 }

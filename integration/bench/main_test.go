@@ -22,13 +22,15 @@ func TestRunWritesTheRows(t *testing.T) {
 	if err := json.Unmarshal(text, &rows); err != nil || len(rows) != 1 {
 		t.Fatalf("%d rows, %v: %s", len(rows), err, text)
 	}
-	for _, field := range []string{"row", "ours", "limit", "ratio", "unit", "goal", "met"} {
+	for _, field := range []string{"row", "ours", "limit", "ratio", "unit", "goal", "met", "machine"} {
 		if _, ok := rows[0][field]; !ok {
 			t.Errorf("no %q in %s", field, text)
 		}
 	}
-	if !strings.Contains(out.String(), "voucher verify\n  ours") {
-		t.Errorf("no row in the table:\n%s", out.String())
+	for _, want := range []string{"\nROW ", "\nvoucher verify ", "\nvoucher verify: against raw secp256k1"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in the table:\n%s", want, out.String())
+		}
 	}
 	left, err := os.ReadDir("bin")
 	if err != nil || len(left) != 0 {
@@ -65,6 +67,16 @@ func TestMeasure(t *testing.T) {
 	}
 	if _, err := measure(b, 1); !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of the sample", err)
+	}
+}
+
+func TestShowWithoutLimit(t *testing.T) {
+	var out strings.Builder
+	show(&out, []result{{Row: "alone", Ours: 5, Unit: "MiB", Goal: "≤ 0.7×", Against: "another", Note: "which is not here"}})
+	for _, want := range []string{"not measured", "NOT MET", "alone: against another; which is not here"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
 

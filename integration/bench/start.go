@@ -40,14 +40,9 @@ func prepareStart(dir string) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	module, err := guestModule(dir)
+	if err != nil {
 		return nil, err
-	}
-	module := filepath.Join(dir, "guest.wasm")
-	build := exec.Command("go", "build", "-o", module, "github.com/souk-market/souk/gpu/runner/runnertest/testdata/guest")
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the guest: %w\n%s", err, out)
 	}
 	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
 	if err := errors.Join(os.Mkdir(in, 0o755), os.Mkdir(out, 0o755)); err != nil {
@@ -62,7 +57,7 @@ func prepareStart(dir string) (*subject, error) {
 	bare := filepath.Join(dir, "bare")
 	return &subject{
 		ours:  func() (float64, error) { return millis(func() error { return runGuest(r, spec) }) },
-		limit: func() (float64, error) { return millis(exec.Command(self, wordBare, module, bare).Run) },
+		limit: func() (float64, error) { return millis(exec.Command(self, wordBare, module, bare, "exit", "0").Run) },
 		met:   func(ours, limit figure) bool { return ours.median <= 1.2*limit.median },
 	}, nil
 }
@@ -90,8 +85,8 @@ func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int
 	switch {
 	case len(args) == 1 && args[0] == wordHold:
 		return wasm.Main(stdin, stdout, stderr), true
-	case len(args) == 3 && args[0] == wordBare:
-		if err := bareWazero(args[1], args[2]); err != nil {
+	case len(args) >= 3 && args[0] == wordBare:
+		if err := bareWazero(args[1], args[2], args[3:]); err != nil {
 			fmt.Fprintln(stderr, "bench:", err)
 			return 1, true
 		}
@@ -101,7 +96,7 @@ func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int
 }
 
 // bareWazero runs a module with nothing of ours around it.
-func bareWazero(module, cacheDir string) error {
+func bareWazero(module, cacheDir string, args []string) error {
 	ctx := context.Background()
 	code, err := os.ReadFile(module)
 	if err != nil {
@@ -116,7 +111,7 @@ func bareWazero(module, cacheDir string) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, runtime); err != nil {
 		return err
 	}
-	_, err = runtime.InstantiateWithConfig(ctx, code, wazero.NewModuleConfig().WithArgs("guest", "exit", "0"))
+	_, err = runtime.InstantiateWithConfig(ctx, code, wazero.NewModuleConfig().WithArgs(append([]string{"guest"}, args...)...))
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok && exit.ExitCode() == 0 {
 		return nil
 	}
