@@ -23,17 +23,15 @@ type Config struct {
 // Book keeps the newest live offer of each provider and class. It is not safe
 // for concurrent use, not even to read: a match uses scratch space.
 //
-// What is known of a provider and class is a [listing]; the live offers of a
-// class stand on a [shelf], which is what a match searches.
+// What is known of a provider and class is a [lane] on the [shelf] of the class,
+// which is also what a match searches.
 type Book struct {
 	cfg       Config
-	listings  []listing // the first stands for none
-	spare     uint32    // the first listing not in use
-	seen      int       // listings in use
-	providers map[souk.NodeKey]provider
+	shelves   map[string]*shelf
+	list      []*shelf // the same
+	taken     int      // lanes on all of them
+	providers map[souk.NodeKey]*provider
 	fading    map[souk.NodeKey]struct{} // providers of which something is to be forgotten
-	shelves   map[string]*shelf         // those with offers
-	list      []*shelf                  // the same
 	limiter   *Limiter
 	rejects   map[Reason]uint64
 	search    search
@@ -42,19 +40,7 @@ type Book struct {
 // provider is what the book remembers of one signer.
 type provider struct {
 	revoked *Revocation // the newest; nil without one
-	first   uint32      // listing; 0 without one
-	classes int32       // how many listings follow each other from the first
-}
-
-// listing is the newest that is known of one provider and class, kept after
-// its offer ended, for as long as an older one could still be taken for live.
-type listing struct {
-	class           string
-	epoch, sequence uint64
-	forget          time.Time // once its offer ended
-	shelf           *shelf    // that its offer stands on; nil once it ended
-	lane            uint32
-	next            uint32 // of the same provider, or spare; 0 for none
+	shelves []*shelf    // where it has lanes
 }
 
 // Outcome is what an accepted offer did to the book.
@@ -79,8 +65,8 @@ func NewBook(cfg Config) *Book {
 	if cfg.Score == nil {
 		cfg.Score = func(souk.NodeKey) uint32 { return 0 }
 	}
-	return &Book{cfg: cfg, listings: make([]listing, 1), providers: map[souk.NodeKey]provider{}, fading: map[souk.NodeKey]struct{}{},
-		shelves: map[string]*shelf{}, limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers), rejects: map[Reason]uint64{}}
+	return &Book{cfg: cfg, shelves: map[string]*shelf{}, providers: map[souk.NodeKey]*provider{}, fading: map[souk.NodeKey]struct{}{},
+		limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers), rejects: map[Reason]uint64{}}
 }
 
 // Put takes an offer from gossip. The error is a *[RejectError], and counted.
@@ -91,54 +77,52 @@ func (b *Book) Put(now time.Time, o *Offer) (Outcome, error) { return b.take(now
 func (b *Book) Load(now time.Time, o *Offer) (Outcome, error) { return b.take(now, o, false) }
 
 func (b *Book) take(now time.Time, o *Offer, limited bool) (Outcome, error) {
-	p := b.providers[o.Provider]
-	at := b.find(p, o.Class)
-	if e := b.judge(now, o, p, at, limited); e != nil {
+	s, at, known := b.find(o.Provider, o.Class)
+	var l *lane
+	if known {
+		l = &s.lanes[at]
+	}
+	if e := b.judge(now, o, l, limited); e != nil {
 		b.rejects[e.Reason]++
 		return Refused, e
 	}
-	if at == 0 {
-		at = b.remember(o.Provider, p, o.Class)
+	outcome := Replaced
+	if !known {
+		s, at = b.remember(o.Provider, o.Class)
 	}
-	l := &b.listings[at]
-	l.epoch, l.sequence = o.Epoch, o.Sequence
-	if l.shelf != nil {
-		l.shelf.set(l.lane, o)
-		return Replaced, nil
+	if s.tags[at].offer == nil {
+		outcome = Added
 	}
-	b.shelve(at, o)
-	return Added, nil
+	s.set(at, o)
+	return outcome, nil
 }
 
-// find is the listing of a provider's class, 0 if there is none.
-func (b *Book) find(p provider, class string) uint32 {
-	at := p.first
-	for at != 0 && b.listings[at].class != class {
-		at = b.listings[at].next
+// find is the lane of a provider's class, if one is known.
+func (b *Book) find(k souk.NodeKey, class string) (s *shelf, at uint32, known bool) {
+	if s = b.shelves[class]; s == nil {
+		return nil, 0, false
 	}
-	return at
+	at, known = s.providers[k]
+	return s, at, known
 }
 
-// judge says why o, of provider p and listing at, cannot enter. A refused offer
-// leaves no trace but its count, and the provider's token is taken last, by an
-// offer that enters.
-func (b *Book) judge(now time.Time, o *Offer, p provider, at uint32, limited bool) *RejectError {
+// judge says why o, whose lane is l or nil, cannot enter. A refused offer leaves
+// no trace but its count, and the provider's token is taken last, by an offer
+// that enters.
+func (b *Book) judge(now time.Time, o *Offer, l *lane, limited bool) *RejectError {
 	if !now.Before(o.Expires) {
 		return reject(Expired, "%s ago", now.Sub(o.Expires))
 	}
-	if p.revoked != nil && !newer(o.Epoch, o.Sequence, p.revoked.Epoch, p.revoked.Sequence) {
-		return reject(Revoked, "up to %d/%d", p.revoked.Epoch, p.revoked.Sequence)
+	if l == nil || l.revoked {
+		if e := b.judgeProvider(o, l == nil); e != nil {
+			return e
+		}
 	}
-	l := &b.listings[at]
 	switch {
-	case at != 0 && l.epoch == o.Epoch && l.sequence == o.Sequence:
+	case l != nil && l.epoch == o.Epoch && l.sequence == o.Sequence:
 		return reject(Duplicate, "%d/%d", o.Epoch, o.Sequence)
-	case at != 0 && !newer(o.Epoch, o.Sequence, l.epoch, l.sequence):
+	case l != nil && !newer(o.Epoch, o.Sequence, l.epoch, l.sequence):
 		return reject(Stale, "%d/%d is known", l.epoch, l.sequence)
-	case at == 0 && int(p.classes) >= b.cfg.MaxPerProvider:
-		return reject(Full, "%d classes of this provider", p.classes)
-	case at == 0 && b.seen >= b.cfg.MaxOffers:
-		return reject(Full, "%d offers", b.seen)
 	}
 	if limited {
 		if wait := b.limiter.Allow(now, o.Provider); wait > 0 {
@@ -148,15 +132,29 @@ func (b *Book) judge(now time.Time, o *Offer, p provider, at uint32, limited boo
 	return nil
 }
 
+// judgeProvider says why o cannot enter because of what else is known of its
+// provider, and of how much there is, if it needs a new lane.
+func (b *Book) judgeProvider(o *Offer, fresh bool) *RejectError {
+	p := b.providers[o.Provider]
+	switch {
+	case p != nil && p.revoked != nil && !newer(o.Epoch, o.Sequence, p.revoked.Epoch, p.revoked.Sequence):
+		return reject(Revoked, "up to %d/%d", p.revoked.Epoch, p.revoked.Sequence)
+	case fresh && p != nil && len(p.shelves) >= b.cfg.MaxPerProvider:
+		return reject(Full, "%d classes of this provider", len(p.shelves))
+	case fresh && b.taken >= b.cfg.MaxOffers:
+		return reject(Full, "%d offers", b.taken)
+	}
+	return nil
+}
+
 // Seen tells whether (epoch, sequence) of this provider and class, or one after
 // it, is known or was revoked: such an offer is not worth checking or passing on.
 func (b *Book) Seen(k souk.NodeKey, class string, epoch, sequence uint64) bool {
-	p := b.providers[k]
-	if p.revoked != nil && !newer(epoch, sequence, p.revoked.Epoch, p.revoked.Sequence) {
+	if p := b.providers[k]; p != nil && p.revoked != nil && !newer(epoch, sequence, p.revoked.Epoch, p.revoked.Sequence) {
 		return true
 	}
-	at := b.find(p, class)
-	return at != 0 && !newer(epoch, sequence, b.listings[at].epoch, b.listings[at].sequence)
+	s, at, known := b.find(k, class)
+	return known && !newer(epoch, sequence, s.lanes[at].epoch, s.lanes[at].sequence)
 }
 
 // Revoke ends the offers that a revocation names, and keeps older ones from
@@ -167,14 +165,16 @@ func (b *Book) Revoke(now time.Time, r *Revocation) ([]*Offer, error) {
 		b.rejects[e.Reason]++
 		return nil, e
 	}
-	p := b.providers[r.Provider]
+	p := b.provider(r.Provider)
 	p.revoked = r
-	b.providers[r.Provider] = p
 	b.fading[r.Provider] = struct{}{}
 	var ended []*Offer
-	for at := p.first; at != 0; at = b.listings[at].next {
-		if l := &b.listings[at]; l.shelf != nil && !newer(l.epoch, l.sequence, r.Epoch, r.Sequence) {
-			ended = append(ended, b.end(l))
+	for _, s := range p.shelves {
+		at := s.providers[r.Provider]
+		l := &s.lanes[at]
+		l.revoked = true
+		if l.page != nil && !newer(l.epoch, l.sequence, r.Epoch, r.Sequence) {
+			ended = append(ended, b.end(s, at))
 		}
 	}
 	slices.SortFunc(ended, func(x, y *Offer) int { return cmp.Compare(x.Class, y.Class) })
@@ -182,13 +182,13 @@ func (b *Book) Revoke(now time.Time, r *Revocation) ([]*Offer, error) {
 }
 
 func (b *Book) judgeRevocation(now time.Time, r *Revocation) *RejectError {
-	p, known := b.providers[r.Provider]
+	p := b.providers[r.Provider]
 	switch {
 	case now.Sub(r.Issued) > OfferLife+Skew:
 		return reject(Expired, "issued %s ago", now.Sub(r.Issued))
-	case !known && len(b.providers) >= b.cfg.MaxOffers:
+	case p == nil && len(b.providers) >= b.cfg.MaxOffers:
 		return reject(Full, "%d providers", len(b.providers))
-	case p.revoked == nil || newer(r.Epoch, r.Sequence, p.revoked.Epoch, p.revoked.Sequence):
+	case p == nil || p.revoked == nil || newer(r.Epoch, r.Sequence, p.revoked.Epoch, p.revoked.Sequence):
 		return nil
 	case r.Epoch == p.revoked.Epoch && r.Sequence == p.revoked.Sequence:
 		return reject(Duplicate, "%d/%d", r.Epoch, r.Sequence)
@@ -202,17 +202,11 @@ func (b *Book) judgeRevocation(now time.Time, r *Revocation) *RejectError {
 // that stay.
 func (b *Book) Expire(now time.Time) []*Offer {
 	var gone []*Offer
-	for i := len(b.list) - 1; i >= 0; i-- { // a shelf that empties gives its place to a later one
-		s := b.list[i]
-		for at, end := range s.ends {
-			if end != 0 && end <= now.UnixMilli() {
-				gone = append(gone, b.end(&b.listings[s.lanes[at].listing]))
-			}
-		}
-	}
 	for _, s := range b.list {
-		if len(s.lanes) > 2*fewOffers && s.len() < len(s.lanes)/4 {
-			b.compact(s)
+		for at := range s.tags {
+			if t := &s.tags[at]; t.offer != nil && t.ends <= now.UnixMilli() {
+				gone = append(gone, b.end(s, uint32(at)))
+			}
 		}
 	}
 	for k := range b.fading {
@@ -231,8 +225,8 @@ func (b *Book) Offers(now time.Time) []*Offer { return b.Match(now, Query{}) }
 // Len counts the live offers.
 func (b *Book) Len(now time.Time) (n int) {
 	for _, s := range b.list {
-		for _, end := range s.ends {
-			if end > now.UnixMilli() {
+		for i := range s.tags {
+			if s.tags[i].ends > now.UnixMilli() {
 				n++
 			}
 		}
@@ -247,89 +241,78 @@ func (b *Book) Rejects() map[Reason]uint64 { return maps.Clone(b.rejects) }
 // Score is the reputation of a provider, 0 to 1000.
 func (b *Book) Score(k souk.NodeKey) uint32 { return min(b.cfg.Score(k), 1000) }
 
-// remember begins the listing of a provider's class.
-func (b *Book) remember(k souk.NodeKey, p provider, class string) uint32 {
-	at := b.spare
-	if at != 0 {
-		b.spare = b.listings[at].next
-	} else {
-		at = uint32(len(b.listings))
-		b.listings = append(b.listings, listing{})
+// provider is what is remembered of k, which may be nothing yet.
+func (b *Book) provider(k souk.NodeKey) *provider {
+	p := b.providers[k]
+	if p == nil {
+		p = &provider{}
+		b.providers[k] = p
 	}
-	b.listings[at] = listing{class: class, next: p.first}
-	p.first = at
-	p.classes++
-	b.providers[k] = p
-	b.seen++
-	return at
+	return p
 }
 
-// shelve puts an offer on the shelf of its class, for its listing.
-func (b *Book) shelve(at uint32, o *Offer) {
-	l := &b.listings[at]
-	s := b.shelves[l.class]
+// remember gives a provider's class a lane.
+func (b *Book) remember(k souk.NodeKey, class string) (*shelf, uint32) {
+	s := b.shelves[class]
 	if s == nil {
-		s = &shelf{class: l.class, place: len(b.list)}
-		b.shelves[s.class] = s
+		s = &shelf{class: class, place: len(b.list), providers: map[souk.NodeKey]uint32{}}
+		b.shelves[class] = s
 		b.list = append(b.list, s)
 	}
-	l.shelf, l.lane = s, s.enter(at, o)
+	p, at := b.provider(k), s.open()
+	p.shelves = append(p.shelves, s)
+	s.providers[k] = at
+	s.lanes[at].revoked = p.revoked != nil
+	b.taken++
+	return s, at
 }
 
-// end takes the offer of a listing off its shelf, and returns it.
-func (b *Book) end(l *listing) *Offer {
-	s := l.shelf
-	o := s.lanes[l.lane].offer
-	s.leave(l.lane)
-	if s.len() == 0 {
-		last := b.list[len(b.list)-1]
-		b.list[s.place], last.place = last, s.place
-		b.list = slices.Delete(b.list, len(b.list)-1, len(b.list))
-		delete(b.shelves, s.class)
-	}
-	l.shelf, l.forget = nil, o.Issued.Add(OfferLife+Skew)
+// end takes the offer out of a lane, and returns it.
+func (b *Book) end(s *shelf, at uint32) *Offer {
+	o := s.tags[at].offer
+	s.unset(at)
+	s.lanes[at].forget = o.Issued.Add(OfferLife + Skew).UnixMilli()
 	b.fading[o.Provider] = struct{}{}
 	return o
 }
 
-// compact gives a shelf that was much fuller the room that its offers need.
-func (b *Book) compact(old *shelf) {
-	s := &shelf{class: old.class, place: old.place}
-	b.list[s.place], b.shelves[s.class] = s, s
-	for i := range old.lanes {
-		if at := &old.lanes[i]; at.offer != nil {
-			b.shelve(at.listing, at.offer)
-		}
-	}
-}
-
 // fade forgets what is known of k and cannot matter any more.
 func (b *Book) fade(now time.Time, k souk.NodeKey) {
-	p, more := b.providers[k], false
-	for link := &p.first; *link != 0; {
-		at := *link
-		switch l := &b.listings[at]; {
-		case l.shelf == nil && now.After(l.forget):
-			*link = l.next
-			*l = listing{next: b.spare}
-			b.spare = at
-			p.classes--
-			b.seen--
-			continue
-		case l.shelf == nil:
-			more = true
-		}
-		link = &b.listings[at].next
-	}
+	p, ended := b.providers[k], false
 	if p.revoked != nil && now.Sub(p.revoked.Issued) > OfferLife+Skew {
 		p.revoked = nil
 	}
-	if p.first == 0 && p.revoked == nil {
+	p.shelves = slices.DeleteFunc(p.shelves, func(s *shelf) bool {
+		at := s.providers[k]
+		l := &s.lanes[at]
+		l.revoked = p.revoked != nil
+		if l.page != nil || !now.After(time.UnixMilli(l.forget)) {
+			ended = ended || l.page == nil
+			return false
+		}
+		b.forget(s, k)
+		return true
+	})
+	if len(p.shelves) == 0 && p.revoked == nil {
 		delete(b.providers, k)
-	} else {
-		b.providers[k] = p
 	}
-	if !more && p.revoked == nil {
+	if !ended && p.revoked == nil {
 		delete(b.fading, k)
+	}
+}
+
+// forget frees the lane of k, and the room that is no longer needed.
+func (b *Book) forget(s *shelf, k souk.NodeKey) {
+	s.close(s.providers[k])
+	delete(s.providers, k)
+	b.taken--
+	switch n := len(s.providers); {
+	case n == 0:
+		last := b.list[len(b.list)-1]
+		b.list[s.place], last.place = last, s.place
+		b.list = slices.Delete(b.list, len(b.list)-1, len(b.list))
+		delete(b.shelves, s.class)
+	case n < len(s.lanes)/4 && len(s.lanes) > 2*fewOffers:
+		s.compact()
 	}
 }

@@ -159,8 +159,8 @@ func TestBookExpire(t *testing.T) {
 	_, err := b.Put(later, offerOf(t, 2, sequence(5, 0)))
 	wantReject(t, err, Stale, "")
 	b.Expire(start.Add(OfferLife + Skew + time.Second))
-	if len(b.providers) != 0 || b.seen != 0 || len(b.list) != 0 || len(b.limiter.keys) != 0 {
-		t.Errorf("when nothing can matter any more, the book still has %d providers, %d classes", len(b.providers), b.seen)
+	if len(b.providers) != 0 || b.taken != 0 || len(b.list) != 0 || len(b.limiter.keys) != 0 {
+		t.Errorf("when nothing can matter any more, the book still has %d providers, %d classes", len(b.providers), b.taken)
 	}
 }
 

@@ -77,7 +77,11 @@ func (c *columns) settle(name string) uint8 {
 
 // bucket is where a number falls: four buckets for each power of two, sixteen
 // powers from the least that matters of that fact. It never falls as n grows.
+// A price has one bucket for each power: it changes often, and the pages do the rest.
 func bucket(f fact, n uint64) int {
+	if f == ofPrice {
+		return max(0, bits.Len64(n)-10) // the first is below a thousandth of a token
+	}
 	least := 27 // 128 MiB
 	switch f {
 	case ofCount, ofFree, ofEvidence:
@@ -127,9 +131,9 @@ func (c *columns) change(lane uint32, old, now *facts) {
 	}
 }
 
-// widen makes room for twice as many lanes.
+// widen makes room for a quarter more lanes.
 func (c *columns) widen() {
-	wide := newColumns(2 * c.width)
+	wide := newColumns(c.width + c.width/4 + 1)
 	for i := range columnCount {
 		copy(wide.column(i), c.column(i))
 	}
@@ -137,26 +141,27 @@ func (c *columns) widen() {
 	*c = wide
 }
 
-// intersect puts in to what is in all of sets, and counts it. It may append to
-// sets, of which there is one at least.
-func intersect(to []uint64, sets [][]uint64) (n int) {
-	for len(sets)%6 != 0 {
-		sets = append(sets, sets[0]) // so that one loop does
-	}
-	for i := 0; i < len(sets); i += 6 {
-		a, b, c := sets[i][:len(to)], sets[i+1][:len(to)], sets[i+2][:len(to)]
-		d, e, f := sets[i+3][:len(to)], sets[i+4][:len(to)], sets[i+5][:len(to)]
+// intersect puts in to what is in all of sets and not in except, and counts it.
+// It may change sets, of which there is one at least.
+func intersect(to []uint64, sets [][]uint64, except []uint64) (n int) {
+	for {
+		for len(sets) < 5 {
+			sets = append(sets, sets[0]) // so that one loop does
+		}
+		a, b, c := sets[0][:len(to)], sets[1][:len(to)], sets[2][:len(to)]
+		d, e, not := sets[3][:len(to)], sets[4][:len(to)], except[:len(to)]
 		n = 0
 		for w := range to {
-			word := a[w] & b[w] & c[w] & d[w] & e[w] & f[w]
-			if i > 0 {
-				word &= to[w]
-			}
+			word := a[w] & b[w] & c[w] & d[w] & e[w] &^ not[w]
 			to[w] = word
 			n += bits.OnesCount64(word)
 		}
+		if len(sets) == 5 {
+			return n
+		}
+		sets = sets[4:]
+		sets[0] = to
 	}
-	return n
 }
 
 // keepAny takes from a set what is in none of others, and counts what is left.

@@ -20,8 +20,7 @@ const (
 	ofMemory
 	ofDisk
 	ofDuration
-	// The number that offers stand in order of.
-	ofPrice
+	ofPrice // by which they also stand on their shelf
 	// A number that is not the offer's own, and may change under it.
 	ofScore
 	// Words.
@@ -30,21 +29,20 @@ const (
 	ofRunner
 	ofProvider
 
-	sizes   = ofDuration + 1 // how many numbers have columns
-	numbers = ofPrice + 1    // how many numbers an offer has
+	sizes = ofPrice + 1 // how many numbers have columns
 )
 
 // facts are what queries ask of an offer, side by side in memory: an offer as
 // it travelled lies in four places.
 type facts struct {
-	number  [numbers]uint64
+	number  [sizes]uint64
 	region  uint8 // its column, if the shelf has columns; 0 for none
 	runners uint8 // bit r stands for runner r; none for those of a later version
 }
 
 func factsOf(o *Offer) (f facts) {
 	m := o.Offer
-	f.number = [numbers]uint64{ofVRAM: m.MemoryBytes, ofComputeCap: uint64(m.ComputeCap), ofCount: uint64(m.Count), ofFree: uint64(m.Free),
+	f.number = [sizes]uint64{ofVRAM: m.MemoryBytes, ofComputeCap: uint64(m.ComputeCap), ofCount: uint64(m.Count), ofFree: uint64(m.Free),
 		ofEvidence: uint64(m.Evidence), ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
 		ofDuration: o.duration(), ofPrice: m.PriceAtomsPerHour}
 	for _, r := range m.Runners {
@@ -58,7 +56,8 @@ func factsOf(o *Offer) (f facts) {
 // row is an offer on a shelf, and the book, which knows more of its provider.
 type row struct {
 	*lane
-	book *Book
+	offer *Offer
+	book  *Book
 }
 
 func (r row) numberOf(f fact) uint64 {

@@ -15,8 +15,8 @@ import (
 // them alike.
 func (b *Book) Match(now time.Time, q Query) []*Offer { return b.AppendMatch(nil, now, q) }
 
-// AppendMatch is [Book.Match] that adds to offers, and allocates nothing where
-// that has room.
+// AppendMatch is [Book.Match] that adds to offers. After some matches it
+// allocates nothing where offers has room.
 func (b *Book) AppendMatch(offers []*Offer, now time.Time, q Query) []*Offer {
 	m := &b.search
 	m.begin(b, now, q)
@@ -51,8 +51,10 @@ type search struct {
 
 	// The shelf at hand.
 	sets  [][]uint64 // its columns that all offers are in that the query accepts
-	lanes []uint64   // what is in all of them
-	check []*Clause  // what they do not decide
+	more  bool       // whether that is not all that its columns tell
+	lanes []uint64   // where offers can be
+	none  []uint64   // no lanes
+	check []*Clause  // what the columns do not decide
 
 	// What was found, and with a limit the best of it: a heap with the worst at
 	// the top.
@@ -68,20 +70,22 @@ type step struct {
 
 type hit struct {
 	price uint64
-	*lane
+	offer *Offer
+	lane  *lane
 }
 
 func (m *search) begin(b *Book, now time.Time, q Query) {
 	m.book, m.now, m.order, m.limit = b, now.UnixMilli(), q.Order, q.Limit
 	m.byPrice = len(q.Order) == 0 || q.Order[0].field.fact == ofPrice && !q.Order[0].Descending
 	m.highest = math.MaxUint64
+	m.sets = slices.Grow(m.sets[:0], len(q.Clauses)+6) // the shelf's own, one a clause, and what intersect adds
 	for _, c := range q.Clauses {
 		s := step{Clause: c}
 		switch f := c.field.fact; {
 		case c.negate:
 		case f == ofPrice:
 			m.highest = min(m.highest, c.max)
-			s.exact = c.min == 0
+			s.exact, s.high = c.min == 0, buckets-1 // the highest of all clauses does it
 		case f < sizes:
 			s.low, s.high = bucket(f, c.min), bucket(f, c.max)
 			s.exact = edge(f, c.min) && (c.max == math.MaxUint64 || edge(f, c.max+1))
@@ -112,11 +116,11 @@ func (q *Query) models() ([]string, bool) {
 // are all looked at; many are looked at by price, until the limit is full and
 // the rest is dearer.
 func (m *search) shelf(s *shelf) {
-	n := m.open(s)
+	n := m.narrow(s)
 	if n == 0 {
 		return
 	}
-	if !m.byPrice || m.limit == 0 || n*n < m.limit*len(s.lanes)/4 {
+	if !m.byPrice || m.limit == 0 || n*n < m.limit*len(s.lanes)/32 {
 		for i, w := range m.lanes {
 			for ; w != 0; w &= w - 1 {
 				m.look(s, uint32(i*64+bits.TrailingZeros64(w)))
@@ -136,54 +140,68 @@ func (m *search) shelf(s *shelf) {
 	}
 }
 
-// open sets the lanes in which there can be offers that the query accepts, and
-// counts them.
-func (m *search) open(s *shelf) int {
-	c, more := &s.columns, false
-	m.sets, m.check = append(m.sets[:0], s.live), m.check[:0]
+// narrow sets the lanes in which there can be offers that the query accepts,
+// and counts them.
+func (m *search) narrow(s *shelf) int {
+	c := &s.columns
+	m.sets, m.check, m.more = append(m.sets[:0], s.live), m.check[:0], false
 	for i := range m.steps {
 		t := &m.steps[i]
-		decided := t.exact
-		switch f := t.field.fact; {
-		case f == ofClass:
+		if t.field.fact == ofClass {
 			if slices.Contains(t.words, s.class) == t.negate {
 				return 0
 			}
-			decided = true
-		case f == ofPrice:
-		case c.width == 0 || t.negate || f == ofScore || f == ofProvider:
-			decided = false
-		case f < sizes:
-			if t.low > 0 {
-				m.sets = append(m.sets, c.from(f, t.low))
-			}
-			more = more || t.high < buckets-1
-		default:
-			decided = true
-			for _, w := range t.words {
-				set, alone := c.of(f, w)
-				decided = decided && alone
-				if len(t.words) == 1 {
-					m.sets = append(m.sets, set)
-				}
-			}
-			more = more || len(t.words) > 1
-		}
-		if !decided {
+		} else if !m.use(c, t) {
 			m.check = append(m.check, &t.Clause)
 		}
 	}
+	for len(m.none) < len(s.live) {
+		m.none = append(m.none, 0)
+	}
+	dearer := m.none
+	if b := bucket(ofPrice, m.highest); c.width > 0 && b < buckets-1 {
+		dearer = c.from(ofPrice, b+1)
+	}
 	m.lanes = slices.Grow(m.lanes[:0], len(s.live))[:len(s.live)]
-	n := intersect(m.lanes, m.sets)
-	if more && n > 0 {
-		n = m.openMore(c)
+	n := intersect(m.lanes, m.sets, dearer)
+	if m.more && n > 0 {
+		n = m.narrowMore(c)
 	}
 	return n
 }
 
-// openMore narrows the lanes by what is not one column: upper bounds, and lists
+// use adds the column of a clause to the sets, and tells whether the columns
+// decide it, so that no offer need be asked.
+func (m *search) use(c *columns, t *step) bool {
+	f := t.field.fact
+	switch {
+	case f == ofPrice && !t.negate:
+		return t.exact
+	case c.width == 0 || t.negate || f == ofScore || f == ofProvider:
+		return false
+	case f < sizes:
+		if t.low > 0 {
+			m.sets = append(m.sets, c.from(f, t.low))
+		}
+		m.more = m.more || t.high < buckets-1
+		return t.exact
+	case len(t.words) == 1:
+		set, alone := c.of(f, t.words[0])
+		m.sets = append(m.sets, set)
+		return alone
+	}
+	m.more = true
+	for _, w := range t.words {
+		if _, alone := c.of(f, w); !alone {
+			return false
+		}
+	}
+	return true
+}
+
+// narrowMore narrows the lanes by what is not one column: upper bounds, and lists
 // of words.
-func (m *search) openMore(c *columns) (n int) {
+func (m *search) narrowMore(c *columns) (n int) {
 	for i := range m.steps {
 		t := &m.steps[i]
 		f := t.field.fact
@@ -205,12 +223,13 @@ func (m *search) openMore(c *columns) (n int) {
 
 // look takes the offer of a lane if the query accepts it and it is good enough.
 func (m *search) look(s *shelf, at uint32) {
-	if s.prices[at] > m.highest || s.ends[at] <= m.now {
+	t := &s.tags[at]
+	if t.price > m.highest || t.ends <= m.now {
 		return
 	}
-	h := hit{s.prices[at], &s.lanes[at]}
+	h := hit{t.price, t.offer, &s.lanes[at]}
 	for _, c := range m.check {
-		if !c.accepts(row{h.lane, m.book}) {
+		if !c.accepts(row{h.lane, h.offer, m.book}) {
 			return
 		}
 	}
@@ -253,7 +272,7 @@ func (m *search) compare(x, y hit) int {
 	if m.byPrice && x.price != y.price {
 		return cmp.Compare(x.price, y.price)
 	}
-	a, b := row{x.lane, m.book}, row{y.lane, m.book}
+	a, b := row{x.lane, x.offer, m.book}, row{y.lane, y.offer, m.book}
 	for _, k := range m.order {
 		c := cmp.Compare(a.numberOf(k.field.fact), b.numberOf(k.field.fact))
 		if k.Descending {
@@ -286,8 +305,8 @@ func (b *Book) Explain(now time.Time, q Query) []Removal {
 	}
 	for _, s := range b.list {
 		for i := range s.lanes {
-			if s.ends[i] > now.UnixMilli() {
-				explain(out, q.Clauses, row{&s.lanes[i], b})
+			if t := &s.tags[i]; t.ends > now.UnixMilli() {
+				explain(out, q.Clauses, row{&s.lanes[i], t.offer, b})
 			}
 		}
 	}

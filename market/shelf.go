@@ -3,35 +3,46 @@ package market
 import (
 	"cmp"
 	"slices"
+
+	"github.com/souk-market/souk"
 )
 
 // fewOffers is how many offers of a class are looked at one by one: columns
 // would take more room than they.
 const fewOffers = 32
 
-// shelf holds the live offers of one class. Each has a lane, which stands for
-// it in every slice and as a bit in every bitmap of the shelf, from when it
-// comes until it ends.
+// shelf holds what is known of the offers of one class. Each provider has a
+// lane, which stands for it in every slice, and while its offer is live also as
+// a bit in the bitmaps.
 type shelf struct {
-	class   string
-	place   int // in the book's list of shelves
-	lanes   []lane
-	prices  []uint64
-	ends    []int64  // Unix milliseconds; 0 where the lane is free
-	free    []uint32 // lanes that nothing stands in
-	live    []uint64 // lanes that something stands in
-	columns columns  // none while there were few offers
-	pages   []*page  // by price: no offer of a page costs more than one of the next
-	lows    []uint64 // for each page, what its offers cost at least; the first is 0
+	class     string
+	place     int // in the book's list of shelves
+	providers map[souk.NodeKey]uint32
+	lanes     []lane
+	tags      []tag
+	free      []uint32 // lanes that are nobody's
+	live      []uint64 // lanes with a live offer
+	columns   columns  // none while there were few offers
+	pages     []*page  // by price: no offer of a page costs more than one of the next
+	lows      []uint64 // for each page, what its offers cost at least; the first is 0
 }
 
-// lane is an offer on a shelf. A free one is zero.
+// lane is the newest that is known of one provider and class, kept after its
+// offer ended, for as long as an older one could still be taken for live.
 type lane struct {
+	epoch, sequence uint64
+	page            *page  // nil once it ended
+	forget          int64  // when, in Unix milliseconds, once it ended
+	at              uint32 // place in the page
+	revoked         bool   // whether there is a revocation of this provider
 	facts
-	offer   *Offer
-	page    *page
-	at      uint32 // place in the page
-	listing uint32
+}
+
+// tag is what a match reads of a lane first. It is zero without a live offer.
+type tag struct {
+	price uint64
+	ends  int64 // Unix milliseconds
+	offer *Offer
 }
 
 // page holds the lanes of offers of about one price, in no order.
@@ -46,28 +57,25 @@ const (
 	joinPages = 3 * pageSize / 4 // and joins one if together they are no more than this
 )
 
-// len counts the live offers.
-func (s *shelf) len() int { return len(s.lanes) - len(s.free) }
-
-// enter gives the offer of a listing a lane.
-func (s *shelf) enter(listing uint32, o *Offer) uint32 {
-	var at uint32
+// open takes a lane for a provider that had none.
+func (s *shelf) open() (at uint32) {
 	if n := len(s.free); n > 0 {
 		at, s.free = s.free[n-1], s.free[:n-1]
-	} else {
-		at = uint32(len(s.lanes))
-		s.lanes, s.prices, s.ends = append(s.lanes, lane{}), append(s.prices, 0), append(s.ends, 0)
-		if at%64 == 0 {
-			s.live = append(s.live, 0)
-		}
-		s.fit()
+		return at
 	}
-	s.lanes[at].listing = listing
-	s.live[at/64] |= 1 << (at % 64)
-	s.prices[at] = o.PriceAtomsPerHour
-	s.stand(at)
-	s.set(at, o)
+	at = uint32(len(s.lanes))
+	s.lanes, s.tags = append(s.lanes, lane{}), append(s.tags, tag{})
+	if at%64 == 0 {
+		s.live = append(s.live, 0)
+	}
+	s.fit()
 	return at
+}
+
+// close gives back a lane without an offer.
+func (s *shelf) close(at uint32) {
+	s.lanes[at] = lane{}
+	s.free = append(s.free, at)
 }
 
 // fit gives the shelf columns once they pay, and room in them for its lanes.
@@ -78,39 +86,57 @@ func (s *shelf) fit() {
 	case c.width == 0 && len(s.lanes) > fewOffers:
 		*c = newColumns(len(s.live))
 		for i := range s.lanes {
-			if l := &s.lanes[i]; l.offer != nil {
-				l.region = c.settle(l.offer.Region)
+			if l := &s.lanes[i]; l.page != nil {
+				l.region = c.settle(s.tags[i].offer.Region)
 				c.change(uint32(i), new(facts), &l.facts)
 			}
 		}
 	}
 }
 
-// set puts an offer in a lane that is taken.
+// set puts an offer in a lane, in the place of another or of none.
 func (s *shelf) set(at uint32, o *Offer) {
 	l, f := &s.lanes[at], factsOf(o)
 	if s.columns.width > 0 {
 		f.region = s.columns.settle(o.Region)
 		s.columns.change(at, &l.facts, &f)
 	}
-	if price := f.number[ofPrice]; s.prices[at] != price {
-		s.unstand(at)
-		s.prices[at] = price
+	s.tags[at] = tag{o.PriceAtomsPerHour, o.Expires.UnixMilli(), o}
+	switch {
+	case l.page == nil:
+		s.live[at/64] |= 1 << (at % 64)
+		s.stand(at)
+	case l.number[ofPrice] != f.number[ofPrice]:
+		s.unstand(at, l.number[ofPrice])
 		s.stand(at)
 	}
-	s.ends[at] = o.Expires.UnixMilli()
-	l.facts, l.offer = f, o
+	l.epoch, l.sequence, l.facts = o.Epoch, o.Sequence, f
 }
 
-// leave frees a lane.
-func (s *shelf) leave(at uint32) {
+// unset takes the offer out of a lane.
+func (s *shelf) unset(at uint32) {
+	l := &s.lanes[at]
 	if s.columns.width > 0 {
-		s.columns.change(at, &s.lanes[at].facts, new(facts))
+		s.columns.change(at, &l.facts, new(facts))
 	}
-	s.unstand(at)
+	s.unstand(at, l.number[ofPrice])
 	s.live[at/64] &^= 1 << (at % 64)
-	s.lanes[at], s.prices[at], s.ends[at] = lane{}, 0, 0
-	s.free = append(s.free, at)
+	s.tags[at], l.page, l.facts = tag{}, nil, facts{}
+}
+
+// compact gives a shelf that was much fuller the room that its lanes need.
+func (s *shelf) compact() {
+	old := *s
+	*s = shelf{class: old.class, place: old.place, providers: old.providers}
+	for k, from := range old.providers {
+		at, l := s.open(), &old.lanes[from]
+		s.providers[k] = at
+		s.lanes[at].epoch, s.lanes[at].sequence = l.epoch, l.sequence
+		s.lanes[at].forget, s.lanes[at].revoked = l.forget, l.revoked
+		if o := old.tags[from].offer; o != nil {
+			s.set(at, o)
+		}
+	}
 }
 
 // pageOf is the last page whose offers cost price at least.
@@ -131,10 +157,10 @@ func (s *shelf) stand(at uint32) {
 	if len(s.pages) == 0 {
 		s.pages, s.lows = append(s.pages, new(page)), append(s.lows, 0)
 	}
-	i := s.pageOf(s.prices[at])
+	i := s.pageOf(s.tags[at].price)
 	if s.pages[i].n == pageSize {
 		s.split(i)
-		i = s.pageOf(s.prices[at])
+		i = s.pageOf(s.tags[at].price)
 	}
 	s.put(s.pages[i], at)
 }
@@ -148,7 +174,7 @@ func (s *shelf) put(p *page, at uint32) {
 // split moves the dearer half of a full page to a new one behind it.
 func (s *shelf) split(i int) {
 	p, dear := s.pages[i], new(page)
-	slices.SortFunc(p.lanes[:], func(a, b uint32) int { return cmp.Compare(s.prices[a], s.prices[b]) })
+	slices.SortFunc(p.lanes[:], func(a, b uint32) int { return cmp.Compare(s.tags[a].price, s.tags[b].price) })
 	p.n = 0
 	for k, at := range p.lanes {
 		if k < pageSize/2 {
@@ -158,12 +184,12 @@ func (s *shelf) split(i int) {
 		}
 	}
 	s.pages = slices.Insert(s.pages, i+1, dear)
-	s.lows = slices.Insert(s.lows, i+1, s.prices[dear.lanes[0]])
+	s.lows = slices.Insert(s.lows, i+1, s.tags[dear.lanes[0]].price)
 }
 
-// unstand takes a lane off its page. A page that has become small joins a
+// unstand takes a lane off its page, where it stood for price. A page that has become small joins a
 // neighbour, so that two pages side by side hold that many offers at least.
-func (s *shelf) unstand(at uint32) {
+func (s *shelf) unstand(at uint32, price uint64) {
 	p := s.lanes[at].page
 	p.n--
 	last := p.lanes[p.n]
@@ -172,7 +198,7 @@ func (s *shelf) unstand(at uint32) {
 	if p.n >= smallPage {
 		return
 	}
-	i := s.pageOf(s.prices[at])
+	i := s.pageOf(price)
 	for s.pages[i] != p { // before it, if pages of one price follow each other
 		i--
 	}

@@ -62,6 +62,48 @@ func TestCrowds(t *testing.T) {
 	t.Logf("%d books from seed %d on", *seeds, *seed)
 }
 
+// TestMatchAllocatesNothing asks as clients do: with a limit, and room for it.
+func TestMatchAllocatesNothing(t *testing.T) {
+	c := &crowd{Rand: rand.New(rand.NewPCG(*seed, 1)), now: start, book: NewBook(Config{Score: crowdScore, MaxPerProvider: 3})}
+	for range 2000 {
+		c.put(t, 1000)
+	}
+	found := make([]*Offer, 0, 16)
+	for _, query := range []string{
+		"limit=16", "model=A region=EU price<=0.6 order=price,-score limit=16", "model!=CPU vram>=20GB vram<=80GB limit=16",
+		"model=A,B region=EU,US,R7 runner=wasm,oci evidence>=challenged duration>=5h cpu>=2 memory>=8GB disk>=1TB limit=16",
+		"score>=400 region!=EU order=-free limit=16", "model=NONE",
+	} {
+		q := mustParse(t, query)
+		if n := testing.AllocsPerRun(20, func() { found = c.book.AppendMatch(found[:0], c.now, q) }); n > 0 {
+			t.Errorf("%s: %.1f allocations", query, n)
+		}
+	}
+}
+
+// TestMatchUnknownRunner asks for a runner of a later version, as an order may.
+func TestMatchUnknownRunner(t *testing.T) {
+	c := &crowd{Rand: rand.New(rand.NewPCG(*seed, 2)), now: start, book: NewBook(Config{})}
+	for range 400 {
+		c.put(t, 400)
+	}
+	ask := func(runners ...marketv1.Runner) int {
+		return len(c.book.Match(start, RequestQuery(&marketv1.Resources{GpuCount: 1, Runners: runners}, MaxPrice, 0)))
+	}
+	const wasm, later = marketv1.Runner_RUNNER_WASM, marketv1.Runner(5)
+	if none, both, one := ask(later), ask(later, wasm), ask(wasm); none != 0 || both != one || one == 0 {
+		t.Errorf("%d offers for a later runner, %d for that or wasm, %d for wasm", none, both, one)
+	}
+}
+
+func TestRunnerNamed(t *testing.T) {
+	for r := range marketv1.Runner_name {
+		if k := marketv1.Runner(r); isKnownRunner(k) != (runnerNamed(RunnerName(k)) == k && r != 0) {
+			t.Errorf("runner %s is read back as %s", k, runnerNamed(RunnerName(k)))
+		}
+	}
+}
+
 func crowdScore(k souk.NodeKey) uint32 { return uint32(k[0]) % 4 * 400 }
 
 func crowdKey(n int) (k souk.NodeKey) {
@@ -270,20 +312,22 @@ func (c *crowd) compare(t *testing.T) {
 
 // structure checks what the shelves promise each other.
 func (c *crowd) structure(t *testing.T) {
-	shelved := 0
+	shelved, taken := 0, 0
 	for place, s := range c.book.list {
-		if c.book.shelves[s.class] != s || s.place != place || s.len() == 0 {
+		if c.book.shelves[s.class] != s || s.place != place || len(s.providers) == 0 || len(s.providers)+len(s.free) != len(s.lanes) {
 			t.Fatalf("seed %d: shelf %s is lost", c.seed, s.class)
 		}
-		shelved += s.len()
+		live := intersect(make([]uint64, len(s.live)), [][]uint64{s.live}, make([]uint64, len(s.live)))
+		shelved += live
+		taken += len(s.providers)
 		onPages, low := 0, uint64(0)
 		for i, p := range s.pages {
 			for k, at := range p.lanes[:p.n] {
-				price, next := s.prices[at], uint64(math.MaxUint64)
+				price, next := s.tags[at].price, uint64(math.MaxUint64)
 				if i+1 < len(s.pages) {
 					next = s.lows[i+1]
 				}
-				if s.lanes[at].page != p || int(s.lanes[at].at) != k || s.lanes[at].offer.PriceAtomsPerHour != price || price < s.lows[i] || price > next {
+				if s.lanes[at].page != p || int(s.lanes[at].at) != k || s.tags[at].offer.PriceAtomsPerHour != price || price < s.lows[i] || price > next {
 					t.Fatalf("seed %d: %s: lane %d is on the wrong page", c.seed, s.class, at)
 				}
 			}
@@ -292,9 +336,12 @@ func (c *crowd) structure(t *testing.T) {
 			}
 			onPages, low = onPages+p.n, s.lows[i]
 		}
-		if onPages != s.len() || intersect(make([]uint64, len(s.live)), [][]uint64{s.live}) != s.len() {
-			t.Fatalf("seed %d: %s: %d offers, %d on pages, %d live", c.seed, s.class, s.len(), onPages, intersect(make([]uint64, len(s.live)), [][]uint64{s.live}))
+		if onPages != live {
+			t.Fatalf("seed %d: %s: %d live offers, %d on pages", c.seed, s.class, live, onPages)
 		}
+	}
+	if taken != c.book.taken {
+		t.Fatalf("seed %d: %d lanes taken; the book counts %d", c.seed, taken, c.book.taken)
 	}
 	if shelved != len(c.list) {
 		t.Fatalf("seed %d: %d offers on shelves; the list has %d", c.seed, shelved, len(c.list))
