@@ -30,17 +30,6 @@ func matchOrder() bench {
 	}
 }
 
-// bookChange measures what gossip does to a book all day.
-func bookChange() bench {
-	return bench{
-		row:     "book: price or capacity change",
-		against: "map insert under the same key",
-		unit:    "changes/s",
-		goal:    "≥ 6 M/s; full multi-attribute upsert ≥ 2 M/s",
-		prepare: prepareChange,
-	}
-}
-
 // request is one query, kept so that both sides can be asked it.
 type request struct {
 	classes  []string // none: all but the processor
@@ -224,103 +213,6 @@ func p99(n int, call func(int)) float64 {
 	return float64(took[len(took)*99/100].Nanoseconds()) / 1000
 }
 
-// A traffic is what gossip brings to a book: newer offers of the same providers.
-type traffic struct {
-	now      time.Time
-	book     *market.Book
-	offers   []*market.Offer
-	random   *rand.Rand
-	sequence uint64
-}
-
-func prepareChange(string) (*subject, error) {
-	now := time.Now()
-	book, offers, _, err := fullBook(now)
-	if err != nil {
-		return nil, err
-	}
-	t := &traffic{now, book, offers, rand.New(rand.NewPCG(3, 0)), 1}
-	type key struct {
-		provider souk.NodeKey
-		class    string
-	}
-	reference := make(map[key]*market.Offer, len(offers))
-	for _, o := range offers {
-		reference[key{o.Provider, o.Class}] = o
-	}
-	var capacity, upserts, sweeps []float64
-	return &subject{
-		ours: func() (float64, error) {
-			for _, more := range []struct {
-				samples *[]float64
-				edit    func(*marketv1.Offer)
-			}{{&capacity, t.capacity}, {&upserts, t.everything}} {
-				r, err := t.load(t.newer(more.edit))
-				if err != nil {
-					return 0, err
-				}
-				*more.samples = append(*more.samples, r)
-			}
-			start := time.Now()
-			if gone := book.Expire(now); len(gone) > 0 {
-				return 0, fmt.Errorf("%d offers ended", len(gone))
-			}
-			sweeps = append(sweeps, float64(time.Since(start).Microseconds()))
-			return t.load(t.newer(t.price))
-		},
-		limit: func() (float64, error) {
-			changed := t.newer(t.price)
-			return rate(len(changed), func() error {
-				for _, o := range changed {
-					reference[key{o.Provider, o.Class}] = o
-				}
-				return nil
-			})
-		},
-		met: func(ours, _ figure) bool { return ours.median >= 6e6 && middle(upserts).median >= 2e6 },
-		note: func() string {
-			return fmt.Sprintf("the figure is of new prices, anywhere in the range; new capacity %s/s; full upsert %s/s; signatures are checked before and not in these; a sweep of offers none of which ended %s µs",
-				number(middle(capacity).median), number(middle(upserts).median), number(middle(sweeps).median))
-		},
-	}, nil
-}
-
-func (t *traffic) load(changed []*market.Offer) (float64, error) {
-	return rate(len(changed), func() error {
-		for _, o := range changed {
-			if _, err := t.book.Load(t.now, o); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// newer makes offers that replace some of the book's; it is not timed.
-func (t *traffic) newer(edit func(*marketv1.Offer)) []*market.Offer {
-	t.sequence++
-	changed := make([]*market.Offer, len(t.offers)/10)
-	for i := range changed {
-		old := t.offers[t.random.IntN(len(t.offers))]
-		m := describe(old)
-		m.Sequence = t.sequence*uint64(len(t.offers)) + uint64(i)
-		edit(m)
-		changed[i] = &market.Offer{Offer: m, Provider: old.Provider, Issued: old.Issued, Expires: old.Expires}
-	}
-	return changed
-}
-
-func (t *traffic) price(m *marketv1.Offer) { m.PriceAtomsPerHour = uint64(t.random.IntN(2_000_000)) }
-
-func (t *traffic) capacity(m *marketv1.Offer) { m.Free = uint32(t.random.IntN(int(m.Count) + 1)) }
-
-func (t *traffic) everything(m *marketv1.Offer) {
-	t.price(m)
-	t.capacity(m)
-	m.MemoryBytes, m.Region = uint64(1+t.random.IntN(80))<<30, regions()[t.random.IntN(len(regions()))]
-	m.MaxDurationMs = uint64(t.random.Int64N(1 << 30))
-}
-
 func regions() []string { return []string{"EU", "US", "ASIA", "SA", "AF", "OC"} }
 
 func classes() []string {
@@ -374,11 +266,4 @@ func heap() uint64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-// describe copies what an offer says.
-func describe(o *market.Offer) *marketv1.Offer {
-	return &marketv1.Offer{Class: o.Class, Epoch: o.Epoch, IssuedMs: o.IssuedMs, ExpiresMs: o.ExpiresMs, MemoryBytes: o.MemoryBytes,
-		Count: o.Count, Free: o.Free, PriceAtomsPerHour: o.PriceAtomsPerHour, Region: o.Region, Runners: o.Runners,
-		Evidence: o.Evidence, MaxDurationMs: o.MaxDurationMs}
 }
