@@ -44,8 +44,10 @@ func (k *keeper) anchors() (recs []anchorRecord, err error) {
 
 // anchor puts the newest checkpoint into a transaction, unless one has it already.
 func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.take(ctx); err != nil {
+		return anchorRecord{}, err
+	}
+	defer k.pass()
 	note, size := k.cfg.Receipts.tree.Checkpoint(), k.cfg.Receipts.tree.Size()
 	if size == 0 {
 		return anchorRecord{}, errNothingToAnchor

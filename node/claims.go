@@ -14,8 +14,10 @@ import (
 // claimDue claims what is worth its gas, is threatened by a withdrawal, has
 // nearly used up its channel, or has waited long.
 func (k *keeper) claimDue(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.take(ctx); err != nil {
+		return err
+	}
+	defer k.pass()
 	var due []*channelRecord
 	for _, rec := range k.cfg.Channels.all() {
 		open := min(rec.due(), rec.Balance) - rec.Claimed // past the balance there is nothing to claim
@@ -62,8 +64,10 @@ func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx str
 
 // refund claims what is due on a channel and gives the rest back to its payer.
 func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.take(ctx); err != nil {
+		return "", "", 0, err
+	}
+	defer k.pass()
 	err = k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
 		switch {
 		case r.Paying:

@@ -88,7 +88,9 @@ func TestDepositOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.request.Deposit = huge.Proto()
-	s.provider.keeper.mu.Lock() // the chain is slow
+	if err := s.provider.keeper.take(t.Context()); err != nil { // the chain is slow
+		t.Fatal(err)
+	}
 	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
@@ -96,7 +98,7 @@ func TestDepositOfAnother(t *testing.T) {
 	if decline, err := c.client.countersign(t.Context(), second); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
-	s.provider.keeper.mu.Unlock()
+	s.provider.keeper.pass()
 	for _, g := range []*signing{first, second} {
 		h := s.provider.provider.hosting(g.id)
 		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {

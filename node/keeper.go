@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -64,14 +63,29 @@ type keeper struct {
 	cfg   keeperConfig
 	pokes chan struct{}
 
-	mu        sync.Mutex // one thing at a time is done on chain; guards what follows
+	turn      chan struct{} // holds one: whoever takes it does one thing on chain, and owns what follows
 	lastClaim time.Time
 	landing   souk.LeaseID // whose deposit the chain has now; zero: of any
 }
 
 func newKeeper(cfg keeperConfig) *keeper {
-	return &keeper{cfg: cfg, pokes: make(chan struct{}, 1)}
+	k := &keeper{cfg: cfg, pokes: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+	k.turn <- struct{}{}
+	return k
 }
+
+// take waits for the turn. The chain can be slow for whoever has it, so waiting
+// ends with ctx, which a mutex would not.
+func (k *keeper) take(ctx context.Context) error {
+	select {
+	case <-k.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for what else is done on chain: %w", ctx.Err())
+	}
+}
+
+func (k *keeper) pass() { k.turn <- struct{}{} }
 
 // poke asks for a look at the chain soon.
 func (k *keeper) poke() {
@@ -114,8 +128,10 @@ func (k *keeper) Run(ctx context.Context) error {
 
 // reconcile posts to the ledger what the chain says has changed.
 func (k *keeper) reconcile(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.take(ctx); err != nil {
+		return err
+	}
+	defer k.pass()
 	return k.reconcileLocked(ctx)
 }
 
@@ -268,8 +284,10 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 // It came with lease, zero where it came ahead of any; known is the transaction
 // that an earlier life of this node submitted, or empty.
 func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.take(ctx); err != nil {
+		return "", err
+	}
+	defer k.pass()
 	for {
 		tx, err = k.submit(ctx, ch, d, known, submitted)
 		if err == nil {
