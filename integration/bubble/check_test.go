@@ -221,12 +221,24 @@ func (m *market) settle(t *testing.T) {
 			if ch.BalanceAtoms == ch.ClaimedAtoms {
 				continue
 			}
-			if _, err := d.up().Refund(t.Context(), &apiv1.RefundRequest{Peer: ch.Peer}); err != nil {
+			if err := m.refund(t, d, ch.Peer); err != nil {
 				t.Errorf("%s: refund of a channel with %s: %v", d.name, ch.Peer, err)
 			}
 		}
 	}
 	time.Sleep(time.Minute) // what the chain did is read once more
+}
+
+// refund closes one channel. A provider keeps outputs that nobody fetched for ten
+// minutes, and the lease with them.
+func (m *market) refund(t *testing.T, d *daemon, peer string) (err error) {
+	for range 12 {
+		if _, err = d.up().Refund(t.Context(), &apiv1.RefundRequest{Peer: peer}); err == nil || !strings.Contains(err.Error(), "live") {
+			return err
+		}
+		time.Sleep(time.Minute)
+	}
+	return err
 }
 
 // books holds every wallet against its receipts, its ledger and the chain.

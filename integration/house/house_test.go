@@ -78,6 +78,8 @@ func TestRules(t *testing.T) {
 		{"exported comments", "gpu/gpu.go", "package gpu\nvar V, w int", "V is exported"},
 
 		{"sleep in tests", "node/x_test.go", `package node; import ("testing"; "testing/synctest"; "time"); func TestX(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }`, ""},
+		{"sleep in tests", "node/x_test.go", `package node; import ("testing"; "testing/synctest"; "time"); func f() { time.Sleep(1) }; func TestX(t *testing.T) { synctest.Test(t, nil) }`, ""},
+		{"sleep in tests", "node/x_test.go", `package node; import ("testing"; "testing/synctest"; "time"); func f() { time.Sleep(1) }; func TestX(t *testing.T) { synctest.Test(t, nil) }; func TestY(t *testing.T) {}`, "time.Sleep in a test"},
 		{"sleep in tests", "node/x.go", `package node; import "time"; func f() { time.Sleep(1) }`, ""},
 		{"sleep in tests", "node/x_test.go", `package node; import "time"; func f() { time.Sleep(1) }`, "node/x_test.go:1: time.Sleep in a test"},
 		{"sleep in tests", "node/x_test.go", `package node; import "time"; var wait = time.Sleep`, "time.Sleep in a test"},

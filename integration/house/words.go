@@ -103,11 +103,13 @@ func receiver(d *ast.FuncDecl) string {
 }
 
 // sleeps checks that no test waits on the wall clock. In a synctest bubble the
-// clock is virtual, and sleeping is how a test lets time pass.
+// clock is virtual, and sleeping is how a test lets time pass; so it is in a
+// folder whose every test is such a bubble.
 func sleeps(t *Tree) []Breach {
 	var found []Breach
+	bubbles := t.bubbles()
 	t.code(func(f *File) {
-		if !f.Test() {
+		if !f.Test() || bubbles[f.Dir()] {
 			return
 		}
 		ast.Inspect(f.Go, func(n ast.Node) bool {
@@ -126,6 +128,30 @@ func sleeps(t *Tree) []Breach {
 		})
 	})
 	return found
+}
+
+// bubbles are the folders with tests, all of which run in synctest bubbles.
+func (t *Tree) bubbles() map[string]bool {
+	dirs := map[string]bool{}
+	t.code(func(f *File) {
+		for _, d := range f.Go.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !f.Test() || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Test") {
+				continue
+			}
+			bubble := false
+			ast.Inspect(fn, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					pkg, _ := selected(f, s)
+					bubble = bubble || pkg == "testing/synctest"
+				}
+				return true
+			})
+			all, seen := dirs[f.Dir()]
+			dirs[f.Dir()] = bubble && (all || !seen)
+		}
+	})
+	return dirs
 }
 
 // inits checks that nothing runs before main.
