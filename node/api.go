@@ -14,6 +14,7 @@ import (
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/badger"
 )
 
 // api answers the services of souk.api.v1 for one node.
@@ -37,7 +38,7 @@ func coded(err error) error {
 		code = connect.CodeInvalidArgument
 	case errors.Is(err, errNoJob):
 		code = connect.CodeNotFound
-	case errors.Is(err, errNoChain), errors.Is(err, errNothingToAnchor):
+	case errors.Is(err, errNoChain), errors.Is(err, errNothingToAnchor), errors.Is(err, badger.ErrLowDisk):
 		code = connect.CodeFailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = connect.CodeCanceled
@@ -56,6 +57,12 @@ func (a api) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusR
 		Provider: n.provider != nil, Started: stamp(n.started), Rejects: n.rejects(), Api: n.apiURL(), Version: n.cfg.Version}
 	ahead, peers := n.clocks.difference()
 	s.ClockAheadMs, s.ClockPeers = ahead.Milliseconds(), uint32(peers)
+	if low := n.space.room(0); low != nil {
+		s.ReadOnly = low.Error()
+	}
+	if free, err := freeDisk(n.cfg.Home); err == nil {
+		s.DiskFreeBytes = free
+	}
 	for _, addr := range n.host.Addrs() {
 		s.Addresses = append(s.Addresses, addr.String()+"/p2p/"+s.Peer)
 	}

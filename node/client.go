@@ -24,6 +24,7 @@ import (
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/badger"
 	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -53,6 +54,7 @@ type clientConfig struct {
 	Chain     clientChain
 	Contracts chain.Contracts
 	Keeper    *keeper
+	Space     *space
 	Waits     *waits
 	Log       *slog.Logger
 }
@@ -117,7 +119,11 @@ func (c *client) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(j *job) {
 		g.Go(func() error {
-			if err := j.run(ctx); err != nil && ctx.Err() == nil {
+			err := j.run(ctx)
+			for errors.Is(err, badger.ErrLowDisk) && c.cfg.Space.wait(ctx) {
+				err = j.again(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
 			}
 			return nil

@@ -135,11 +135,17 @@ func (h *hosting) watch(ctx context.Context, run runner.Run) *ending {
 	last := time.NewTimer(time.Until(h.occupies().Until.Add(-time.Minute))) // then the floor would lease the devices again
 	defer last.Stop()
 	for {
+		low, spaceNews := h.p.cfg.Space.look()
+		if low != nil {
+			run.Stop()
+			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the provider's disk is nearly full")
+		}
 		if next, ok := h.meter.Next(); ok {
 			timer.Reset(time.Until(next))
 		}
 		var act payment.Action
 		select {
+		case <-spaceNews:
 		case <-run.Done():
 			return &ending{}
 		case <-ctx.Done():

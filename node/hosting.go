@@ -18,6 +18,7 @@ import (
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/badger"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -86,7 +87,8 @@ func restoreHosting(p *provider, id souk.LeaseID, l *leasev1.Lease, t payment.Te
 		dir: filepath.Join(p.cfg.Home, "jobs", id.String()), meter: payment.NewMeter(t),
 		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1),
 		news: make(chan struct{})}
-	h.stdout, h.stderr = newLogFile(filepath.Join(h.dir, "stdout.log"), h.tell), newLogFile(filepath.Join(h.dir, "stderr.log"), h.tell)
+	h.stdout, h.stderr = newLogFile(filepath.Join(h.dir, "stdout.log"), h.tell, p.cfg.Space.ledgerRoom),
+		newLogFile(filepath.Join(h.dir, "stderr.log"), h.tell, p.cfg.Space.ledgerRoom)
 	return h
 }
 
@@ -240,7 +242,10 @@ func (h *hosting) run(ctx context.Context) {
 		e = ended(runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the provider is stopping") // whatever broke, it was that
 	}
 	h.p.free(h.id)
-	h.close(e)
+	h.cleanUp()
+	// What ended while the disk was full is written down when there is space.
+	for errors.Is(h.close(e), badger.ErrLowDisk) && h.p.cfg.Space.wait(ctx) {
+	}
 	h.p.cfg.Log.Info("run ended", "lease", h.id.Short(), "reason", reasonName(e.reason), "detail", e.detail)
 	h.p.cfg.Keeper.poke()
 }
@@ -319,8 +324,9 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	}
 }
 
-// close ends the lease: its part of the channel is released, its files go.
-func (h *hosting) close(e *ending) {
+// close ends the lease: its part of the channel is released. On a full disk
+// nothing has changed.
+func (h *hosting) close(e *ending) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
 	defer cancel()
 	rec := h.record()
@@ -338,6 +344,9 @@ func (h *hosting) close(e *ending) {
 	if err != nil {
 		h.p.cfg.Log.Error("end lease", "lease", h.id.Short(), "err", err)
 	}
+	if errors.Is(err, badger.ErrLowDisk) {
+		return err
+	}
 	h.show(func() { h.rec = rec })
-	h.cleanUp()
+	return err
 }

@@ -53,7 +53,8 @@ func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {
 	j := &job{c: c, id: id, msg: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
 		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*signing{}, news: make(chan struct{})}
 	dir := filepath.Join(c.cfg.Home, "jobs", id.String())
-	j.stdout, j.stderr = newLogFile(filepath.Join(dir, "stdout.log"), j.tell), newLogFile(filepath.Join(dir, "stderr.log"), j.tell)
+	j.stdout, j.stderr = newLogFile(filepath.Join(dir, "stdout.log"), j.tell, c.cfg.Space.ledgerRoom),
+		newLogFile(filepath.Join(dir, "stderr.log"), j.tell, c.cfg.Space.ledgerRoom)
 	return j
 }
 
@@ -122,6 +123,22 @@ func (j *job) run(ctx context.Context) error {
 	err := j.drive(ctx, g)
 	cancel()
 	return errors.Join(err, g.Wait())
+}
+
+// again goes on with a job whose run could not write its record, from the last
+// record there is: what a restart of the node would do.
+func (j *job) again(ctx context.Context) error {
+	j.links, j.next, j.inFlight = map[souk.LeaseID]*link{}, nil, 0
+	for len(j.events) > 0 {
+		<-j.events // of the run before; nothing of it sends any more
+	}
+	j.mu.Lock()
+	err := j.rec.adopt()
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return j.run(ctx)
 }
 
 // drive feeds the attempt until it has finished and nothing it started is open.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ import (
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/storage/badger"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -99,6 +101,9 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	if refused := p.checkProposal(now, pr, open); refused != nil {
 		return nil, refused
 	}
+	if low := p.cfg.Space.room(diskOf(pr.lease.Resources)); low != nil {
+		return nil, &refusal{marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full"}
+	}
 	h := newHosting(p, pr)
 	p.mu.Lock()
 	taken := p.floor.Commit(now, h.occupies())
@@ -154,6 +159,9 @@ func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *refus
 		rec.Leases[pr.id.String()] = m
 		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
 	})
+	if errors.Is(err, badger.ErrLowDisk) {
+		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DISK, 0, "the provider's disk is full"}
+	}
 	switch err := err.(type) {
 	case nil:
 		return nil

@@ -385,6 +385,6 @@ func (l *link) keepLog(p *runv1.Log) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	_, err := f.Write(fresh)
+	_, err := f.Write(fresh) // what a full disk drops comes again with the next connection
 	return err
 }

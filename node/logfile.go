@@ -12,18 +12,21 @@ import (
 const maxLogBytes = 64 << 20
 
 // logFile keeps one output stream of a job on disk, where readers pick up what
-// they miss by offset. Writes past [maxLogBytes] are counted as written and
-// dropped, so a job that talks too much goes on.
+// they miss by offset. Writes past [maxLogBytes], or on a full disk, are
+// counted as written and dropped, so a job that talks too much goes on.
 type logFile struct {
 	path string
 	tell func() // called after each write; must not block
+	room func() error
 
 	mu   sync.Mutex // guards f, size
 	f    *os.File
 	size uint64
 }
 
-func newLogFile(path string, tell func()) *logFile { return &logFile{path: path, tell: tell} }
+func newLogFile(path string, tell func(), room func() error) *logFile {
+	return &logFile{path: path, tell: tell, room: room}
+}
 
 // reset starts an empty file.
 func (l *logFile) reset() error { return l.open(os.O_TRUNC) }
@@ -60,6 +63,9 @@ func (l *logFile) len() uint64 {
 
 // Write appends b.
 func (l *logFile) Write(b []byte) (int, error) {
+	if l.room() != nil {
+		return len(b), nil
+	}
 	l.mu.Lock()
 	if l.f == nil {
 		l.mu.Unlock()

@@ -116,6 +116,7 @@ type Node struct {
 	listener net.Listener   // of the API's port, or cfg.Listener
 	devnet   *devnet.Devnet // nil: none served
 
+	space    *space
 	ledger   *ledger.Ledger
 	channels *channels
 	receipts *receiptBook
@@ -150,7 +151,7 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	n := &Node{cfg: cfg, started: cfg.Now()}
+	n := &Node{cfg: cfg, started: cfg.Now(), space: newSpace(cfg.Home, cfg.Log)}
 	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -162,7 +163,7 @@ func New(cfg Config) (*Node, error) {
 // buildStores opens ledger and log: from here on the home is ours.
 func (n *Node) buildStores() (err error) {
 	if n.store = n.cfg.Store; n.store == nil {
-		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), Log: n.cfg.Log})
+		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), FreeFloor: ledgerFloor, Log: n.cfg.Log})
 		if err != nil {
 			if errors.Is(err, badger.ErrDamaged) {
 				err = fmt.Errorf("%w: bring the home back from a backup", err)
@@ -184,7 +185,8 @@ func (n *Node) buildStores() (err error) {
 	if err != nil {
 		return err
 	}
-	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity, Log: n.cfg.Log})
+	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
+		Room: n.space.ledgerRoom, Log: n.cfg.Log})
 	if err != nil {
 		return fmt.Errorf("receipts log: %w", err)
 	}
@@ -224,7 +226,8 @@ func (n *Node) buildNetwork() (err error) {
 	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen, Transport: n.cfg.Transport}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host, Log: n.cfg.Log}); err != nil {
+	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host,
+		FreeFloor: blocksFloor, Log: n.cfg.Log}); err != nil {
 		if errors.Is(err, badger.ErrDamaged) {
 			err = fmt.Errorf("%w: remove %s: what was in it is added or fetched again", err, filepath.Join(n.cfg.Home, "blocks"))
 		}
@@ -265,7 +268,8 @@ func (n *Node) buildChain() (err error) {
 func (n *Node) dialChain() (err error) {
 	urls, id := n.cfg.ChainURLs, n.cfg.ChainID
 	if n.cfg.Devnet {
-		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen, Log: n.cfg.Log}); err != nil {
+		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen,
+			Room: n.space.ledgerRoom, Log: n.cfg.Log}); err != nil {
 			return err
 		}
 		urls, id = []string{n.devnet.URL()}, chain.DevnetChainID
@@ -365,7 +369,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // runParts starts every part on g.
 func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
-	parts := []func(context.Context) error{n.files.Run, n.book.Run, n.gossip.Run, n.syncer.Run, n.peers.Run, n.serveAPI}
+	parts := []func(context.Context) error{n.watchSpace, n.files.Run, n.book.Run, n.gossip.Run, n.syncer.Run, n.peers.Run, n.serveAPI}
 	if n.devnet != nil {
 		parts = append(parts, n.devnet.Run)
 	}

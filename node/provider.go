@@ -61,6 +61,7 @@ type providerConfig struct {
 	Keeper    *keeper
 	Waits     *waits
 	Now       func() time.Time // by which offers are signed
+	Space     *space
 	Log       *slog.Logger
 }
 
@@ -245,6 +246,9 @@ func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.floor.Free(now)
+	if low, _ := p.cfg.Space.look(); low != nil {
+		clear(free) // nobody should ask
+	}
 	cfg := p.floorConfig()
 	byClass := map[string]*marketv1.Offer{}
 	var out []*marketv1.Offer
@@ -296,6 +300,9 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
 		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, "the order is not from you to me")
 	}
+	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full")
+	}
 	rec, known := p.cfg.Channels.with(client.String(), false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -310,6 +317,10 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
 	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}
 }
+
+// diskOf is what a job can fill: its inputs are here twice, as blocks and as files,
+// and so are its outputs.
+func diskOf(r *marketv1.Resources) uint64 { return 2 * min(r.GetDiskBytes(), 1<<60) }
 
 // decline signs a refusal of the payload with the digest subject; a zero digest
 // stands for something that could not be read.

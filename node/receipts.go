@@ -82,6 +82,20 @@ func (b *receiptBook) domainOf(r payment.Receipt) payment.Domain {
 	return b.domain
 }
 
+// relog logs what could not be logged while the disk was full.
+func (b *receiptBook) relog(ctx context.Context) error {
+	return b.each("receipt/", func(msg *runv1.Receipt) error {
+		r, err := payment.ReceiptFromProto(msg)
+		if err != nil || len(msg.ClientSignature) == 0 {
+			return err
+		}
+		if _, known := b.tree.Index(r.Digest(b.domainOf(r))); known {
+			return nil
+		}
+		return b.log(ctx, r)
+	})
+}
+
 // catchUp logs receipts whose signatures were complete when the last run of this
 // node ended, before their digest was in the log. A log that has more receipts
 // than the ledger says that the ledger has lost some.

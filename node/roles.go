@@ -38,7 +38,8 @@ func (n *Node) buildRoles() (err error) {
 	}
 	n.client, err = newClient(clientConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
 		Dial: n.dial, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
-		Files: n.files, Chain: n.chain, Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits, Log: n.cfg.Log})
+		Files: n.files, Chain: n.chain, Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits,
+		Space: n.space, Log: n.cfg.Log})
 	if err != nil || !n.cfg.Provide {
 		return err
 	}
@@ -60,10 +61,10 @@ func (n *Node) buildRoles() (err error) {
 		return err
 	}
 	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.list(), Prices: n.cfg.Prices,
-		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: disk / 2,
+		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (disk - min(disk, workFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Log: n.cfg.Log}, n.started)
+		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, n.started)
 	return err
 }
 

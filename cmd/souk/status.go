@@ -47,6 +47,10 @@ func (a *app) status(ctx context.Context, _ []string) error {
 		if s.ChainError != "" {
 			chain += ": " + s.ChainError
 		}
+		disk := souk.FormatSize(s.DiskFreeBytes) + " free"
+		if s.ReadOnly != "" {
+			disk = s.ReadOnly
+		}
 		var rejects []string
 		for _, reason := range slices.Sorted(maps.Keys(s.Rejects)) {
 			if n := s.Rejects[reason]; n > 0 {
@@ -66,6 +70,7 @@ func (a *app) status(ctx context.Context, _ []string) error {
 			"clock", clockText(s),
 			"chain", chain,
 			"wallet", s.Wallet,
+			"disk", disk,
 			"api", s.Api,
 			"rejected", strings.Join(rejects, ", "),
 		)

@@ -43,6 +43,7 @@ type Config struct {
 	Dir    string             // belongs to this log alone; made if it is not there
 	Origin string             // the log's name, souk/ and the peer id; neither space nor plus
 	Key    ed25519.PrivateKey // signs checkpoints
+	Room   func() error       // why nothing may be written now, or nil; default: there is always room
 	Log    *slog.Logger       // default: discarded
 }
 
@@ -50,6 +51,7 @@ type Config struct {
 // entry, to find it by its digest.
 type Log struct {
 	disk   disk
+	room   func() error
 	signer note.Signer
 	origin string
 	log    *slog.Logger
@@ -88,8 +90,12 @@ func Open(c Config) (*Log, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Room == nil {
+		c.Room = func() error { return nil }
+	}
 	l := &Log{
 		disk:    disk{dir: c.Dir},
+		room:    c.Room,
 		signer:  signer,
 		origin:  c.Origin,
 		log:     c.Log,
@@ -106,7 +112,7 @@ func Open(c Config) (*Log, error) {
 // Append adds digests that the log does not have and returns the index of each,
 // the old one where it was there already. It returns once they are durable and a
 // checkpoint covers them. Appends that run at once share one checkpoint. The
-// errors are [ErrBroken] and ctx's; after ctx's they may yet be appended.
+// errors are [ErrBroken], that of Config.Room, and ctx's; after ctx's they may yet be appended.
 func (l *Log) Append(ctx context.Context, ds ...souk.Digest) ([]uint64, error) {
 	r := &request{digests: ds, done: make(chan struct{})}
 	l.queueMu.Lock()
@@ -168,6 +174,9 @@ func (l *Log) write(rs []*request) error {
 	}
 	if len(added) == 0 {
 		return nil
+	}
+	if err := l.room(); err != nil { // before anything is written: the log is as it was
+		return err
 	}
 	files = append(files, next.partials(l.tree.size)...)
 	checkpoint, err := sign(l.signer, Checkpoint{l.origin, next.size, next.root()})

@@ -21,6 +21,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"golang.org/x/sys/unix"
 
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/storage"
 )
 
@@ -174,14 +175,20 @@ func locked(dir string) (bool, error) {
 // Room returns [ErrLowDisk] if less than the floor is free, for callers that
 // write other files beside the database.
 func (s *Store) Room() error {
+	free, err := freeSpace(s.dir)
+	if err == nil && free < s.floor {
+		err = fmt.Errorf("%w: %s has %s free, of %s needed: free %s", ErrLowDisk, s.dir,
+			souk.FormatSize(free), souk.FormatSize(s.floor), souk.FormatSize(s.floor-free))
+	}
+	return err
+}
+
+func freeSpace(dir string) (uint64, error) {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(s.dir, &fs); err != nil {
-		return fmt.Errorf("free space of %s: %w", s.dir, err)
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < s.floor {
-		return fmt.Errorf("%d bytes free, %d needed: %w", free, s.floor, ErrLowDisk)
-	}
-	return nil
+	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
 // Update runs fn in a transaction that commits if fn returns nil, and has no
@@ -243,7 +250,9 @@ func (s *Store) enter() error {
 }
 
 // Close waits for the transactions that run, and ends the store. It must not be
-// called from inside one.
+// called from inside one. On a disk that is fuller than a quarter of the floor it
+// leaves the database as a crash would, for the next [Open]: to write its logs
+// into tables could end the process.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	was := s.closed
@@ -253,6 +262,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.running.Wait()
+	if free, err := freeSpace(s.dir); err == nil && free < s.floor/4 {
+		return nil
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close badger %s: %w", s.dir, err)
 	}

@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Dir    string       // where the chain is kept; one process at a time
 	Listen string       // where JSON-RPC is served; default 127.0.0.1:0
+	Room   func() error // why nothing may be written now, or nil; default: there is always room
 	Eager  bool         // for tests: a transaction is mined at once, and chain time runs ahead of the clock
 	Log    *slog.Logger // default: discarded
 }
@@ -33,6 +34,7 @@ type Config struct {
 // URL is known; [Devnet.Run] does the rest.
 type Devnet struct {
 	dir      string
+	room     func() error
 	eager    bool
 	log      *slog.Logger
 	listener net.Listener
@@ -55,6 +57,9 @@ func New(c Config) (*Devnet, error) {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:0"
 	}
+	if c.Room == nil {
+		c.Room = func() error { return nil }
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -62,7 +67,7 @@ func New(c Config) (*Devnet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devnet: %w", err)
 	}
-	return &Devnet{dir: dir, eager: c.Eager, log: c.Log, listener: l, advance: make(chan advanceRequest)}, nil
+	return &Devnet{dir: dir, room: c.Room, eager: c.Eager, log: c.Log, listener: l, advance: make(chan advanceRequest)}, nil
 }
 
 // URL is where the chain's JSON-RPC is served.
@@ -97,7 +102,7 @@ func (d *Devnet) Run(ctx context.Context) error {
 	d.log.Info("devnet runs", "url", d.URL(), "block", n.head().Number)
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.seal(ctx, d.advance, d.eager, d.log) })
+	g.Go(func() error { return n.seal(ctx, d.advance, d.eager, d.room, d.log) })
 	g.Go(func() error {
 		if err := srv.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve devnet: %w", err)

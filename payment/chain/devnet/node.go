@@ -102,12 +102,13 @@ func (n *chainNode) head() *types.Header { return n.eth.BlockChain().CurrentBloc
 
 // seal makes blocks until ctx ends: at once for a transaction if the last block
 // is a second old, and then one a second until the last that holds one is final.
-func (n *chainNode) seal(ctx context.Context, advance <-chan advanceRequest, eager bool, log *slog.Logger) error {
+func (n *chainNode) seal(ctx context.Context, advance <-chan advanceRequest, eager bool, room func() error, log *slog.Logger) error {
 	txs := make(chan core.NewTxsEvent, 64)
 	sub := n.eth.TxPool().SubscribeTransactions(txs, true)
 	defer sub.Unsubscribe()
 	// A block with a transaction may have been the last before a restart.
 	last := n.head().Number.Uint64()
+	full := false // and that was said
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -130,6 +131,15 @@ func (n *chainNode) seal(ctx context.Context, advance <-chan advanceRequest, eag
 			if pending == 0 && n.final() >= last {
 				continue
 			}
+			if err := room(); err != nil { // go-ethereum ends the process over a write that fails
+				if !full {
+					log.Warn("devnet makes no blocks", "err", err)
+				}
+				full = true
+				timer.Reset(time.Second)
+				continue
+			}
+			full = false
 			if err := n.commit(); err != nil {
 				return err
 			}

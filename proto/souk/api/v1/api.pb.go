@@ -100,7 +100,11 @@ type StatusResponse struct {
 	// milliseconds; negative: behind.
 	ClockAheadMs int64 `protobuf:"varint,16,opt,name=clock_ahead_ms,json=clockAheadMs,proto3" json:"clock_ahead_ms,omitempty"`
 	// How many peers said what their clocks show.
-	ClockPeers    uint32 `protobuf:"varint,17,opt,name=clock_peers,json=clockPeers,proto3" json:"clock_peers,omitempty"`
+	ClockPeers uint32 `protobuf:"varint,17,opt,name=clock_peers,json=clockPeers,proto3" json:"clock_peers,omitempty"`
+	// What is free on the disk that the home is on.
+	DiskFreeBytes uint64 `protobuf:"varint,18,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
+	// Why the node takes on nothing new, and how much space to free; empty while it does.
+	ReadOnly      string `protobuf:"bytes,19,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +256,20 @@ func (x *StatusResponse) GetClockPeers() uint32 {
 		return x.ClockPeers
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetDiskFreeBytes() uint64 {
+	if x != nil {
+		return x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetReadOnly() string {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return ""
 }
 
 // DevicesRequest asks for this machine's devices.
@@ -3902,7 +3920,7 @@ var File_souk_api_v1_api_proto protoreflect.FileDescriptor
 const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\n" +
 	"\x15souk/api/v1/api.proto\x12\vsouk.api.v1\x1a\x15souk/job/v1/job.proto\x1a\x1bsouk/market/v1/market.proto\x1a\x15souk/run/v1/run.proto\"\x0f\n" +
-	"\rStatusRequest\"\xaf\x04\n" +
+	"\rStatusRequest\"\xf4\x04\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x14\n" +
@@ -3923,7 +3941,9 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\aversion\x18\x0f \x01(\tR\aversion\x12$\n" +
 	"\x0eclock_ahead_ms\x18\x10 \x01(\x03R\fclockAheadMs\x12\x1f\n" +
 	"\vclock_peers\x18\x11 \x01(\rR\n" +
-	"clockPeers\x1a:\n" +
+	"clockPeers\x12&\n" +
+	"\x0fdisk_free_bytes\x18\x12 \x01(\x04R\rdiskFreeBytes\x12\x1b\n" +
+	"\tread_only\x18\x13 \x01(\tR\breadOnly\x1a:\n" +
 	"\fRejectsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +

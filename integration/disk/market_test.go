@@ -1,0 +1,244 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+)
+
+const jobText = `kind: job
+name: steps
+wasm: ./steps.wasm
+run: ["%d", "40000", "65536"]
+cpu: 1
+memory: 256MB
+disk: 10MB
+data:
+  in:  [{from: ./salt, to: /in/salt}]
+  out: [{from: /out/result, to: ./result}]
+price: {max_per_hour: 3.6, pay_every: 1s}
+limits: {start_within: 6s, max_duration: 60s}
+`
+
+// Steps of work: about a tenth of a second each.
+const (
+	shortJob = 12
+	longJob  = 100
+)
+
+// built is the program and a job, in a folder of their own.
+type built struct{ souk, wasm string }
+
+func build(t *testing.T) built {
+	t.Helper()
+	dir := t.TempDir()
+	b := built{filepath.Join(dir, "souk"), filepath.Join(dir, "steps.wasm")}
+	for _, c := range []struct {
+		program, source string
+		env             []string
+	}{
+		{b.souk, "../../cmd/souk", nil},
+		{b.wasm, "../crash/testdata/steps", []string{"GOOS=wasip1", "GOARCH=wasm"}},
+	} {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", c.program, c.source)
+		cmd.Env = append(os.Environ(), c.env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", c.source, err, out)
+		}
+	}
+	return b
+}
+
+// market is two daemons: a seller, that serves the chain as well, and a buyer.
+type market struct {
+	seller, buyer *process
+	wasm, input   string // content ids in the buyer's store
+}
+
+// openMarket starts both with their homes below dir.
+func openMarket(t *testing.T, b built, dir string) *market {
+	t.Helper()
+	rpc := freePort(t)
+	m := &market{seller: newProcess(t, b.souk, filepath.Join(dir, "seller"), "--devnet", "--devnet-listen", rpc, "--provide", "--price", "CPU=3.6")}
+	m.seller.up(t)
+	m.seller.ready(t)
+	address, err := (&demo.Daemon{Name: "seller", Status: m.seller.status}).Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.buyer = newProcess(t, b.souk, filepath.Join(dir, "buyer"), "--bootstrap", address, "--chain", "http://"+rpc)
+	m.buyer.up(t)
+	m.buyer.ready(t)
+	for _, p := range []*process{m.seller, m.buyer} {
+		if _, err := p.Wallet.Faucet(t.Context(), &apiv1.FaucetRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	salt := filepath.Join(filepath.Dir(b.souk), "salt")
+	if err := os.WriteFile(salt, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, put := range []struct {
+		req *apiv1.AddRequest
+		cid *string
+	}{
+		{&apiv1.AddRequest{Path: b.wasm}, &m.wasm},
+		{&apiv1.AddRequest{Entries: []*apiv1.AddEntry{{From: salt, Name: "salt"}}}, &m.input},
+	} {
+		res, err := m.buyer.Files.Add(t.Context(), put.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*put.cid = res.Cid
+	}
+	return m
+}
+
+// offered waits until the buyer sees a free device.
+func (m *market) offered(t *testing.T) {
+	t.Helper()
+	eventually(t, "the offer", func(ctx context.Context) error {
+		offers, err := m.buyer.Market.Offers(ctx, &apiv1.OffersRequest{})
+		if err == nil && (len(offers.Offers) != 1 || offers.Offers[0].Offer.Free == 0) {
+			err = fmt.Errorf("%v", offers.Offers)
+		}
+		return err
+	})
+}
+
+// submit starts a job of so many steps.
+func (m *market) submit(t *testing.T, steps int) (id string, err error) {
+	t.Helper()
+	spec, err := jobfile.Parse(fmt.Appendf(nil, jobText, steps), "job.yaml", filepath.Dir(m.buyer.souk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nonce [16]byte
+	rand.Read(nonce[:])
+	file, err := spec.Build(time.Now(), nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Job.Wasm, file.Job.Input = m.wasm, m.input
+	file.Job.Price.PayEveryMs = 500 // many receipts in a short job
+	res, err := m.buyer.Jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: file.Job})
+	return res.GetId(), err
+}
+
+// mustSubmit starts a job.
+func (m *market) mustSubmit(t *testing.T, steps int) string {
+	t.Helper()
+	id, err := m.submit(t, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// ended waits for the end of a job.
+func (m *market) ended(t *testing.T, id string) (job *apiv1.GetResponse) {
+	t.Helper()
+	eventually(t, "the end of a job", func(ctx context.Context) (err error) {
+		if job, err = m.buyer.Jobs.Get(ctx, &apiv1.GetRequest{Id: id}); err == nil && job.Summary.Ended == "" {
+			err = fmt.Errorf("it is %s, %d receipts", job.Summary.State, job.Summary.Receipts)
+		}
+		return err
+	})
+	return job
+}
+
+// done runs a short job, which must succeed.
+func (m *market) done(t *testing.T) {
+	t.Helper()
+	m.offered(t)
+	if s := m.ended(t, m.mustSubmit(t, shortJob)).Summary; s.State != "done" {
+		t.Errorf("a job ended %s, %s: %s", s.State, s.Reason, s.Detail)
+	}
+}
+
+// paid waits until a running job has some receipts.
+func (m *market) paid(t *testing.T, id string, receipts uint32) {
+	t.Helper()
+	eventually(t, "receipts", func(ctx context.Context) error {
+		job, err := m.buyer.Jobs.Get(ctx, &apiv1.GetRequest{Id: id})
+		if err == nil && job.Summary.Receipts < receipts {
+			err = fmt.Errorf("%d receipts, %s %s %s", job.Summary.Receipts, job.Summary.State, job.Summary.Reason, job.Summary.Detail)
+		}
+		return err
+	})
+}
+
+// receipts are the finished receipts of a daemon, by digest: it has told its peer
+// that it has them.
+func (p *process) receipts(ctx context.Context) (map[string]bool, error) {
+	all, err := p.Log.Receipts(ctx, &apiv1.ReceiptsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, r := range all.Receipts {
+		if len(r.Receipt.ClientSignature) == 0 {
+			continue
+		}
+		body, err := payment.ReceiptFromProto(r.Receipt)
+		if err != nil {
+			return nil, err
+		}
+		d := payment.Domain{ChainID: chain.DevnetChainID, Settlement: chain.DevnetContracts().Settlement}
+		digest := body.Digest(d)
+		have[digest.String()] = r.Logged
+	}
+	return have, nil
+}
+
+// agree waits until both sides have the same finished receipts, all in their logs,
+// and ledgers that balance; nothing of before may be missing.
+func (m *market) agree(t *testing.T, before map[string]bool) (now map[string]bool) {
+	t.Helper()
+	eventually(t, "both sides to agree", func(ctx context.Context) error {
+		ours, err := m.buyer.receipts(ctx)
+		if err != nil {
+			return err
+		}
+		theirs, err := m.seller.receipts(ctx)
+		if err != nil {
+			return err
+		}
+		for digest := range before {
+			if _, bought := ours[digest]; !bought {
+				return fmt.Errorf("the buyer has lost receipt %.8s", digest)
+			}
+		}
+		if len(ours) != len(theirs) {
+			return fmt.Errorf("the buyer has %d receipts, the seller %d", len(ours), len(theirs))
+		}
+		for digest, logged := range ours {
+			if also, sold := theirs[digest]; !sold || !logged || !also {
+				return fmt.Errorf("receipt %.8s: the seller has it: %t; in the logs: %t, %t", digest, sold, logged, also)
+			}
+		}
+		now = ours
+		return nil
+	})
+	for _, p := range []*process{m.seller, m.buyer} {
+		eventually(t, "balance", func(ctx context.Context) error {
+			b, err := p.Wallet.Balance(ctx, &apiv1.BalanceRequest{})
+			if err == nil && !b.Balanced {
+				t.Errorf("the ledger of %s does not balance", p.home)
+			}
+			return err
+		})
+	}
+	return now
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
+	"github.com/souk-market/souk/storage/badger"
+)
+
+// How full the disk may be. The stores write through memory maps, and a process
+// that does so on a full disk is ended; so writing stops while there is space, in
+// this order: what is new, then blocks, then the ledger. In between, what runs
+// ends and is written down.
+const (
+	workFloor   = 384 << 20 // bytes free for new jobs, leases and files
+	blocksFloor = 320 << 20 // for blocks, such as the outputs of what ran
+	ledgerFloor = 256 << 20 // for the ledger and the log of receipts
+	spaceSlack  = 16 << 20  // more than the floor, before work is taken again: a disk at the floor must not flicker
+	spaceEvery  = 250 * time.Millisecond
+)
+
+// spaceError is why a node takes on nothing: below its floor it only reads.
+type spaceError struct {
+	home       string
+	free, need uint64
+}
+
+func (e *spaceError) Error() string {
+	return fmt.Sprintf("read-only: the disk of %s has %s free, of %s needed: free %s",
+		e.home, souk.FormatSize(e.free), souk.FormatSize(e.need), souk.FormatSize(e.short()))
+}
+
+func (e *spaceError) short() uint64 { return e.need - min(e.free, e.need) }
+
+// Is makes it an error of the stores' kind.
+func (e *spaceError) Is(target error) bool { return target == badger.ErrLowDisk }
+
+// space watches the disk that the home is on.
+type space struct {
+	home string
+	log  *slog.Logger
+	free func(dir string) (uint64, error)
+
+	mu   sync.Mutex // guards what follows
+	low  *spaceError
+	news chan struct{} // closed and replaced when low comes or goes
+}
+
+func newSpace(home string, log *slog.Logger) *space {
+	return &space{home: home, log: log, free: freeDisk, news: make(chan struct{})}
+}
+
+// Run looks at the disk until ctx ends, and calls changed when work has to stop
+// or may go on.
+func (s *space) Run(ctx context.Context, changed func(low bool)) error {
+	for {
+		if turned, low := s.read(); turned {
+			changed(low)
+		}
+		if !sleep(ctx, spaceEvery) {
+			return nil
+		}
+	}
+}
+
+// read looks once, and says a change in one line.
+func (s *space) read() (turned, low bool) {
+	free, err := s.free(s.home)
+	if err != nil {
+		s.log.Debug("free space", "err", err)
+		return false, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.low
+	need := uint64(workFloor)
+	if was != nil {
+		need += spaceSlack
+	}
+	if s.low = nil; free < need {
+		s.low = &spaceError{s.home, free, need}
+	}
+	if turned = (was == nil) != (s.low == nil); turned {
+		close(s.news)
+		s.news = make(chan struct{})
+		if s.low != nil {
+			s.log.Error("no new work is taken, and what runs here ends", "err", s.low)
+		} else {
+			s.log.Info("the disk has space again: work is taken", "free", souk.FormatSize(free))
+		}
+	}
+	return turned, s.low != nil
+}
+
+// look returns why nothing new is taken, or nil, and a channel that closes when
+// that changes.
+func (s *space) look() (*spaceError, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.low, s.news
+}
+
+// room is an error while there is less free than the floor of new work and extra bytes.
+func (s *space) room(extra uint64) *spaceError {
+	if low, _ := s.look(); low != nil {
+		return low
+	}
+	free, err := s.free(s.home)
+	if need := workFloor + extra; err == nil && free < need {
+		return &spaceError{s.home, free, need}
+	}
+	return nil
+}
+
+// ledgerRoom is an error while not even the ledger may grow.
+func (s *space) ledgerRoom() error {
+	free, err := s.free(s.home)
+	if err == nil && free < ledgerFloor {
+		return &spaceError{s.home, free, ledgerFloor}
+	}
+	return nil
+}
+
+// wait returns true once there is space, and false when ctx ends first.
+func (s *space) wait(ctx context.Context) bool {
+	for {
+		// A write can be refused a moment before Run sees why.
+		if low, _ := s.look(); low == nil && s.room(0) == nil {
+			return ctx.Err() == nil
+		}
+		if !sleep(ctx, spaceEvery) {
+			return false
+		}
+	}
+}
+
+// watchSpace lets the parts know when the disk is full, and when it is not.
+func (n *Node) watchSpace(ctx context.Context) error {
+	return n.space.Run(ctx, func(low bool) {
+		if n.provider != nil {
+			n.provider.changed()
+		}
+		if low {
+			return
+		}
+		if err := n.receipts.relog(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Error("receipts log", "err", err)
+		}
+		if n.keeper != nil {
+			n.keeper.poke()
+		}
+	})
+}
+
+// growing are the calls that make a node take on more.
+var growing = map[string]bool{
+	apiv1connect.JobsSubmitProcedure:    true,
+	apiv1connect.FilesAddProcedure:      true,
+	apiv1connect.WalletDepositProcedure: true,
+	apiv1connect.WalletFaucetProcedure:  true,
+}
+
+// guardCalls refuses what would grow on a disk that is nearly full.
+func (s *space) guardCalls() connect.UnaryInterceptorFunc {
+	return func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+			if growing[req.Spec().Procedure] {
+				if low := s.room(0); low != nil {
+					return nil, connect.NewError(connect.CodeFailedPrecondition, low)
+				}
+			}
+			return next(ctx, req)
+		}
+	}
+}
