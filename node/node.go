@@ -280,7 +280,7 @@ func (n *Node) dialChain() (err error) {
 	n.rpc, err = chain.New(chain.Config{URLs: urls, ChainID: id, Contracts: n.cfg.Contracts, Wallet: n.cfg.Wallet,
 		Authorizer: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, Log: n.cfg.Log})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: is the address right (--chain, or chain in config.yaml), and does that node run?", err)
 	}
 	if n.rpc.ChainID != chain.DevnetChainID && n.cfg.Contracts == chain.DevnetContracts() {
 		return fmt.Errorf("chain %d is not a devnet: say in config.yaml where its contracts stand", n.rpc.ChainID)

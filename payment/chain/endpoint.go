@@ -2,11 +2,14 @@ package chain
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -76,9 +79,9 @@ func (c *Client) do(ctx context.Context, fn func(context.Context, *ethclient.Cli
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		failed = append(failed, fmt.Errorf("%s: %w", e.name, hideURL(err)))
+		failed = append(failed, fmt.Errorf("%s: %w", e.name, plainly(err)))
 		if !errors.Is(err, ErrDropped) { // another node may know the transaction
-			c.Log.Warn("chain node failed", "node", e.name, "err", hideURL(err))
+			c.Log.Warn("chain node failed", "node", e.name, "err", plainly(err))
 		}
 	}
 	return errors.Join(failed...)
@@ -134,10 +137,43 @@ func isAnswer(err error) bool {
 	return false
 }
 
-// hideURL drops the URL that net/http puts into its errors.
-func hideURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
+// nodeError says in few words what is wrong with a node. Its cause stays, for
+// those who ask for it.
+type nodeError struct {
+	text  string
+	cause error
+}
+
+func (e *nodeError) Error() string { return e.text }
+func (e *nodeError) Unwrap() error { return e.cause }
+
+// plainly leaves out of a node's failure its URL, which may hold a password, and
+// whatever page it answered with.
+func plainly(err error) error {
+	var refused *net.OpError
+	var name *net.DNSError
+	var status rpc.HTTPError
+	var broken *json.SyntaxError
+	text := ""
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		text = "no answer in time"
+	case errors.As(err, &name):
+		text = "no such host"
+	case errors.As(err, &refused):
+		text = refused.Err.Error()
+		if call, ok := errors.AsType[*os.SyscallError](refused.Err); ok {
+			text = call.Err.Error()
+		}
+	case errors.As(err, &status):
+		text = fmt.Sprintf("HTTP status %d: it may not be a chain's node", status.StatusCode)
+	case errors.As(err, &broken):
+		text = "its answer is not JSON: it may not be a chain's node"
+	default:
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			return e.Err
+		}
+		return err
 	}
-	return err
+	return &nodeError{text, err}
 }

@@ -67,14 +67,14 @@ func TestNodesAreTriedInTurn(t *testing.T) {
 		name, url, want string
 	}{
 		{"dead", dead.URL, "refused"},
-		{"slow", slow, "deadline"},
+		{"slow", slow, "no answer in time"},
 		{"another chain", server(t, func(w http.ResponseWriter, _ string) {
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":"0x1"}`)
 		}), chain.ErrWrongChain.Error()},
 		{"busy", server(t, func(w http.ResponseWriter, _ string) {
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"limit"}}`)
 		}), "limit"},
-		{"no JSON", server(t, func(w http.ResponseWriter, _ string) { io.WriteString(w, "<html>") }), "invalid character"},
+		{"no JSON", server(t, func(w http.ResponseWriter, _ string) { io.WriteString(w, "<html>") }), "its answer is not JSON"},
 		{"an error page", server(t, func(w http.ResponseWriter, _ string) { http.Error(w, "down", http.StatusBadGateway) }), "502"},
 		{"endless", server(t, func(w http.ResponseWriter, _ string) {
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":"`)
