@@ -272,3 +272,17 @@ func TestDetach(t *testing.T) {
 		t.Errorf("stdout %q, stderr %q", &out, &err)
 	}
 }
+
+// An offer of nought is not agreed to by silence: the cap is the least there is,
+// and it is asked for.
+func TestRunFreeOffer(t *testing.T) {
+	workDir(t)
+	free := onePlan()
+	free.Candidates[0].Row.Offer.PriceAtomsPerHour = 0
+	f := fakeDaemon{plan: free, events: []*apiv1.FollowResponse{state("done", 0, "completed", "", nil)}}
+	var out, err bytes.Buffer
+	code := run(t.Context(), []string{"--home", f.serve(t), "run", "a.wasm"}, strings.NewReader("y\n"), &out, &err)
+	if code != exitDone || !strings.Contains(err.String(), "at most 0.000001 per hour") || f.submitted.Job.Price.MaxAtomsPerHour != 1 {
+		t.Errorf("exit %d, submitted %v; stderr: %s", code, f.submitted, &err)
+	}
+}

@@ -45,7 +45,7 @@ func (a *app) status(ctx context.Context, _ []string) error {
 			chain = fmt.Sprintf("%d at block %d", s.ChainId, s.Block)
 		}
 		if s.ChainError != "" {
-			chain += ": " + s.ChainError
+			chain = fmt.Sprintf("%d does not answer: %s", s.ChainId, s.ChainError)
 		}
 		disk := souk.FormatSize(s.DiskFreeBytes) + " free"
 		if s.ReadOnly != "" {
