@@ -153,7 +153,8 @@ func (a *app) decide(ctx context.Context, f *jobfile.File, p *apiv1.PlanResponse
 	if !f.Capped {
 		best := p.Candidates[0].Row.GetOffer()
 		price := souk.Atoms(best.GetPriceAtomsPerHour() * uint64(max(1, f.Job.Resources.GpuCount)))
-		if err := f.CapAt(max(price, 1)); err != nil { // who works for nothing is paid an atom at most
+		price = max(price, 1) // who works for nothing is paid an atom at most
+		if err := f.CapAt(price); err != nil {
 			return err
 		}
 		question = fmt.Sprintf("No price.max_per_hour is set. Run it for at most %s per hour and %s in all?",
