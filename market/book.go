@@ -312,7 +312,7 @@ func (b *Book) forget(s *shelf, k souk.NodeKey) {
 		b.list[s.place], last.place = last, s.place
 		b.list = slices.Delete(b.list, len(b.list)-1, len(b.list))
 		delete(b.shelves, s.class)
-	case n < len(s.lanes)/4 && len(s.lanes) > 2*fewOffers:
+	case n < len(s.lanes)/4 && len(s.lanes) > fewOffers:
 		s.compact()
 	}
 }

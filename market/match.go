@@ -50,7 +50,7 @@ type search struct {
 	steps   []step
 
 	// The shelf at hand.
-	sets  [][]uint64 // its columns that all offers are in that the query accepts
+	sets  [][]uint64 // what each offer is in that the query accepts
 	more  bool       // whether that is not all that its columns tell
 	lanes []uint64   // where offers can be
 	none  []uint64   // no lanes
@@ -78,7 +78,7 @@ func (m *search) begin(b *Book, now time.Time, q Query) {
 	m.book, m.now, m.order, m.limit = b, now.UnixMilli(), q.Order, q.Limit
 	m.byPrice = len(q.Order) == 0 || q.Order[0].field.fact == ofPrice && !q.Order[0].Descending
 	m.highest = math.MaxUint64
-	m.sets = slices.Grow(m.sets[:0], len(q.Clauses)+6) // the shelf's own, one a clause, and what intersect adds
+	m.sets = slices.Grow(m.sets[:0], len(q.Clauses)+6) // one a clause, and what intersect adds
 	for _, c := range q.Clauses {
 		s := step{Clause: c}
 		switch f := c.field.fact; {
@@ -120,7 +120,7 @@ func (m *search) shelf(s *shelf) {
 	if n == 0 {
 		return
 	}
-	if !m.byPrice || m.limit == 0 || n*n < m.limit*len(s.lanes)/32 {
+	if !m.byPrice || m.limit == 0 || n*n < m.limit*len(s.lanes)/64 {
 		for i, w := range m.lanes {
 			for ; w != 0; w &= w - 1 {
 				m.look(s, uint32(i*64+bits.TrailingZeros64(w)))
@@ -144,7 +144,7 @@ func (m *search) shelf(s *shelf) {
 // and counts them.
 func (m *search) narrow(s *shelf) int {
 	c := &s.columns
-	m.sets, m.check, m.more = append(m.sets[:0], s.live), m.check[:0], false
+	m.sets, m.check, m.more = m.sets[:0], m.check[:0], false
 	for i := range m.steps {
 		t := &m.steps[i]
 		if t.field.fact == ofClass {
@@ -154,6 +154,9 @@ func (m *search) narrow(s *shelf) int {
 		} else if !m.use(c, t) {
 			m.check = append(m.check, &t.Clause)
 		}
+	}
+	if len(m.sets) == 0 {
+		m.sets = append(m.sets, s.live) // a lane that is in a column is live
 	}
 	for len(m.none) < len(s.live) {
 		m.none = append(m.none, 0)
