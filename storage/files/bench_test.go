@@ -11,7 +11,7 @@ import (
 	"github.com/souk-market/souk/storage/files"
 )
 
-const benchBytes = 256 << 20
+const benchBytes = 128 << 20
 
 // BenchmarkFetch moves a file between two hosts on loopback, from store to store.
 func BenchmarkFetch(b *testing.B) {

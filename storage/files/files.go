@@ -112,6 +112,12 @@ func New(c Config) (*Files, error) {
 	return f, nil
 }
 
+// messageBytes is about what goes to a peer in one message. Each takes a stream of
+// its own, so it is more than the one block that boxo sends by default; and less
+// than boxo lets be under way to one peer, 1 MiB, so that one is read from the
+// disk while another is sent.
+const messageBytes = 512 << 10
+
 // Run exchanges blocks with peers until ctx ends. It may be called once.
 func (f *Files) Run(ctx context.Context) error {
 	ran := false
@@ -119,7 +125,8 @@ func (f *Files) Run(ctx context.Context) error {
 	if !ran || f.net == nil {
 		return errors.New("files: Run needs a host, and runs once")
 	}
-	srv := server.New(ctx, f.net, f.serve, server.WithPeerBlockRequestFilter(f.grants.allowed))
+	srv := server.New(ctx, f.net, f.serve, server.WithPeerBlockRequestFilter(f.grants.allowed),
+		server.WithTargetMessageSize(messageBytes))
 	relinked := func(_ p2pnet.Network, c p2pnet.Conn) { f.ex.relinked(c.RemotePeer()) }
 	links := &p2pnet.NotifyBundle{ConnectedF: relinked, DisconnectedF: relinked}
 	f.host.Network().Notify(links)
