@@ -15,6 +15,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/storage/badger"
+	"github.com/souk-market/souk/storage/mark"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -63,14 +64,11 @@ func prepareLedger(dir string) (*subject, error) {
 		return nil, err
 	}
 	store := &counted{Store: disk}
-	book, err := ledger.Open(ledger.Config{Store: store})
+	book, shut, err := runLedger(dir, store)
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- book.Run(ctx) }()
-
+	ctx := context.Background()
 	var next uint64
 	var waits [][]time.Duration // of each sample, the first of which warms up
 	var written int64
@@ -95,10 +93,26 @@ func prepareLedger(dir string) (*subject, error) {
 			return fmt.Sprintf("p99 commit %s, %d writers, batches of %d transfers, %d bytes a transfer",
 				tail(waits).Round(10*time.Microsecond), ledgerWriters, ledgerBatch, written/(ledgerBatches*ledgerBatch))
 		},
-		close: func() error {
-			cancel()
-			return errors.Join(<-done, book.Verify(), disk.Close())
-		},
+		close: func() error { return errors.Join(shut(), disk.Close()) },
+	}, nil
+}
+
+// runLedger runs a ledger as a node does, with its mark beside the store. shut
+// ends it and verifies it.
+func runLedger(dir string, store payment.Store) (book *ledger.Ledger, shut func() error, err error) {
+	beside, err := mark.Open(filepath.Join(dir, "mark"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if book, err = ledger.Open(ledger.Config{Store: store, Mark: beside}); err != nil {
+		return nil, nil, errors.Join(err, beside.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- book.Run(ctx) }()
+	return book, func() error {
+		cancel()
+		return errors.Join(<-done, book.Verify(), beside.Close())
 	}, nil
 }
 

@@ -61,13 +61,11 @@ func prepareReceipts(dir string) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	book, err := ledger.Open(ledger.Config{Store: store})
+	book, shut, err := runLedger(dir, store)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- book.Run(ctx) }()
+	ctx := context.Background()
 	d := &desk{domain: payment.Domain{ChainID: 1337}, key: key, log: tree, book: book}
 	return &subject{
 		ours: func() (float64, error) {
@@ -80,12 +78,9 @@ func prepareReceipts(dir string) (*subject, error) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 			return rate(len(receipts), func() error { return verifyBatched(d.domain, receipts) })
 		},
-		met:  func(ours, _ figure) bool { return ours.median >= 20_000 },
-		note: func() string { return fmt.Sprintf("%d runs at once, one receipt of each in a commit", receiptLinks) },
-		close: func() error {
-			cancel()
-			return errors.Join(<-done, book.Verify(), store.Close())
-		},
+		met:   func(ours, _ figure) bool { return ours.median >= 20_000 },
+		note:  func() string { return fmt.Sprintf("%d runs at once, one receipt of each in a commit", receiptLinks) },
+		close: func() error { return errors.Join(shut(), store.Close()) },
 	}, nil
 }
 
