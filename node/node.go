@@ -188,6 +188,9 @@ func (n *Node) buildStores() (err error) {
 	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
 		Room: n.space.ledgerRoom, Log: n.cfg.Log})
 	if err != nil {
+		if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrCheckpoint) {
+			err = fmt.Errorf("%w: bring the home back from a backup", err)
+		}
 		return fmt.Errorf("receipts log: %w", err)
 	}
 	n.receipts = &receiptBook{ledger: n.ledger, channels: n.channels, tree: tree, seen: map[souk.NodeKey]uint32{}}

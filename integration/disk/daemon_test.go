@@ -25,6 +25,7 @@ type process struct {
 	*daemon.Client
 	home   string
 	souk   string   // the program
+	log    string   // the file of its stderr: not in its home, whose disk fills
 	args   []string // of souk up
 	status *apiv1.StatusResponse
 
@@ -36,7 +37,7 @@ type process struct {
 func newProcess(t *testing.T, souk, home string, args ...string) *process {
 	t.Helper()
 	_, port, _ := strings.Cut(freePort(t), ":")
-	p := &process{home: home, souk: souk, Client: daemon.New(home, slog.New(slog.DiscardHandler)),
+	p := &process{home: home, souk: souk, log: filepath.Join(t.TempDir(), filepath.Base(home)+".log"), Client: daemon.New(home, slog.New(slog.DiscardHandler)),
 		args: append([]string{"--mdns=false", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/" + port}, args...)}
 	if out, code := p.run(t, "init"); code != 0 {
 		t.Fatalf("souk init: exit %d\n%s", code, out)
@@ -93,15 +94,10 @@ func freePort(t *testing.T) string {
 	return ""
 }
 
-// logName is where the daemon's stderr goes: not into its home, whose disk fills.
-func (p *process) logName() string {
-	return filepath.Join(filepath.Dir(p.souk), filepath.Base(p.home)+".log")
-}
-
 // up starts the daemon.
 func (p *process) up(t *testing.T) {
 	t.Helper()
-	out, err := os.OpenFile(p.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +158,7 @@ func (p *process) kill() {
 
 // lastWords is the end of the daemon's log.
 func (p *process) lastWords(lines int) string {
-	b, err := os.ReadFile(p.logName())
+	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
 	}

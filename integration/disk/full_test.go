@@ -33,6 +33,8 @@ func apart(t *testing.T) bool {
 		}
 		return true
 	}
+	t.Parallel()
+	build(t)
 	args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
 	var out []byte
 	err := errors.New("not tried")

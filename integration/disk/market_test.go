@@ -3,10 +3,12 @@ package disk
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,10 +42,42 @@ const (
 // built is the program and a job, in a folder of their own.
 type built struct{ souk, wasm string }
 
+const builtEnv = "SOUK_TEST_DISK_BUILT"
+
+// TestMain gives all tests one folder to build into, theirs and those of processes
+// that are apart.
+func TestMain(m *testing.M) {
+	if os.Getenv(builtEnv) != "" {
+		os.Exit(m.Run())
+	}
+	dir, err := os.MkdirTemp("", "souk-built-")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv(builtEnv, dir)) // other users run what is in it
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 func build(t *testing.T) built {
 	t.Helper()
-	dir := t.TempDir()
+	b, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var buildOnce = sync.OnceValues(func() (built, error) {
+	dir := os.Getenv(builtEnv)
 	b := built{filepath.Join(dir, "souk"), filepath.Join(dir, "steps.wasm")}
+	if _, err := os.Stat(b.wasm); err == nil {
+		return b, nil // the last that is made
+	}
 	for _, c := range []struct {
 		program, source string
 		env             []string
@@ -51,14 +85,14 @@ func build(t *testing.T) built {
 		{b.souk, "../../cmd/souk", nil},
 		{b.wasm, "../crash/testdata/steps", []string{"GOOS=wasip1", "GOARCH=wasm"}},
 	} {
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", c.program, c.source)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", c.program, c.source)
 		cmd.Env = append(os.Environ(), c.env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", c.source, err, out)
+			return b, fmt.Errorf("build %s: %w\n%s", c.source, err, out)
 		}
 	}
-	return b
-}
+	return b, nil
+})
 
 // market is two daemons: a seller, that serves the chain as well, and a buyer.
 type market struct {
@@ -85,7 +119,7 @@ func openMarket(t *testing.T, b built, dir string) *market {
 			t.Fatal(err)
 		}
 	}
-	salt := filepath.Join(filepath.Dir(b.souk), "salt")
+	salt := filepath.Join(t.TempDir(), "salt")
 	if err := os.WriteFile(salt, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}

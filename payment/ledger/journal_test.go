@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk"
 )
@@ -137,5 +138,28 @@ func TestLostEnd(t *testing.T) {
 	}
 	if _, err := Open(Config{Store: s, Mark: &counter{}}); err != nil {
 		t.Errorf("with a mark that was lost: %v", err)
+	}
+}
+
+// TestClockBack commits with a clock that was set back by an hour: the order is
+// that of the commits, and nothing else looks at the time.
+func TestClockBack(t *testing.T) {
+	s, at := newMapStore(), time.Now()
+	l := start(t, s)
+	for i, when := range []time.Time{at, at.Add(-time.Hour), at} {
+		in := transfer("faucet", fmt.Sprint(i), Wallet, External, 3)
+		in.At = when
+		if err := l.Commit(t.Context(), Batch{Transfers: []Transfer{in}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := copyOf(s)
+	opened.edited()
+	again, err := Open(Config{Store: opened})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := again.Balance(Wallet); b != 9 {
+		t.Errorf("the wallet has %s; want %s", b, souk.Atoms(9))
 	}
 }

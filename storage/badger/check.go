@@ -171,7 +171,7 @@ func checkRegistry(dir string) error {
 		return nil
 	}
 	if err == nil && (len(b) != 28 || !bytes.HasSuffix(b, []byte("Hello Badger"))) {
-		return damaged(path, errors.New("nothing hangs on it: remove it and start again"))
+		return fmt.Errorf("%s is damaged, and nothing hangs on it: remove it and start again", path)
 	}
 	return err
 }
