@@ -84,9 +84,22 @@ func (p *Payer) Start(now time.Time) { p.began = now }
 // before. The error is a [*ReceiptError]; Check changes nothing that matters,
 // and may be repeated.
 func (p *Payer) Check(now time.Time, r Receipt) (leasePaid souk.Atoms, err error) {
+	leasePaid, known, err := p.judge(now, r)
+	if err != nil || known {
+		return leasePaid, err
+	}
+	if err := r.VerifyProvider(p.terms.Domain); err != nil {
+		return 0, &ReceiptError{r.Seq, BadSignature, err.Error()}
+	}
+	return leasePaid, nil
+}
+
+// judge is Check but for the signature; known tells that r is the last receipt
+// accepted.
+func (p *Payer) judge(now time.Time, r Receipt) (leasePaid souk.Atoms, known bool, err error) {
 	digest := r.Digest(p.terms.Domain)
 	if p.seq > 0 && r.Seq == p.seq && digest == p.digest {
-		return p.asked, nil
+		return p.asked, true, nil
 	}
 	if p.began.IsZero() {
 		p.began = now.Add(-time.Duration(min(max(r.EndMs-r.StartMs, 0), maxTerm.Milliseconds())) * time.Millisecond)
@@ -94,13 +107,10 @@ func (p *Payer) Check(now time.Time, r Receipt) (leasePaid souk.Atoms, err error
 	for _, check := range []func(time.Time, Receipt) *ReceiptError{p.checkPlace, p.checkTime, p.checkAmount} {
 		if e := check(now, r); e != nil {
 			e.Seq = r.Seq
-			return 0, e
+			return 0, false, e
 		}
 	}
-	if err := r.VerifyProvider(p.terms.Domain); err != nil {
-		return 0, &ReceiptError{r.Seq, BadSignature, err.Error()}
-	}
-	return p.need(r), nil
+	return p.need(r), false, nil
 }
 
 // Accept tells the payer that r, which passed Check, is countersigned and
