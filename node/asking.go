@@ -134,9 +134,12 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 		return nil, err
 	}
 	c.cfg.Channels.open(s.channel, s.terms.Domain, to.String(), true)
+	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
+	defer c.proposing.Unlock()
+	elsewhere := c.signedAway(s.terms.Channel)
 	err = c.cfg.Channels.update(ctx, s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
 		if short := s.terms.Reserve - rec.room(); short > 0 {
-			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)))
+			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.coming())
 			if err != nil {
 				return ledger.Batch{}, err
 			}
@@ -220,9 +223,21 @@ func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (pay
 		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, d, nil
 }
 
-// deposit signs an ERC-3009 authorization, if the wallet has the tokens.
-func (c *client) deposit(ch payment.Channel, amount souk.Atoms) (chain.Deposit, error) {
-	if have := c.cfg.Ledger.Balance(ledger.Wallet); have < amount {
+// signedAway is what deposits on other channels will take of the wallet, that
+// were signed for leases and that the chain has not shown yet.
+func (c *client) signedAway(but souk.ChannelID) (sum souk.Atoms) {
+	for _, rec := range c.cfg.Channels.all() {
+		if rec.Paying && rec.id() != but {
+			sum += rec.coming()
+		}
+	}
+	return sum
+}
+
+// deposit signs an ERC-3009 authorization, if the wallet has the tokens beside
+// those that it signed away already.
+func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
+	if have := c.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
 		return chain.Deposit{}, &FundsError{Need: amount, Have: have}
 	}
 	var salt [32]byte

@@ -157,7 +157,7 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}
-	dep, err := c.deposit(ch, amount)
+	dep, err := c.deposit(ch, amount, c.signedAway(souk.ChannelID{}))
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}

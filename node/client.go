@@ -67,6 +67,8 @@ type client struct {
 	queue      chan *job // jobs whose goroutine Run starts
 	restored   []*job    // jobs of an earlier life, for Run to start
 
+	proposing sync.Mutex // one lease is proposed at a time: each sees what the last one promised
+
 	mu   sync.Mutex // guards jobs
 	jobs map[souk.JobID]*job
 }

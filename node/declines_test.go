@@ -59,7 +59,7 @@ func TestLeaseRefusals(t *testing.T) {
 		{"a withdrawal of minutes", func(l *leasev1.Lease) { l.Channel.WithdrawDelayS = 900 }, nil, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
 		{"no deposit", nil, func(_ *signing, r *leasev1.LeaseRequest) { r.Deposit = nil }, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, true},
 		{"a deposit of dust", nil, func(s *signing, r *leasev1.LeaseRequest) {
-			d, err := c.deposit(s.channel, 1)
+			d, err := c.deposit(s.channel, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func goodRequest(t *testing.T, c *client, s *signing) *leasev1.LeaseRequest {
 	if err := v.Sign(s.terms.Domain, c.cfg.VoucherKey); err != nil {
 		t.Fatal(err)
 	}
-	d, err := c.deposit(s.channel, souk.AtomsPerToken)
+	d, err := c.deposit(s.channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

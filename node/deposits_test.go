@@ -48,7 +48,7 @@ func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
 	c := s.client(t, &liar{})
 	first := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.deposit(first.channel, souk.Atoms(s.provider.provider.cfg.Settlement.MinDepositAtoms))
+	d, err := c.client.deposit(first.channel, souk.Atoms(s.provider.provider.cfg.Settlement.MinDepositAtoms), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -337,7 +337,11 @@ func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error 
 }
 
 func (l *link) state(ctx context.Context, s *runv1.State) error {
-	l.output = s.Output
+	if l.output == "" {
+		l.output = clip(s.Output, 200)
+	} else if s.Output != "" && s.Output != l.output {
+		return fmt.Errorf("other outputs than before: %w", errBreach)
+	}
 	if s.DepositTx != "" {
 		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != s.DepositTx {
 			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = clip(s.DepositTx, 100) }); err != nil {

@@ -59,29 +59,62 @@ func (l *link) pay(ctx context.Context, w io.Writer, msg *runv1.Receipt) error {
 		return l.cheated(ctx, err)
 	}
 	paid, err := l.payer.Check(time.Now(), r)
+	if no := (*payment.ReceiptError)(nil); errors.As(err, &no) && no.Reason == payment.BadSequence {
+		if signed := l.signedBefore(r); signed != nil {
+			return l.answer(w, *signed, l.payer.Paid()) // its answer was lost, and a later receipt's too
+		}
+	}
 	if err != nil {
 		return l.cheated(ctx, err)
 	}
 	r.SignClient(l.s.terms.Domain, l.j.c.cfg.Key)
-	v, err := l.book(ctx, r, paid)
-	if err != nil {
+	if err := l.book(ctx, r, paid); err != nil {
 		return err
 	}
 	l.payer.Accept(r)
 	if r.Kind == payment.KindFinal {
 		l.paid = true
 	}
+	return l.answer(w, r, paid)
+}
+
+// answer sends our signature on a receipt, with the channel's voucher as it is in
+// the ledger.
+func (l *link) answer(w io.Writer, r payment.Receipt, paid souk.Atoms) error {
+	rec, ok := l.j.c.cfg.Channels.get(l.s.terms.Channel)
+	if !ok {
+		return fmt.Errorf("channel %s is not known here", l.s.terms.Channel.Short())
+	}
 	digest := r.Digest(l.s.terms.Domain)
 	return wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
-		Receipt: digest[:], Signature: r.ClientSig, Voucher: v.Proto(), LeasePaidAtoms: uint64(paid)}}})
+		Receipt: digest[:], Signature: r.ClientSig, Voucher: rec.Voucher.Proto(), LeasePaidAtoms: uint64(paid)}}})
+}
+
+// signedBefore is the receipt as we countersigned it, or nil where we did not.
+func (l *link) signedBefore(r payment.Receipt) *payment.Receipt {
+	had, err := l.j.c.cfg.Receipts.of(l.s.id)
+	if err != nil {
+		return nil
+	}
+	for _, msg := range had {
+		signed, err := payment.ReceiptFromProto(msg)
+		if err == nil && signed.Digest(l.s.terms.Domain) == r.Digest(l.s.terms.Domain) && len(signed.ClientSig) > 0 {
+			return &signed
+		}
+	}
+	return nil
 }
 
 // checkOutput holds the final receipt against the outputs that were verified.
 func (l *link) checkOutput(r payment.Receipt) error {
-	if r.Kind != payment.KindFinal || l.output == "" {
+	if r.Kind != payment.KindFinal {
 		return nil
 	}
-	d, err := files.DigestOf(l.output)
+	var d souk.Digest // of no outputs: none are to be receipted either
+	var err error
+	if l.output != "" {
+		d, err = files.DigestOf(l.output)
+	}
 	if err == nil && d != r.OutputDigest {
 		err = errors.New("the final receipt names other outputs")
 	}
@@ -98,15 +131,15 @@ func (l *link) cheated(ctx context.Context, err error) error {
 }
 
 // book posts a receipt and its voucher in one transaction, then logs the receipt.
-func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) (v payment.Voucher, err error) {
+func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) error {
 	digest := r.Digest(l.s.terms.Domain)
-	err = l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
 		m := rec.Leases[l.s.id.String()]
 		total, err := rec.tab().Promise(l.s.id, paid)
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		v = rec.Voucher
+		v := rec.Voucher
 		if total > v.MaxClaimable {
 			v = payment.Voucher{Channel: l.s.terms.Channel, MaxClaimable: total}
 			if err := v.Sign(l.s.terms.Domain, l.j.c.cfg.VoucherKey); err != nil {
@@ -125,15 +158,14 @@ func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) (v 
 		return b, nil
 	})
 	if err != nil {
-		return v, err
+		return err
 	}
 	if err := l.j.c.cfg.Receipts.log(ctx, r); err != nil {
 		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.id.Short(), "err", err) // the next start logs it
 	}
-	err = l.j.note(ctx, func(rec *jobRecord) {
+	return l.j.note(ctx, func(rec *jobRecord) {
 		if a := rec.byLease(l.s.id.String()); a != nil {
 			a.Paid, a.Receipts = max(a.Paid, r.CumulativeDue), max(a.Receipts, uint32(r.Seq))
 		}
 	})
-	return v, err
 }

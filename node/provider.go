@@ -33,6 +33,7 @@ const (
 	offerTTL     = 45 * time.Minute
 	offerRefresh = 30 * time.Minute
 	bidFirm      = 3 * time.Second
+	maxBids      = 4096                   // out at once, whoever asked: keys cost nothing
 	minInterval  = 500 * time.Millisecond // between receipts: below it, signing costs more than it secures
 )
 
@@ -204,22 +205,27 @@ func (p *provider) withdraw() {
 // sweep frees holds that lapsed and forgets bids nobody took.
 func (p *provider) sweep(ctx context.Context) error {
 	for sleep(ctx, time.Second) {
-		now := time.Now()
-		p.mu.Lock()
-		p.floor.Expire(now)
-		for d, b := range p.bids {
-			if now.After(b.until.Add(bidFirm)) {
-				delete(p.bids, d)
-			}
-		}
-		for id, h := range p.hostings {
-			if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
-				delete(p.hostings, id) // the ledger has it
-			}
-		}
-		p.mu.Unlock()
+		p.prune(time.Now())
 	}
 	return nil
+}
+
+// prune frees holds that lapsed, and forgets bids nobody took and leases whose
+// clients had time to ask how they ended: the ledger has those.
+func (p *provider) prune(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.floor.Expire(now)
+	for d, b := range p.bids {
+		if now.After(b.until.Add(bidFirm)) {
+			delete(p.bids, d)
+		}
+	}
+	for id, h := range p.hostings {
+		if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
+			delete(p.hostings, id)
+		}
+	}
 }
 
 // changed asks for new offers.
@@ -306,6 +312,9 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	rec, known := p.cfg.Channels.with(client.String(), false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.bids) >= maxBids {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_RATE, uint64(bidFirm.Milliseconds()), "too many bids are out")
+	}
 	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.room() > 0)
 	if refusal != nil {
 		return decline(refusal.Reason, refusal.Shortfall, refusal.Detail)
