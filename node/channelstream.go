@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -140,6 +141,9 @@ type declinedError struct{ decline *marketv1.Decline }
 
 func (e *declinedError) Error() string { return "the provider declined: " + e.decline.Detail }
 
+// errAnswer is an answer to another question than was asked.
+var errAnswer = errors.New("the provider did not answer what it was asked")
+
 // fund deposits into the channel with a provider ahead of any job.
 func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
 	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}})
@@ -170,6 +174,9 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return id, "", err
 	}
+	if reply.GetDeposited() == nil {
+		return id, "", fmt.Errorf("deposit with %s: %w", to, errAnswer)
+	}
 	tx := reply.GetDeposited().GetTx()
 	if err := c.cfg.Keeper.mark(ctx, id, func(r *channelRecord) { r.DepositTx = clip(tx, 100) }); err != nil {
 		return id, tx, err
@@ -190,6 +197,9 @@ func (c *client) refund(ctx context.Context, rec *channelRecord) (*leasev1.Refun
 		return nil, err
 	}
 	r := reply.GetRefunded()
+	if r == nil {
+		return nil, fmt.Errorf("refund by %s: %w", to, errAnswer)
+	}
 	err = c.cfg.Keeper.mark(ctx, id, func(rec *channelRecord) {
 		rec.ClaimTx, rec.RefundTx = clip(r.GetClaimTx(), 100), clip(r.GetRefundTx(), 100)
 	})

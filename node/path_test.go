@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,13 @@ var guests = map[string]fake.Guest{
 			return 3
 		}
 		return 0
+	},
+	"chatter": func(p *fake.Process) int {
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for {
+			p.Check()
+			p.Stdout.Write(line)
+		}
 	},
 	"forever": func(p *fake.Process) int { p.Loop(); return 0 },
 }

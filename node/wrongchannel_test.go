@@ -1,0 +1,189 @@
+package node
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
+	"google.golang.org/protobuf/proto"
+)
+
+// TestLyingAboutChannels lies in every question about a channel and in every
+// answer to one, between a client and a provider each: whoever did not lie has an
+// error in time, or the right answer, and the next honest question is answered.
+func TestLyingAboutChannels(t *testing.T) {
+	t.Parallel()
+	s := newStall(t, 1, func(c *Config) { c.waits.Channel = time.Second })
+	is := func(ok func(*leasev1.ChannelRequest) bool) func([]byte) bool {
+		return func(b []byte) bool {
+			var r leasev1.ChannelRequest
+			return proto.Unmarshal(b, &r) == nil && ok(&r)
+		}
+	}
+	answer := func(ok func(*leasev1.ChannelReply) bool) func([]byte) bool {
+		return func(b []byte) bool {
+			var r leasev1.ChannelReply
+			return proto.Unmarshal(b, &r) == nil && ok(&r)
+		}
+	}
+	var wg sync.WaitGroup
+	for _, w := range []struct {
+		name   string
+		client bool
+		is     func([]byte) bool
+	}{
+		{"ask for terms", true, is(func(r *leasev1.ChannelRequest) bool { return r.GetTerms() != nil })},
+		{"ask to deposit", true, is(func(r *leasev1.ChannelRequest) bool { return r.GetDeposit() != nil })},
+		{"ask for a refund", true, is(func(r *leasev1.ChannelRequest) bool { return r.GetRefund() != nil })},
+		{"tell terms", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetTerms() != nil })},
+		{"tell of the deposit", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetDeposited() != nil })},
+		{"tell of the refund", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetRefunded() != nil })},
+	} {
+		lies := &liar{}
+		c := s.start(t, lies, func(c *Config) {
+			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 3*time.Second
+		})
+		eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
+		talk := func() error {
+			_, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
+			rec, ok := c.channels.with(s.provider.host.ID().String(), true)
+			if err != nil || !ok {
+				return err
+			}
+			_, err = c.client.refund(t.Context(), rec)
+			return err
+		}
+		wg.Go(func() {
+			for _, what := range deeds {
+				d := &deed{protocol: ChannelProtocol, step: w.is, do: what.do, once: what.once, client: w.client}
+				if w.client {
+					lies.lie(s.provider.host.ID(), d)
+				} else {
+					s.liar.lie(c.host.ID(), d)
+				}
+				began := time.Now()
+				err := talk()
+				lies.lie(s.provider.host.ID(), nil)
+				s.liar.lie(c.host.ID(), nil)
+				took := time.Since(began)
+				// A question may come late, as nobody waits for it; and a forgery of
+				// what nobody signs, the hash of a transaction for people, is not seen.
+				good := what.name == "repeated" || what.name == "late" && w.client || what.name == "forged" && w.name != "ask to deposit"
+				if err == nil && !good || took > 10*time.Second || !d.happened() {
+					t.Errorf("%s, %s: %v after %s, happened %t", w.name, what.name, err, took, d.happened())
+				}
+				if what.name == "repeated" && err != nil {
+					t.Errorf("%s, repeated: %v", w.name, err)
+				}
+			}
+			if err := talk(); err != nil {
+				t.Errorf("after all the lies to %s: %v", w.name, err)
+			}
+			checkBooks(t, c)
+		})
+	}
+	wg.Wait()
+	checkBooks(t, s.provider)
+	nothingRuns(t)
+}
+
+// TestWhoReadsNothing attaches to a run and reads nothing of a job that prints
+// without end: the stream ends, and the lease by its own terms.
+func TestWhoReadsNothing(t *testing.T) {
+	t.Parallel()
+	s := newStall(t, 1, func(c *Config) {
+		c.waits.Write, c.waits.Collect = 300*time.Millisecond, 500*time.Millisecond
+	})
+	p := &duo{provider: s.provider, client: s.client(t, &liar{})}
+	msg := stallJob(t, p.client, "chatter")
+	h := leaseByHand(t, p, msg)
+	eventually(t, "the end of the stream", func() bool { return s.provider.streams.Rejects()[streamReject{RunProtocol, "deadline"}] > 0 })
+	eventually(t, "the lease's end", func() bool { return s.over(p.client) })
+	if why := s.ended(t, h.l.s.id.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+		t.Errorf("ended as %s", why)
+	}
+	eventually(t, "the device", s.idle)
+	nothingRuns(t)
+}
+
+// TestStrangersShareRunStreams opens more run streams from keys without a lease
+// than they may hold, and says nothing on them: who has a lease still attaches.
+func TestStrangersShareRunStreams(t *testing.T) {
+	g := &gate{lim: runLimits, perPeer: map[peer.ID]int{}}
+	g.lim.Known = func(p peer.ID) bool { return p == "client" }
+	var leaves []func()
+	for i := range 4 * runLimits.PerPeer {
+		if leave, reason := g.enter(peer.ID("stranger " + string(rune('a'+i%4)))); reason == "" {
+			leaves = append(leaves, leave)
+		}
+	}
+	if len(leaves) != runLimits.Strangers {
+		t.Errorf("strangers hold %d run streams, at most %d", len(leaves), runLimits.Strangers)
+	}
+	for i := range runLimits.PerPeer + 1 {
+		leave, reason := g.enter("client")
+		if (reason == "") != (i < runLimits.PerPeer) {
+			t.Errorf("stream %d of a client: %q", i, reason)
+		}
+		if leave != nil {
+			leaves = append(leaves, leave)
+		}
+	}
+	for _, leave := range leaves {
+		leave()
+	}
+	if g.total != 0 || g.strangers != 0 || len(g.perPeer) != 0 {
+		t.Errorf("after all left there are %d, %d strangers, %d peers", g.total, g.strangers, len(g.perPeer))
+	}
+}
+
+// TestPrune forgets ended leases and lapsed bids after their time, and nothing else.
+func TestPrune(t *testing.T) {
+	now := time.Now()
+	wait := defaultWaits().Collect
+	lease := func(b byte, ph runv1.Phase, since time.Duration) (souk.LeaseID, *hosting) {
+		return souk.LeaseID{Digest: souk.Digest{b}}, &hosting{rec: leaseRecord{Phase: ph, Ended: now.Add(-since)}}
+	}
+	p := &provider{cfg: providerConfig{Waits: defaultWaits()}, floor: scheduler.NewFloor(scheduler.FloorConfig{}),
+		hostings: map[souk.LeaseID]*hosting{}, bids: map[souk.Digest]*openBid{{1}: {until: now.Add(-bidFirm - time.Second)}, {2}: {until: now}}}
+	for i, h := range []struct {
+		ph    runv1.Phase
+		since time.Duration
+	}{{runv1.Phase_PHASE_ENDED, wait + time.Second}, {runv1.Phase_PHASE_ENDED, wait - time.Second}, {runv1.Phase_PHASE_RUNNING, 100 * wait}, {runv1.Phase_PHASE_COLLECTING, 100 * wait}} {
+		id, hosted := lease(byte(i), h.ph, h.since)
+		p.hostings[id] = hosted
+	}
+	p.prune(now)
+	if _, old := p.hostings[souk.LeaseID{}]; old || len(p.hostings) != 3 || len(p.bids) != 1 {
+		t.Errorf("%d leases and %d bids are left", len(p.hostings), len(p.bids))
+	}
+}
+
+// TestRecordsFit fills a job's and a lease's record with all that a job and its
+// peers may bring: the ledger takes them.
+func TestRecordsFit(t *testing.T) {
+	const most = 256 << 10 // of a record; see ledger.Record
+	long := strings.Repeat("x", 200)
+	job := jobRecord{Message: make([]byte, maxJobBytes), Detail: long}
+	for range 17 {
+		job.Attempts = append(job.Attempts, attemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
+			LogBase: map[string]uint64{"stdout": 1 << 60, "stderr": 1 << 60}})
+		job.Snapshot.Tries = append(job.Snapshot.Tries, scheduler.Try{Reason: scheduler.ReasonProviderCheated, Detail: long})
+	}
+	for range maxDeclines {
+		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
+	}
+	lease := leaseRecord{Payload: make([]byte, MaxLeaseBytes), ClientLease: make([]byte, MaxLeaseBytes), ProviderLease: make([]byte, MaxLeaseBytes+200), Detail: long, Output: long}
+	for name, rec := range map[string]any{"job": job, "lease": lease} {
+		if b, err := json.Marshal(rec); err != nil || len(b) > most {
+			t.Errorf("a %s's record takes %d bytes of at most %d, %v", name, len(b), most, err)
+		}
+	}
+}
