@@ -200,9 +200,6 @@ func (a api) Submit(ctx context.Context, req *apiv1.SubmitRequest) (*apiv1.Submi
 	if a.n.client == nil {
 		return nil, coded(errNoChain)
 	}
-	if req.Job == nil {
-		return nil, invalid("no job")
-	}
 	if err := checkJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}

@@ -229,6 +229,8 @@ func (e *inputError) Error() string {
 // checkJob refuses a job that no provider could take, whoever wrote it.
 func checkJob(m *jobv1.Job) error {
 	switch {
+	case m == nil:
+		return errors.New("no job")
 	case proto.Size(m) > maxJobBytes:
 		return fmt.Errorf("the job is %d bytes, at most %d are allowed: move data into inputs", proto.Size(m), maxJobBytes)
 	case len(m.Nonce) != 16:

@@ -148,7 +148,7 @@ func (n *Node) services() http.Handler {
 	mux.Handle(apiv1connect.NewWalletHandler(a, opts...))
 	mux.Handle(apiv1connect.NewFilesHandler(a, opts...))
 	mux.Handle(apiv1connect.NewLogHandler(a, opts...))
-	return mux
+	return spoken(mux)
 }
 
 // requireToken lets requests through that carry the token: other users of the
