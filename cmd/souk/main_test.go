@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -61,6 +64,7 @@ func TestScript(t *testing.T) {
 			"ready":      ready,
 			"eventually": eventually,
 			"capture":    capture,
+			"request":    request,
 		},
 	})
 }
@@ -104,4 +108,48 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no group of %q in the output", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// request HOME PROCEDURE BODY posts a request to a daemon's socket, as curl
+// would, and writes the code and the message of its answer to the file answer.
+func request(ts *testscript.TestScript, _ bool, args []string) {
+	socket := filepath.Join(ts.MkAbs(args[0]), daemon.Socket)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "POST", "http://souk/souk.api.v1."+args[1], strings.NewReader(args[2]))
+	ts.Check(err)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(r)
+	ts.Check(err)
+	defer res.Body.Close()
+	var e struct{ Code, Message string }
+	ts.Check(json.NewDecoder(res.Body).Decode(&e))
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), []byte(e.Code+": "+e.Message+"\n"), 0o600))
+	ts.Logf("%d %s: %s", res.StatusCode, e.Code, e.Message)
+	if jargon.MatchString(e.Message) {
+		ts.Fatalf("%q means nothing to people", jargon.FindString(e.Message))
+	}
+}
+
+// TestBadRequestsAreAllTold wants each procedure that takes anything in the story
+// of bad requests.
+func TestBadRequestsAreAllTold(t *testing.T) {
+	story, err := os.ReadFile(filepath.Join("testdata", "script", "bad-requests.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := apiv1.File_souk_api_v1_api_proto.Services()
+	for i := range services.Len() {
+		methods := services.Get(i).Methods()
+		for j := range methods.Len() {
+			m := methods.Get(j)
+			name := string(services.Get(i).Name()) + "/" + string(m.Name())
+			if m.Input().Fields().Len() > 0 && !m.IsStreamingServer() && !strings.Contains(string(story), "\nrequest souk "+name+" ") {
+				t.Errorf("no bad request of %s is in the story", name)
+			}
+		}
+	}
 }
