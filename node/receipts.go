@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -96,10 +97,29 @@ func (b *receiptBook) relog(ctx context.Context) error {
 	})
 }
 
+// checkAnchored makes sure that the log still has what the chain has of it: one that
+// was lost, and begun anew, would contradict that.
+func (b *receiptBook) checkAnchored() error {
+	return b.ledger.Scan("anchor/", func(key string, value []byte) error {
+		var a anchorRecord
+		if err := json.Unmarshal(value, &a); err != nil {
+			return fmt.Errorf("record %s: %w", key, err)
+		}
+		if size := b.tree.Size(); size < a.Size {
+			return fmt.Errorf("the log has %d receipts, and %d are anchored in %s: it was lost or is an old copy: bring the home back from a backup",
+				size, a.Size, a.Tx)
+		}
+		return nil
+	})
+}
+
 // catchUp logs receipts whose signatures were complete when the last run of this
 // node ended, before their digest was in the log. A log that has more receipts
 // than the ledger says that the ledger has lost some.
 func (b *receiptBook) catchUp(ctx context.Context) error {
+	if err := b.checkAnchored(); err != nil {
+		return err
+	}
 	var finished uint64
 	err := b.each("receipt/", func(msg *runv1.Receipt) error {
 		if len(msg.ClientSignature) == 0 {

@@ -1,9 +1,11 @@
 package wasm
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -28,6 +31,23 @@ type cache struct {
 	dir   string
 	limit uint64 // bytes, over all folders
 	build string // what compiled: another wazero or processor cannot use it
+
+	mu    sync.Mutex // guards whole
+	whole map[string]bool
+}
+
+// isWhole tells whether this process has read a folder through already: a job's
+// start should not wait for more than one look.
+func (c *cache) isWhole(folder string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.whole[folder]
+}
+
+func (c *cache) setWhole(folder string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.whole[folder] = true
 }
 
 func newCache(dir string, limit uint64) *cache {
@@ -39,7 +59,7 @@ func newCache(dir string, limit uint64) *cache {
 			}
 		}
 	}
-	return &cache{dir: dir, limit: limit, build: build}
+	return &cache{dir: dir, limit: limit, build: build, whole: map[string]bool{}}
 }
 
 // find returns the folder of a program, and whether it is compiled already.
@@ -58,7 +78,22 @@ func (c *cache) find(program string) (folder string, compiled bool, err error) {
 	now := time.Now()
 	switch err := os.Chtimes(folder, now, now); { // prune goes by the last use
 	case err == nil:
-		return folder, true, nil
+		if c.isWhole(folder) {
+			return folder, true, nil
+		}
+		// wazero looks at the code alone: where its functions begin could lie.
+		want, err := os.ReadFile(filepath.Join(folder, sumFile))
+		if err == nil {
+			var is []byte
+			if is, err = sum(folder); err == nil && bytes.Equal(is, want) {
+				c.setWhole(folder)
+				return folder, true, nil
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", false, err
+		}
+		return folder, false, os.RemoveAll(folder) // damaged, or of before sums were kept: it is compiled again
 	case errors.Is(err, fs.ErrNotExist):
 		return folder, false, nil
 	default:
@@ -71,11 +106,44 @@ func (c *cache) begin() (string, error) { return os.MkdirTemp(c.dir, unfinished)
 
 // add makes what was compiled into from the folder of a program.
 func (c *cache) add(from, folder string) error {
-	err := os.Rename(from, folder)
+	is, err := sum(from)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(from, sumFile), is, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	err = os.Rename(from, folder)
 	if errors.Is(err, fs.ErrExist) { // someone else was quicker
 		return os.RemoveAll(from)
 	}
 	return err
+}
+
+// sumFile has the sum of the other files of a folder.
+const sumFile = "sum"
+
+// sum is a checksum against damage, not against people: the names of the files in
+// a folder, and a CRC-32C of each.
+func sum(folder string) (text []byte, err error) {
+	table, buffer := crc32.MakeTable(crc32.Castagnoli), make([]byte, 128<<10)
+	err = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || entry.Name() == sumFile {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		h := crc32.New(table)
+		if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, buffer); err != nil { // small pieces stay in the processor's cache
+			return err
+		}
+		text = fmt.Appendf(text, "%08x %s\n", h.Sum32(), entry.Name())
+		return nil
+	})
+	return text, err
 }
 
 // prune removes the folders used longest ago until the rest is within the limit.

@@ -93,3 +93,34 @@ func TestAddTwice(t *testing.T) {
 		t.Error("the late one should be dropped, the first kept")
 	}
 }
+
+// TestDamagedCodeIsCompiledAgain flips a byte of compiled code, cuts it, and adds a
+// file: none of it is run.
+func TestDamagedCodeIsCompiledAgain(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("p"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func(folder string) error{
+		"flipped": func(f string) error {
+			code := make([]byte, 1000)
+			code[7] ^= 4
+			return os.WriteFile(filepath.Join(f, "code"), code, 0o600)
+		},
+		"cut":      func(f string) error { return os.Truncate(filepath.Join(f, "code"), 10) },
+		"lost":     func(f string) error { return os.Remove(filepath.Join(f, "code")) },
+		"more":     func(f string) error { return os.WriteFile(filepath.Join(f, "code2"), nil, 0o600) },
+		"sum lost": func(f string) error { return os.Remove(filepath.Join(f, "sum")) },
+		"sum cut":  func(f string) error { return os.Truncate(filepath.Join(f, "sum"), 3) },
+	} {
+		folder := put(t, newCache(dir, 1<<20), "p", 1000, time.Now())
+		if err := damage(folder); err != nil {
+			t.Fatal(err)
+		}
+		c := newCache(dir, 1<<20) // of the next process
+		if _, compiled, err := c.find(program); compiled || err != nil || exists(folder) {
+			t.Errorf("%s: compiled %t, %v; its folder is there: %t", name, compiled, err, exists(folder))
+		}
+	}
+}
