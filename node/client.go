@@ -64,6 +64,7 @@ type client struct {
 	cfg        clientConfig
 	key        souk.NodeKey
 	authorizer payment.Address
+	wholeBy    time.Time // when the book is taken for whole
 	queue      chan *job // jobs whose goroutine Run starts
 	restored   []*job    // jobs of an earlier life, for Run to start
 
@@ -78,7 +79,7 @@ func newClient(cfg clientConfig) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, queue: make(chan *job, 2*maxJobs), jobs: map[souk.JobID]*job{}}
+	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *job, 2*maxJobs), jobs: map[souk.JobID]*job{}}
 	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
 		var rec jobRecord
 		if err := json.Unmarshal(value, &rec); err != nil {

@@ -178,6 +178,11 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 	case linkClosed:
 		delete(j.links, e.lease)
 		return j.finished(), nil
+	case bookFilled:
+		if j.attempt.State() != scheduler.Matching {
+			return j.finished(), nil // stopped meanwhile
+		}
+		return j.finished(), j.find(ctx, g)
 	}
 	acts := j.attempt.Step(time.Now(), ev)
 	snap := j.attempt.Snapshot()
@@ -230,7 +235,7 @@ func (j *job) post(ctx context.Context, ev scheduler.Event) {
 func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) error {
 	switch a := act.(type) {
 	case scheduler.FindCandidates:
-		return j.find(ctx)
+		return j.find(ctx, g)
 	case scheduler.Dial:
 		for _, p := range a.Peers {
 			offer := j.offers[p]

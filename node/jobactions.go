@@ -13,10 +13,34 @@ import (
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
+	"golang.org/x/sync/errgroup"
 )
 
+// bookWithin is how long after the node's start its book may still be empty only
+// because no peer was asked for theirs yet.
+const bookWithin = 5 * time.Second
+
+// bookFilled tells the job's goroutine to look at the book again.
+type bookFilled struct {
+	scheduler.Tick // an event like any other
+}
+
+// untilBook waits for an offer that meets q, until the book counts as whole.
+func (j *job) untilBook(ctx context.Context, q market.Query) {
+	wait, cancel := context.WithDeadline(ctx, j.c.wholeBy)
+	defer cancel()
+	if changes, err := j.c.cfg.Book.Watch(wait); err == nil {
+		for len(j.c.cfg.Book.Match(q)) == 0 {
+			if _, ok := <-changes; !ok {
+				break
+			}
+		}
+	}
+	j.post(ctx, bookFilled{})
+}
+
 // find matches the job against the book.
-func (j *job) find(ctx context.Context) error {
+func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
 	q := market.RequestQuery(j.msg.Resources, pricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
 	found := j.c.cfg.Book.Match(q)
@@ -27,6 +51,10 @@ func (j *job) find(ctx context.Context) error {
 			j.offers[o.Provider] = o
 			peers = append(peers, o.Provider)
 		}
+	}
+	if len(peers) == 0 && now.Before(j.c.wholeBy) {
+		g.Go(func() error { j.untilBook(ctx, q); return nil })
+		return nil
 	}
 	var removals []market.Removal
 	if len(peers) == 0 {

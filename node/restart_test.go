@@ -116,6 +116,30 @@ func TestClientRestart(t *testing.T) {
 	}
 }
 
+// TestClientRestartMatching starts a client that ended while its job looked for a
+// provider: the book of the new life is empty at first, and the job waits for it.
+func TestClientRestartMatching(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	msg := testJob(t, p.client, "short")
+	payload := mustMarshal(msg)
+	id := souk.JobID{Digest: sha256.Sum256(payload)}
+	value, err := json.Marshal(jobRecord{Message: payload, Started: time.Now(), State: "matching"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: jobKey(id), Value: value}}}); err != nil {
+		t.Fatal(err)
+	}
+	p.restartClient(t)
+	j, err := p.client.client.find(id.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := finished(t, j); end.State != "done" {
+		t.Errorf("the job ended as %v", end)
+	}
+}
+
 // TestClientRestartLeasing starts a client that ended between the countersigned
 // lease and its job's word of it: the job goes on with that lease.
 func TestClientRestartLeasing(t *testing.T) {
