@@ -18,10 +18,12 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethclient"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -43,6 +45,8 @@ var (
 	ErrWrongChain = errors.New("node serves another chain")
 	// ErrDropped is returned for a transaction that the nodes do not know any more.
 	ErrDropped = errors.New("transaction was dropped")
+	// ErrNoAnswer is returned when no node answers; that says nothing about the chain.
+	ErrNoAnswer = errors.New("no node of the chain answers")
 	// ErrNoWallet is returned for a transaction of a client without a wallet.
 	ErrNoWallet = errors.New("no wallet")
 	// ErrNoAnchor is returned for a transaction that anchored nothing.
@@ -79,6 +83,7 @@ type Client struct {
 
 	sending chan struct{} // holds one: whoever takes it numbers and sends a transaction, and owns sent
 	sent    sentTx
+	last    *atomic.Pointer[types.Transaction] // what was sent last; holds nil before
 }
 
 // New checks the config. It asks the nodes for the chain's id if there is none.
@@ -108,6 +113,7 @@ func New(c Config) (*Client, error) {
 		token:      testtoken.NewTestToken(),
 		anchors:    anchors.NewAnchors(),
 		sending:    make(chan struct{}, 1),
+		last:       new(atomic.Pointer[types.Transaction]),
 	}
 	client.sending <- struct{}{}
 	if c.Wallet != nil {

@@ -69,8 +69,10 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // do runs fn against each node in turn until one answers. An answer is a result,
 // or an error of the chain itself: a revert, a refused transaction, nothing found.
+// Where there is none, the error is [ErrNoAnswer].
 func (c *Client) do(ctx context.Context, fn func(context.Context, *ethclient.Client) error) error {
 	var failed []error
+	silent := true
 	for _, e := range c.nodes {
 		err := c.ask(ctx, e, func(ctx context.Context) error { return fn(ctx, e.eth) })
 		if err == nil || isAnswer(err) {
@@ -80,12 +82,23 @@ func (c *Client) do(ctx context.Context, fn func(context.Context, *ethclient.Cli
 			return ctx.Err()
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", e.name, plainly(err)))
-		if !errors.Is(err, ErrDropped) { // another node may know the transaction
-			c.Log.Warn("chain node failed", "node", e.name, "err", plainly(err))
+		if errors.Is(err, ErrDropped) { // another node may know the transaction
+			silent = false
+			continue
 		}
+		c.Log.Warn("chain node failed", "node", e.name, "err", plainly(err))
+	}
+	if silent {
+		return noAnswer{errors.Join(failed...)}
 	}
 	return errors.Join(failed...)
 }
+
+// noAnswer is [ErrNoAnswer] in the words of what each node did.
+type noAnswer struct{ error }
+
+func (e noAnswer) Is(target error) bool { return target == ErrNoAnswer }
+func (e noAnswer) Unwrap() error        { return e.error }
 
 // ask runs one call of one node within the timeout, and sees to it that the node
 // serves the right chain.

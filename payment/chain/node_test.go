@@ -2,15 +2,20 @@ package chain_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment/chain"
 )
 
@@ -131,6 +136,58 @@ func TestWaitForATransactionThatIsGone(t *testing.T) {
 	if _, err := reader(t, chain.DevnetChainID, dead.URL).Wait(ctx, none, 1); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v; want %v", err, context.DeadlineExceeded)
 	}
+}
+
+// A node that is restarted forgets a transaction that waits in it: the wait for it
+// sends it again, long before it counts as gone.
+func TestWaitSendsAgain(t *testing.T) {
+	w := newWorld(t)
+	var lost atomic.Bool
+	to, err := url.Parse(w.devnet.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if strings.Contains(string(body), "eth_sendRawTransaction") && lost.CompareAndSwap(false, true) {
+			rw.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(rw, `{"jsonrpc":"2.0","id":%s,"result":"0x%s"}`, callID(body), strings.Repeat("ab", 32))
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(string(body))), int64(len(body))
+		forward.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(s.Close)
+	key := newKey(t)
+	w.client(key) // for its gas
+	c, err := chain.New(chain.Config{URLs: []string{s.URL}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts(),
+		Wallet: key, Poll: 5 * time.Millisecond, DropAfter: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	tx, err := c.Anchor(t.Context(), souk.Digest{1}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.Wait(ctx, tx, 1); err != nil || !lost.Load() {
+		t.Errorf("wait for a transaction that its node forgot (%t): %v", lost.Load(), err)
+	}
+}
+
+// callID is the id of a JSON-RPC call.
+func callID(call []byte) string {
+	var c struct{ ID json.RawMessage }
+	if json.Unmarshal(call, &c) != nil {
+		return "0"
+	}
+	return string(c.ID)
 }
 
 // A node that says what it likes cannot make a client panic or believe in

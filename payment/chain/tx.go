@@ -103,6 +103,7 @@ func (c *Client) sendNumbered(ctx context.Context, tx *types.DynamicFeeTx) (*typ
 		return nil, fmt.Errorf("send transaction: %w", err)
 	}
 	c.sent = sentTx{nonce: nonce, hash: signed.Hash()}
+	c.last.Store(signed)
 	return signed, nil
 }
 
@@ -143,7 +144,8 @@ type Receipt struct {
 
 // Wait returns once tx has as many confirmations as asked for, the block it is
 // in being the first; 0 asks for the configured number. It outlives failing
-// nodes and blocks that are taken back, until ctx ends. The error is a
+// nodes and blocks that are taken back, until ctx ends, and sends what was sent
+// last again where the nodes have lost it. The error is a
 // [RevertError] if the contract refused, [ErrDropped] if the transaction is gone.
 func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Receipt, error) {
 	hash, err := parseTx(tx)
@@ -155,7 +157,7 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Rec
 	}
 	ticker := time.NewTicker(c.Poll)
 	defer ticker.Stop()
-	known := time.Now()
+	known, again := time.Now(), time.Time{}
 	for {
 		r, err := c.look(ctx, hash, confirmations)
 		switch {
@@ -166,6 +168,10 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Rec
 		case errors.Is(err, ErrDropped):
 			if time.Since(known) > c.DropAfter {
 				return Receipt{}, fmt.Errorf("wait for %s: %w", tx, ErrDropped)
+			}
+			if time.Since(again) > resendEvery {
+				again = time.Now()
+				c.resend(ctx, hash)
 			}
 		default:
 			if _, ok := errors.AsType[*RevertError](err); ok {
@@ -180,6 +186,20 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Rec
 		case <-ticker.C:
 		}
 	}
+}
+
+// resendEvery spaces what is sent again to nodes that do not know it, or not yet.
+const resendEvery = time.Second
+
+// resend hands a transaction to the nodes again, if it is the last that was sent:
+// a node that is restarted forgets what waits in it. Signed once, it counts once.
+func (c *Client) resend(ctx context.Context, hash common.Hash) {
+	tx := c.last.Load()
+	if tx == nil || tx.Hash() != hash {
+		return
+	}
+	err := c.do(ctx, func(ctx context.Context, e *ethclient.Client) error { return e.SendTransaction(ctx, tx) })
+	c.Log.Debug("transaction sent again", "tx", hash, "err", err) // the next look tells what came of it
 }
 
 // errWaiting is the answer of look for a transaction that is on its way.
