@@ -20,6 +20,7 @@ const (
 	keepRetry   = 2 * time.Second // until the chain answers for the first time
 	claimAt     = souk.AtomsPerToken / 5
 	claimAfter  = 12 * time.Hour
+	chainRetry  = 500 * time.Millisecond // while a deposit waits for a chain that does not answer
 	txWithin    = 2 * time.Minute
 	lookTries   = 5
 	anchorEvery = time.Hour
@@ -280,7 +281,8 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 }
 
 // deposit submits a client's authorization, waits until it is as deep as its
-// amount asks, and reads the channel again.
+// amount asks, and reads the channel again. A chain that does not answer is
+// waited for until ctx ends.
 // It came with lease, zero where it came ahead of any; known is the transaction
 // that an earlier life of this node submitted, or empty.
 func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
@@ -289,7 +291,10 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 	}
 	defer k.pass()
 	for {
-		tx, err = k.submit(ctx, ch, d, known, submitted)
+		err = patiently(ctx, func() (err error) {
+			tx, err = k.submit(ctx, ch, d, known, submitted)
+			return err
+		})
 		if err == nil {
 			break
 		}
@@ -299,7 +304,11 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 		}
 		// Two transactions of ours may carry one authorization, when this node
 		// was killed between them: whether it was used is what counts.
-		used, asked := k.cfg.Chain.DepositUsed(ctx, ch, d)
+		var used bool
+		asked := patiently(ctx, func() (err error) {
+			used, err = k.cfg.Chain.DepositUsed(ctx, ch, d)
+			return err
+		})
 		if asked != nil || !used && !dropped {
 			return "", errors.Join(err, asked)
 		}
@@ -308,7 +317,7 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 		}
 	}
 	k.landing = lease
-	err = k.reconcileLocked(ctx)
+	err = patiently(ctx, func() error { return k.reconcileLocked(ctx) })
 	k.landing = souk.LeaseID{}
 	if err != nil {
 		return tx, err
@@ -317,6 +326,16 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 		r.DepositTx = tx
 		r.landed(lease) // also where the chain had nothing new: an authorization counts once
 	})
+}
+
+// patiently does again what fails because no node of the chain answers, until ctx
+// ends: one that is restarted is back in a moment.
+func patiently(ctx context.Context, do func() error) error {
+	for {
+		if err := do(); !errors.Is(err, chain.ErrNoAnswer) || !sleep(ctx, chainRetry) {
+			return err
+		}
+	}
 }
 
 // submit sends an authorization, unless it was used, and waits for its depth.

@@ -171,10 +171,15 @@ func testJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 		Limits: &jobv1.Limits{StartWithinMs: 60_000, MaxDurationMs: 60_000, HoldPausedMs: 5_000}}
 }
 
-// serveChain runs a devnet until the test ends.
+// serveChain runs a devnet until the test ends, one that waits for nothing.
 func serveChain(t *testing.T) string {
 	t.Helper()
-	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: true})
+	return serveChainLike(t, true)
+}
+
+func serveChainLike(t *testing.T, eager bool) string {
+	t.Helper()
+	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: eager})
 	if err != nil {
 		t.Fatal(err)
 	}

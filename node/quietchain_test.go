@@ -10,10 +10,12 @@ import (
 	"testing"
 )
 
-// proxy stands before a chain's RPC: it counts calls, and can be told to hang.
+// proxy stands before a chain's RPC: it counts calls, and can be told to hang, or
+// to be down.
 type proxy struct {
 	calls atomic.Int64
 	hang  atomic.Bool
+	down  atomic.Bool
 	url   string
 }
 
@@ -30,6 +32,10 @@ func newProxy(t *testing.T, target string) *proxy {
 		if p.hang.Load() {
 			io.Copy(io.Discard, r.Body) // only then does the server see a client that leaves
 			<-r.Context().Done()
+			return
+		}
+		if p.down.Load() {
+			http.Error(w, "down", http.StatusBadGateway)
 			return
 		}
 		forward.ServeHTTP(w, r)
