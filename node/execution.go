@@ -24,6 +24,10 @@ import (
 // maxStageBlocks bounds the blocks of a job's inputs, beside their bytes.
 const maxStageBlocks = 1 << 20
 
+// jobWithin is how long a client has to send its job once the lease is funded. It
+// holds the devices unpaid until then; a client that is restarted is back sooner.
+const jobWithin = 30 * time.Second
+
 // stage waits for the job, checks that it is the leased one, and fetches what
 // it names from the client. None of it is billed.
 func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
@@ -32,9 +36,13 @@ func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, time.UnixMilli(h.lease.StartByMs))
 	defer cancel()
+	late := time.NewTimer(jobWithin)
+	defer late.Stop()
 	var msg []byte
 	select {
 	case msg = <-h.jobs:
+	case <-late.C:
+		return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "the client did not send the job within %s", jobWithin)
 	case <-h.releases:
 		return nil, ended(runv1.EndReason_END_REASON_CLIENT_RELEASED, "released before it started")
 	case <-ctx.Done():
