@@ -67,6 +67,7 @@ type client struct {
 	wholeBy    time.Time // when the book is taken for whole
 	queue      chan *job // jobs whose goroutine Run starts
 	restored   []*job    // jobs of an earlier life, for Run to start
+	letGoes    chan letGo
 
 	proposing sync.Mutex // one lease is proposed at a time: each sees what the last one promised
 
@@ -79,7 +80,8 @@ func newClient(cfg clientConfig) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *job, 2*maxJobs), jobs: map[souk.JobID]*job{}}
+	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *job, 2*maxJobs),
+		letGoes: make(chan letGo, 64), jobs: map[souk.JobID]*job{}}
 	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
 		var rec jobRecord
 		if err := json.Unmarshal(value, &rec); err != nil {
@@ -142,6 +144,8 @@ func (c *client) Run(ctx context.Context) error {
 				return nil
 			case j := <-c.queue:
 				start(j)
+			case l := <-c.letGoes:
+				g.Go(func() error { c.tellProvider(ctx, l); return nil })
 			}
 		}
 	})
@@ -149,7 +153,8 @@ func (c *client) Run(ctx context.Context) error {
 }
 
 // forget ends the reserves of leases that no unfinished job holds: the last run
-// of this node ended between a lease and the job's record of it.
+// of this node ended between a lease and the job's record of it. A provider that
+// signed one is told.
 func (c *client) forget(ctx context.Context) error {
 	held := map[string]bool{}
 	for _, j := range c.list() {
@@ -166,9 +171,14 @@ func (c *client) forget(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("lease on channel %s: %w", rec.id().Short(), err)
 			}
-			if err := c.abandon(ctx, rec.id(), souk.LeaseID{Digest: lease}); err != nil {
+			s, err := c.signed(souk.LeaseID{Digest: lease})
+			if err != nil {
 				return err
 			}
+			if err := c.abandon(ctx, rec.id(), s.id); err != nil {
+				return err
+			}
+			c.letGo(s, true)
 		}
 	}
 	return nil

@@ -24,10 +24,6 @@ import (
 // maxStageBlocks bounds the blocks of a job's inputs, beside their bytes.
 const maxStageBlocks = 1 << 20
 
-// jobWithin is how long a client has to send its job once the lease is funded. It
-// holds the devices unpaid until then; a client that is restarted is back sooner.
-const jobWithin = 30 * time.Second
-
 // stage waits for the job, checks that it is the leased one, and fetches what
 // it names from the client. None of it is billed.
 func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
@@ -36,13 +32,13 @@ func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, time.UnixMilli(h.lease.StartByMs))
 	defer cancel()
-	late := time.NewTimer(jobWithin)
+	late := time.NewTimer(h.p.cfg.Waits.Send)
 	defer late.Stop()
 	var msg []byte
 	select {
 	case msg = <-h.jobs:
 	case <-late.C:
-		return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "the client did not send the job within %s", jobWithin)
+		return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "the client did not send the job within %s", h.p.cfg.Waits.Send)
 	case <-h.releases:
 		return nil, ended(runv1.EndReason_END_REASON_CLIENT_RELEASED, "released before it started")
 	case <-ctx.Done():

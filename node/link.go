@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
-	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
@@ -59,20 +58,9 @@ func (j *job) signed(id souk.LeaseID) (*signing, error) {
 	if s != nil {
 		return s, nil
 	}
-	payload, err := j.c.cfg.Ledger.Get("signed/" + id.String())
-	if err != nil || payload == nil {
-		return nil, fmt.Errorf("lease %s is not in the ledger: %w", id.Short(), err)
-	}
-	var l leasev1.Lease
-	if err := proto.Unmarshal(payload, &l); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
-	}
-	s = &signing{id: id, payload: payload, lease: &l}
-	if s.terms, s.channel, err = leaseTerms(payload, &l); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
-	}
-	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
+	s, err := j.c.signed(id)
+	if err != nil {
+		return nil, err
 	}
 	j.mu.Lock()
 	j.signs[id] = s
@@ -135,8 +123,8 @@ func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
 
 func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
 
-// release ends a lease: by its stream where there is one, or by a stream for
-// just that.
+// release ends a lease: by its stream where there is one; else the client tells
+// the provider when it can.
 func (j *job) release(ctx context.Context, a scheduler.Release) error {
 	id := a.Lease
 	if id == (souk.LeaseID{}) {
@@ -156,21 +144,7 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 	if err != nil {
 		return nil // nothing was signed: nothing to release
 	}
-	ctx, cancel := context.WithTimeout(ctx, j.c.cfg.Waits.Release)
-	defer cancel()
-	if st, done, err := openStream(ctx, j.c.cfg.Host, s.peer, RunProtocol); err == nil {
-		defer done()
-		err = errors.Join(
-			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: id.Digest[:]}}}),
-			wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: a.Discard}}}),
-			st.CloseWrite())
-		if err == nil { // a reset that overtakes what was written would undo it: wait for the provider to close
-			_, err = io.Copy(io.Discard, st)
-		}
-		if err != nil {
-			j.c.cfg.Log.Debug("release", "lease", id.Short(), "err", err)
-		}
-	}
+	j.c.letGo(s, a.Discard)
 	return j.c.abandon(ctx, s.terms.Channel, id)
 }
 

@@ -167,6 +167,22 @@ func TestClientRestartLeasing(t *testing.T) {
 	p.agree(t)
 }
 
+// TestClientRestartForgets starts a client that ended with a countersigned lease
+// that no job of its knows: the provider is told, and its device is free long
+// before the lease would lapse.
+func TestClientRestartForgets(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	s := signByHand(t, p, testJob(t, p.client, "short"))
+	p.restartClient(t)
+	eventually(t, "the end of the lease", func() bool { return p.provider.provider.live() == 0 })
+	if lease, held := p.provider.provider.holder(s.lease.Devices[0]); held {
+		t.Errorf("the device is held by lease %s", lease.Short())
+	}
+	if due := p.agree(t); due != 0 {
+		t.Errorf("%s is due for nothing", due)
+	}
+}
+
 // TestProviderRestartRunning stops a provider whose lease runs: the job ends with
 // a reason that names it, what was receipted stays paid, and the channel serves
 // the next job.

@@ -20,8 +20,10 @@ type waits struct {
 	Write   time.Duration // for a peer to take one frame of a run
 	Start   time.Duration // after start_within, for a lease still to start
 	Fund    time.Duration // for a lease's deposit to be confirmed
+	Send    time.Duration // for a client to send its job once the lease is funded; devices are held unpaid until then
 	Collect time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
 	Release time.Duration // for a release and the last voucher to get through before a stream is given up
+	LetGo   time.Duration // for a provider that is away to come back and be told of a release
 
 	Job scheduler.AttemptConfig // of one job's steps; what is zero has its default there
 }
@@ -29,7 +31,7 @@ type waits struct {
 // defaultWaits are those of every node; only tests have others.
 func defaultWaits() *waits {
 	return &waits{Order: orderLimits.Deadline, Lease: leaseLimits.Deadline, Channel: channelLimits.Deadline, Sync: syncLimits.Deadline,
-		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Collect: 10 * time.Minute, Release: 5 * time.Second}
+		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Send: 30 * time.Second, Collect: 10 * time.Minute, Release: 5 * time.Second, LetGo: time.Minute}
 }
 
 // in is the limit with another deadline.

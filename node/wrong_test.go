@@ -29,7 +29,7 @@ import (
 // of them in the defaults is so here.
 func shortWaits() *waits {
 	return &waits{Order: 900 * time.Millisecond, Lease: 1200 * time.Millisecond, Channel: 5 * time.Second, Sync: 2 * time.Second,
-		Attach: 700 * time.Millisecond, Write: 2 * time.Second, Start: 500 * time.Millisecond, Fund: 3 * time.Second, Collect: 3 * time.Second, Release: 500 * time.Millisecond,
+		Attach: 700 * time.Millisecond, Write: 2 * time.Second, Start: 500 * time.Millisecond, Fund: 3 * time.Second, Send: 5 * time.Second, Collect: 3 * time.Second, Release: 500 * time.Millisecond, LetGo: 2 * time.Second,
 		Job: scheduler.AttemptConfig{DialWithin: 2 * time.Second, LeaseWithin: 1500 * time.Millisecond, FundWithin: 3 * time.Second,
 			Reconnect: 2 * time.Second, FetchWithin: 1500 * time.Millisecond, FetchFor: 5 * time.Second, SettleFor: 2 * time.Second, Slack: time.Second}}
 }
