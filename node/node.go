@@ -201,7 +201,7 @@ func (n *Node) buildStores() (err error) {
 const markName = "ledger.mark"
 
 func (n *Node) openLedger() (err error) {
-	c := ledger.Config{Store: n.store, Log: n.cfg.Log}
+	c := ledger.Config{Store: crashStore(n.store), Log: n.cfg.Log}
 	if n.mark != nil {
 		c.Mark = n.mark
 	}
@@ -229,6 +229,7 @@ func (n *Node) buildNetwork() (err error) {
 	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen, Transport: n.cfg.Transport}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
+	n.host = crashHost(n.host)
 	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host,
 		FreeFloor: blocksFloor, Log: n.cfg.Log}); err != nil {
 		if errors.Is(err, badger.ErrDamaged) {
@@ -272,7 +273,7 @@ func (n *Node) dialChain() (err error) {
 	urls, id := n.cfg.ChainURLs, n.cfg.ChainID
 	if n.cfg.Devnet {
 		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen,
-			Room: n.space.ledgerRoom, Log: n.cfg.Log}); err != nil {
+			Room: n.space.ledgerRoom, Seal: crashSeal(), Log: n.cfg.Log}); err != nil {
 			return err
 		}
 		urls, id = []string{n.devnet.URL()}, chain.DevnetChainID

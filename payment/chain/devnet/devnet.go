@@ -28,6 +28,10 @@ type Config struct {
 	Room   func() error // why nothing may be written now, or nil; default: there is always room
 	Eager  bool         // for tests: a transaction is mined at once, and chain time runs ahead of the clock
 	Log    *slog.Logger // default: discarded
+
+	// Seal is handed the making of each block that holds a transaction, until it is
+	// on disk, so that a test can end the process on either side; default: calls it.
+	Seal func(seal func() error) error
 }
 
 // Devnet is a chain and its JSON-RPC server. [New] takes the port, so that its
@@ -37,6 +41,7 @@ type Devnet struct {
 	room     func() error
 	eager    bool
 	log      *slog.Logger
+	around   func(seal func() error) error
 	listener net.Listener
 	advance  chan advanceRequest // to the goroutine that seals
 }
@@ -63,11 +68,15 @@ func New(c Config) (*Devnet, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Seal == nil {
+		c.Seal = func(seal func() error) error { return seal() }
+	}
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("devnet: %w", err)
 	}
-	return &Devnet{dir: dir, room: c.Room, eager: c.Eager, log: c.Log, listener: l, advance: make(chan advanceRequest)}, nil
+	return &Devnet{dir: dir, room: c.Room, eager: c.Eager, log: c.Log, around: c.Seal, listener: l,
+		advance: make(chan advanceRequest)}, nil
 }
 
 // URL is where the chain's JSON-RPC is served.
@@ -78,7 +87,7 @@ func (d *Devnet) URL() string { return "http://" + d.listener.Addr().String() }
 // began with other contracts.
 func (d *Devnet) Run(ctx context.Context) error {
 	defer d.listener.Close()
-	n, err := open(d.dir)
+	n, err := open(d.dir, d.around)
 	if err != nil {
 		return fmt.Errorf("open devnet %s: %w", d.dir, err)
 	}

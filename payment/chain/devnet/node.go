@@ -29,7 +29,8 @@ type chainNode struct {
 	eth     *eth.Ethereum
 	beacon  *catalyst.SimulatedBeacon
 	filters *filters.FilterAPI
-	sealed  time.Time // when the last block was made; seal alone uses it
+	around  func(seal func() error) error // see [Config.Seal]
+	sealed  time.Time                     // when the last block was made; seal alone uses it
 
 	// mu is held for reading by each request and for writing while a block is made
 	// and put on disk: so nobody sees a block that a crash could still take back.
@@ -39,7 +40,7 @@ type chainNode struct {
 // open opens or begins the chain in dir. The settings are those that were found
 // to survive a kill at any point: the hash scheme writes each block's state in
 // full, where the default keeps it in memory.
-func open(dir string) (*chainNode, error) {
+func open(dir string, around func(seal func() error) error) (*chainNode, error) {
 	key, err := faucetKey()
 	if err != nil {
 		return nil, err
@@ -61,6 +62,7 @@ func open(dir string) (*chainNode, error) {
 	if err != nil {
 		return nil, errors.Join(err, stack.Close())
 	}
+	n.around = around
 	return n, nil
 }
 
@@ -177,8 +179,14 @@ func (n *chainNode) commit() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.head().Number.Uint64()
-	n.beacon.Commit() // reports failure to go-ethereum's log alone
-	return n.sync(before)
+	seal := func() error {
+		n.beacon.Commit() // reports failure to go-ethereum's log alone
+		return n.sync(before)
+	}
+	if pending, _ := n.eth.TxPool().Stats(); pending > 0 {
+		return n.around(seal)
+	}
+	return seal()
 }
 
 func (n *chainNode) advance(by time.Duration) error {
