@@ -1,6 +1,9 @@
 // Command testlog reads what go test -json prints and tells what a person needs
-// of it: a line for each package, the whole output of what failed, every
-// warning, and by name and reason each test that was skipped.
+// of it: a line for each package, the whole output of what failed and of what
+// asks to be shown, every warning, and by name and reason each test that was
+// skipped.
+//
+// A test asks with t.Attr("show", "output"); its subtests ask for themselves.
 //
 // It exits 1 when anything failed, so a pipe into it loses no failure.
 package main
@@ -24,6 +27,7 @@ type event struct {
 	ImportPath string // of build-output and build-fail
 	Test       string
 	Output     string
+	Key        string // of attr
 	Elapsed    float64
 }
 
@@ -33,12 +37,13 @@ type name struct{ pkg, test string }
 type log struct {
 	out     io.Writer
 	output  map[name][]string // what each unfinished test or package printed
+	show    map[name]bool     // those that asked
 	failed  []string
 	skipped []string
 }
 
 func run(in io.Reader, out io.Writer) int {
-	l := &log{out: out, output: make(map[name][]string)}
+	l := &log{out: out, output: make(map[name][]string), show: make(map[name]bool)}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -75,6 +80,8 @@ func (l *log) line(line string) {
 			return
 		}
 		l.output[n] = append(l.output[n], e.Output)
+	case "attr":
+		l.show[n] = l.show[n] || e.Key == "show"
 	case "build-output":
 		fmt.Fprint(l.out, e.Output)
 	case "build-fail":
@@ -89,6 +96,8 @@ func (l *log) end(n name, e event) {
 	text := strings.Join(slices.DeleteFunc(l.output[n], marker), "")
 	delete(l.output, n)
 	switch {
+	case e.Action == "pass" && l.show[n]:
+		fmt.Fprint(l.out, text)
 	case e.Action == "fail":
 		fmt.Fprint(l.out, text)
 		l.failed = append(l.failed, strings.TrimSpace(n.pkg+" "+n.test))

@@ -18,6 +18,10 @@ func TestRun(t *testing.T) {
 		not      string   // not in it
 	}{
 		{"pass", passes, 0, []string{"ok      a 1.2s"}, "chatter"},
+		{"shown", `{"Action":"attr","Package":"a","Test":"TestTable","Key":"show","Value":"output"}
+{"Action":"output","Package":"a","Test":"TestTable","Output":"    a_test.go:7: PHASE OUTCOME\n"}
+{"Action":"pass","Package":"a","Test":"TestTable"}
+` + passes, 0, []string{"PHASE OUTCOME\n", "ok      a 1.2s"}, "chatter"},
 		{"skip", `{"Action":"output","Package":"a","Test":"TestGPU","Output":"    a_test.go:5: no device\n"}
 {"Action":"output","Package":"a","Test":"TestGPU","Output":"--- SKIP: TestGPU (0.00s)\n"}
 {"Action":"skip","Package":"a","Test":"TestGPU"}
