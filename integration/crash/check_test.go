@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/verify"
 	"github.com/souk-market/souk/payment"
@@ -71,6 +70,15 @@ func (m *market) nameOf(peer string) string {
 		return p.name
 	}
 	return peer
+}
+
+// ways is how a job's attempts ended, in short.
+func (m *market) ways(job *apiv1.GetResponse) string {
+	var ways []string
+	for _, a := range job.Attempts {
+		ways = append(ways, a.Reason)
+	}
+	return strings.Join(ways, ", then ")
 }
 
 // tries is how a job's attempts ended, in a line.
@@ -194,7 +202,23 @@ func (p *process) receipts(ctx context.Context) (b books, err error) {
 	if len(report.Faults) > 0 || report.Included != len(whole) {
 		return b, fmt.Errorf("%d of %d receipts of %s verify: %s", report.Included, len(whole), p.name, strings.Join(report.Faults, "; "))
 	}
-	return b, nil
+	return b, p.loggedOnce(whole, report)
+}
+
+// loggedOnce checks that the log has each countersigned receipt once, and nothing else.
+func (p *process) loggedOnce(whole []*apiv1.ProvedReceipt, report verify.Report) error {
+	places := map[uint64]bool{}
+	for _, r := range whole {
+		places[r.Index] = true
+	}
+	size := uint64(0)
+	for _, c := range report.Checkpoints {
+		size = max(size, c.Size)
+	}
+	if len(places) != len(whole) || size != uint64(len(whole)) {
+		return fmt.Errorf("%s has %d countersigned receipts at %d places of a log of %d", p.name, len(whole), len(places), size)
+	}
+	return nil
 }
 
 // agree waits until client and providers have the same countersigned receipts,
@@ -235,84 +259,4 @@ func (m *market) agree(t *testing.T, job *apiv1.GetResponse) (ours books) {
 		return nil
 	})
 	return ours
-}
-
-// settle has every provider claim and give back the rest, and holds what is on
-// chain against the receipts.
-func (m *market) settle(t *testing.T, ours books) {
-	t.Helper()
-	due := map[string]souk.Atoms{} // by channel
-	for lease, id := range ours.channel {
-		due[id.String()] += ours.due[lease]
-	}
-	channels, err := m.client.Wallet.Channels(t.Context(), &apiv1.ChannelsRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range channels.Channels {
-		p := m.provider(c.Peer)
-		eventually(t, refundWithin, "claim and refund by "+p.name, func(ctx context.Context) error {
-			if _, err := m.client.Wallet.Refund(ctx, &apiv1.RefundRequest{Peer: c.Peer}); err != nil {
-				return err
-			}
-			return m.settled(ctx, c.Id, p, due[c.Id])
-		})
-		delete(due, c.Id)
-	}
-	for id, atoms := range due {
-		if atoms > 0 {
-			t.Errorf("%s is due on channel %.8s, which the client does not know", atoms, id)
-		}
-	}
-}
-
-// settled checks that a channel's claims on chain are what its receipts say, that
-// it is empty, and that both sides say the same.
-func (m *market) settled(ctx context.Context, id string, p *process, due souk.Atoms) error {
-	digest, err := souk.ParseDigest(id)
-	if err != nil {
-		return err
-	}
-	state, err := m.look.Channel(ctx, souk.ChannelID{Digest: digest}, 0)
-	if err != nil {
-		return err
-	}
-	if state.Claimed != due || state.Balance != due {
-		return fmt.Errorf("channel %.8s has %s deposited and not refunded, and %s claimed; receipts say %s", id, state.Balance, state.Claimed, due)
-	}
-	for _, side := range []*process{m.client, p} {
-		channels, err := side.Wallet.Channels(ctx, &apiv1.ChannelsRequest{})
-		if err != nil {
-			return err
-		}
-		for _, c := range channels.Channels {
-			if c.Id == id && (c.DueAtoms != uint64(due) || c.ClaimedAtoms != uint64(due) || c.ReservedAtoms != 0) {
-				return fmt.Errorf("channel %.8s: %s says due %d, claimed %d, reserved %d; receipts say %d",
-					id, side.name, c.DueAtoms, c.ClaimedAtoms, c.ReservedAtoms, due)
-			}
-		}
-	}
-	return nil
-}
-
-// balanced checks every ledger: it balances in itself, and its wallet is what
-// the chain says.
-func (m *market) balanced(t *testing.T) {
-	t.Helper()
-	for _, p := range m.all() {
-		eventually(t, agreeWithin, "the ledger of "+p.name, func(ctx context.Context) error {
-			b, err := p.Wallet.Balance(ctx, &apiv1.BalanceRequest{})
-			if err != nil {
-				return err
-			}
-			if !b.Balanced {
-				t.Fatalf("the ledger of %s does not balance: %v", p.name, b.Accounts)
-			}
-			held, err := m.look.TokenBalance(ctx, common.HexToAddress(b.Address))
-			if err == nil && uint64(held) != b.WalletAtoms {
-				err = fmt.Errorf("its wallet is %d, on chain %d", b.WalletAtoms, held)
-			}
-			return err
-		})
-	}
 }

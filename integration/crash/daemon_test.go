@@ -28,7 +28,9 @@ type process struct {
 	name, home string
 	souk       string   // the program
 	args       []string // of souk up; the same in each life
-	status     *apiv1.StatusResponse
+	wire       *wire    // to the chain; nil: it serves the chain itself
+	peer       string   // its id, known once it has answered
+	address    string   // where peers reach it
 	lives      int
 
 	cmd  *exec.Cmd
@@ -70,7 +72,7 @@ func (p *process) up(t *testing.T) {
 	p.lives++
 	fmt.Fprintf(out, "--- life %d of %s\n", p.lives, p.name)
 	p.cmd = exec.Command(p.souk, append([]string{"--home", p.home, "up", "--mdns=false", "--api", "127.0.0.1:0"}, p.args...)...)
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = plainEnviron(), out, out
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = append(plainEnviron(), "SOUK_CRASH="+p.trigger()), out, out
 	// A test that is killed itself leaves nothing behind.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -93,10 +95,44 @@ func (p *process) ready(t *testing.T) {
 			t.Fatalf("%s ended by itself:\n%s", p.name, p.lastWords(5))
 		default:
 		}
-		var err error
-		p.status, err = p.Node.Status(ctx, &apiv1.StatusRequest{})
+		s, err := p.Node.Status(ctx, &apiv1.StatusRequest{})
+		if err == nil && p.peer == "" { // it stays so in later lives, which others look at meanwhile
+			p.peer = s.Peer
+			p.address, err = (&demo.Daemon{Name: p.name, Status: s}).Address()
+		}
 		return err
 	})
+}
+
+// trigger is the file that arms a moment of the daemon; see node/crash.go.
+func (p *process) trigger() string { return p.home + ".crash" }
+
+// arm has victim killed at a moment of this daemon.
+func (p *process) arm(m moment, victim *process) error {
+	if strings.HasPrefix(m.point, "tx-") {
+		p.wire.arm(m, func() bool {
+			victim.kill()
+			return victim == p
+		})
+		return nil
+	}
+	// What is written in full takes its name at once: the daemon never reads half of it.
+	line := fmt.Appendf(nil, "%s %s %d %d", m.side, m.point, m.count, victim.cmd.Process.Pid)
+	if err := os.WriteFile(p.trigger()+".new", line, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(p.trigger()+".new", p.trigger())
+}
+
+// disarm takes a moment back that did not come.
+func (p *process) disarm() error {
+	if p.wire != nil {
+		p.wire.arm(moment{}, nil)
+	}
+	if err := os.Remove(p.trigger()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // kill ends the daemon as a power cut would. Its children are left to the kernel.

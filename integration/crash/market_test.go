@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/souk-market/souk/cmd/souk/demo"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
 	"github.com/souk-market/souk/payment/chain"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -36,17 +36,17 @@ disk: 100MB
 data:
   in:  [{from: ./salt, to: /in/salt}]
   out: [{from: /out/result, to: ./result}]
-price: {max_per_hour: 3.6, pay_every: 1s}
+price: {max_per_hour: 4, pay_every: 1s}
 limits: {start_within: 90s, max_duration: 60s}
 retry: {on: [provider-lost], max: 2}
 `
 
-// The work: about three seconds on one core, and outputs whose way home takes a moment.
+// The work: three receipts on one core, and files whose way takes many blocks.
 const (
-	steps  = 30
-	hashes = 40_000
-	bulk   = 16 << 20
-	salted = 4 << 20
+	steps  = 20
+	hashes = 32_000
+	bulk   = 2 << 20
+	salted = 2 << 20
 )
 
 // market is a chain, two providers and a client, each a process of its own.
@@ -54,7 +54,7 @@ type market struct {
 	dir, souk     string
 	closed        bool
 	chain, client *process
-	providers     []*process
+	providers     []*process    // the first is the cheapest: it gets the job
 	look          *chain.Client // reads the chain itself, not what a daemon says of it
 
 	wasm, input string // content ids in the client's store
@@ -71,19 +71,17 @@ type built struct{ souk, wasm string }
 
 func build(t *testing.T) built {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir()) // as the kernel will name what runs
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	b := built{filepath.Join(dir, "souk"), filepath.Join(dir, "steps.wasm")}
 	for _, c := range []struct {
 		program, source string
+		tags            string
 		env             []string
 	}{
-		{b.souk, "../../cmd/souk", nil},
-		{b.wasm, "./testdata/steps", []string{"GOOS=wasip1", "GOARCH=wasm"}},
+		{b.souk, "../../cmd/souk", "crashpoints", nil},
+		{b.wasm, "./testdata/steps", "", []string{"GOOS=wasip1", "GOARCH=wasm"}},
 	} {
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", c.program, c.source)
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", c.tags, "-o", c.program, c.source)
 		cmd.Env = append(os.Environ(), c.env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", c.source, err, out)
@@ -97,26 +95,33 @@ func build(t *testing.T) built {
 func openMarket(t *testing.T, b built) *market {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "souk-crash-") // t.TempDir is too long a path for sockets
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir) // as the kernel will name what runs
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &market{dir: dir, souk: b.souk}
+	// A name of its own for the program: markets are side by side, and each tells its
+	// processes by it.
+	m := &market{dir: dir, souk: filepath.Join(dir, "souk")}
 	t.Cleanup(func() { m.close(t) })
+	if err := os.Link(b.souk, m.souk); err != nil {
+		t.Fatal(err)
+	}
 	rpc := freePort(t)
-	m.chain = initHome(t, b.souk, dir, "chain")
+	m.chain = initHome(t, m.souk, dir, "chain")
 	m.chain.args = append(listen(t), "--devnet", "--devnet-listen", rpc)
 	m.chain.up(t)
-	m.client = initHome(t, b.souk, dir, "client")
+	m.client = initHome(t, m.souk, dir, "client")
 	m.chain.ready(t)
-	address, err := (&demo.Daemon{Name: "chain", Status: m.chain.status}).Address()
-	if err != nil {
-		t.Fatal(err)
+	join := func(p *process, args ...string) {
+		p.wire = newWire(t, rpc)
+		p.args = append(append(listen(t), "--bootstrap", m.chain.address, "--chain", "http://"+p.wire.addr), args...)
 	}
-	join := []string{"--bootstrap", address, "--chain", "http://" + rpc}
-	m.client.args = append(listen(t), join...)
-	for i := range 2 {
-		p := initHome(t, b.souk, dir, fmt.Sprintf("provider-%d", i+1))
-		p.args = append(append(listen(t), "--provide", "--price", "CPU=3.6"), join...)
+	join(m.client)
+	for i, price := range []string{"CPU=3.6", "CPU=3.7"} {
+		p := initHome(t, m.souk, dir, fmt.Sprintf("provider-%d", i+1))
+		join(p, "--provide", "--price", price)
 		m.providers = append(m.providers, p)
 	}
 	for _, p := range append(m.providers, m.client) {
@@ -205,8 +210,8 @@ func (m *market) stock(t *testing.T, wasm string) {
 	m.log = log.String()
 }
 
-// submit starts the round's job as souk run does.
-func (m *market) submit(t *testing.T) (id string) {
+// job is the round's job as souk run makes it.
+func (m *market) job(t *testing.T) *jobv1.Job {
 	t.Helper()
 	spec, err := jobfile.Parse(fmt.Appendf(nil, jobText, steps, hashes, bulk), "job.yaml", m.dir)
 	if err != nil {
@@ -220,17 +225,13 @@ func (m *market) submit(t *testing.T) (id string) {
 	}
 	file.Job.Wasm, file.Job.Input = m.wasm, m.input
 	file.Job.Price.PayEveryMs = 500 // the least that providers take: many receipts in a short job
-	res, err := m.client.Jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: file.Job})
-	if err != nil {
-		t.Fatalf("submit: %v", err)
-	}
-	return res.Id
+	return file.Job
 }
 
 // provider is the daemon with a peer id.
 func (m *market) provider(peer string) *process {
 	for _, p := range m.providers {
-		if p.status.Peer == peer {
+		if p.peer == peer {
 			return p
 		}
 	}
