@@ -189,10 +189,12 @@ func ParseSize(s string) (uint64, error) {
 		}
 		return n * u.bytes, nil
 	}
-	if number := strings.TrimRight(s, "GMTKBgmtkbi "); digits(number) && number != s {
-		unit := strings.ToUpper(strings.TrimSpace(s[len(number):]))
-		if unit = strings.TrimRight(unit, "IB") + "B"; unit != "B" {
-			return 0, fmt.Errorf("%q: %w; did you mean %s%s?", s, ErrSize, number, unit)
+	if number := strings.TrimRight(s, "GMTKBgmtkbi "); digits(number) && len(number) <= 7 {
+		switch unit := strings.ToUpper(strings.TrimSpace(s[len(number):])); unit {
+		case "K", "M", "G", "T", "KB", "MB", "GB", "TB":
+			return 0, fmt.Errorf("%q: %w; did you mean %s%sB?", s, ErrSize, number, unit[:1])
+		case "KI", "MI", "GI", "TI", "KIB", "MIB", "GIB", "TIB":
+			return 0, fmt.Errorf("%q: %w; did you mean %s%siB?", s, ErrSize, number, unit[:1])
 		}
 	}
 	return 0, fmt.Errorf("%q: %w", s, ErrSize)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/souk-market/souk/cmd/souk/jobfile"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
+	"github.com/souk-market/souk/cmd/souk/yamlfile"
 )
 
 var (
@@ -204,6 +205,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src string) {
 		file, err := build(src)
 		if err != nil {
+			if _, ok := errors.AsType[*yamlfile.Error](err); !ok || !strings.HasPrefix(err.Error(), "job.yaml:") {
+				t.Errorf("%q: %v has no place in the file", src, err)
+			}
 			return
 		}
 		if _, err := plainjson.Marshal(file.Job); err != nil {

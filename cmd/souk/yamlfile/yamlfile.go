@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -84,12 +85,15 @@ type source struct {
 	keys  []string // paths of all keys that it may hold
 }
 
+// breaks end lines in YAML.
+var breaks = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+
 // line is the text of a line, counted from 1.
 func (s *source) line(n int) string {
 	if n < 1 || n > len(s.lines) {
 		return ""
 	}
-	return strings.TrimSuffix(s.lines[n-1], "\r")
+	return s.lines[n-1]
 }
 
 // Parse reads one document. An empty file is an empty mapping. Of keys, the
@@ -103,7 +107,7 @@ func Parse(src []byte, file string, keys ...string) (Value, error) {
 	case !utf8.Valid(src) || bytes.ContainsRune(src, 0):
 		return v, v.Errorf("is not a text file in UTF-8")
 	}
-	v.file.lines = strings.Split(string(src), "\n")
+	v.file.lines = breaks.Split(string(src), -1)
 	d := yaml.NewDecoder(bytes.NewReader(src))
 	var doc, second yaml.Node
 	switch err := d.Decode(&doc); {
