@@ -89,11 +89,24 @@ func (j *job) note(ctx context.Context, change func(*jobRecord), extra ...ledger
 	if err := j.c.cfg.Ledger.Commit(ctx, batch); err != nil {
 		return fmt.Errorf("job %s: %w", j.id.Short(), err)
 	}
+	j.replace(r)
+	return nil
+}
+
+// show changes the record that others see; the next note makes it durable.
+func (j *job) show(change func(*jobRecord)) {
+	j.noting.Lock()
+	defer j.noting.Unlock()
+	r, _ := j.look()
+	change(&r)
+	j.replace(r)
+}
+
+func (j *job) replace(r jobRecord) {
 	j.mu.Lock()
 	j.rec = r
 	j.mu.Unlock()
 	j.tell()
-	return nil
 }
 
 func (j *job) attemptConfig() scheduler.AttemptConfig {
@@ -192,7 +205,13 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 	rec, _ := j.look()
 	state := j.attempt.State().String()
 	if state != rec.State && rec.Ended.IsZero() || !snapshotEqual(snap, rec.Snapshot) {
-		if err := j.note(ctx, func(r *jobRecord) { r.Snapshot = snap; r.State = stateOr(r, state) }); err != nil {
+		change := func(r *jobRecord) { r.Snapshot = snap; r.State = stateOr(r, state) }
+		// What is promised in a lease is stored before it leaves (see propose), and
+		// that it was signed after it came back. Before that a restart searches
+		// again: to store that one asks to sign would only make the provider wait.
+		if snap.State == scheduler.Leasing && !snap.Stopping {
+			j.show(change)
+		} else if err := j.note(ctx, change); err != nil {
 			return false, err
 		}
 	}
