@@ -122,7 +122,7 @@ func prepareLease(dir string) (s *subject, err error) {
 		limit: m.roundTrips,
 		met:   func(ours, limit figure) bool { return ours.median <= 1.5*limit.median },
 		note: func() string {
-			return fmt.Sprintf("both sides persist before they speak: a write of 4 KiB and fsync takes %s ms here, and 3 come one after the other",
+			return fmt.Sprintf("both sides persist before they speak: a write of 4 KiB and fsync takes %s ms here, and 2 commits come one after the other",
 				number(middle(synced).median))
 		},
 		close: func() error { pace.Stop(); return m.close() },
