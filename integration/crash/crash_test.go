@@ -113,6 +113,7 @@ func (tb *table) rounds(t *testing.T, b built) {
 		r.ok = t.Run(fmt.Sprintf("seed=%d", r.plan.seed), func(t *testing.T) { r.round(t, m) })
 		r.took = time.Since(began)
 		if !r.ok {
+			m.sound = false
 			m.close(t)
 			m = nil
 		}
