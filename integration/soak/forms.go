@@ -40,9 +40,14 @@ func played(rest ...string) func(seed, attempts uint64) []string {
 
 // long are the forms beside the fuzz targets.
 var long = []form{
-	{name: "crash", pkg: "./integration/crash", test: "TestCrash", unit: "rounds", share: 50, wanted: 1000, chunk: 50, flags: counted("rounds")},
+	{name: "crash", pkg: "./integration/crash", test: "TestCrash", unit: "rounds", share: 40, wanted: 1000, chunk: 50, flags: counted("rounds")},
+	{name: "lies", pkg: "./payment", test: "TestBoundUnderLies", unit: "channels", share: 4, chunk: 500_000, flags: counted("seeds")},
+	{name: "bubble", pkg: "./integration/bubble", test: "TestMarket", unit: "virtual hours of 20 daemons", share: 8, chunk: 1, flags: played("-hours", "1", "-jobs", "100")},
 	{name: "sim-seeds", pkg: "./integration/sim", test: "TestSeeds", unit: "markets", share: 8, chunk: 100, flags: counted("seeds")},
-	{name: "sim-day", pkg: "./integration/sim", test: "TestHour", unit: "days of 100 nodes", share: 4, chunk: 1, flags: played("-hours", "24")},
+	{name: "sim-day", pkg: "./integration/sim", test: "TestHour", unit: "virtual days of 100 nodes", share: 4, chunk: 1, flags: played("-hours", "24")},
+	{name: "crowds", pkg: "./market", test: "TestCrowds", unit: "books", share: 4, chunk: 100, flags: counted("seeds")},
+	{name: "disk-home", pkg: "./integration/disk", test: "TestDamagedHome", unit: "homes", share: 6, chunk: 1, flags: played("-flips", "10")},
+	{name: "disk-store", pkg: "./storage/badger", test: "TestDamage", unit: "stores", share: 4, chunk: 1, flags: played("-flips", "20")},
 }
 
 // fuzzShare is the share of all fuzz targets together.
