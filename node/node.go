@@ -36,7 +36,6 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
-	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/storage/badger"
 	"github.com/souk-market/souk/storage/files"
 	"github.com/souk-market/souk/storage/mark"
@@ -158,62 +157,6 @@ func New(cfg Config) (*Node, error) {
 		}
 	}
 	return n, nil
-}
-
-// buildStores opens ledger and log: from here on the home is ours.
-func (n *Node) buildStores() (err error) {
-	if n.store = n.cfg.Store; n.store == nil {
-		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), FreeFloor: ledgerFloor, Log: n.cfg.Log})
-		if err != nil {
-			if errors.Is(err, badger.ErrDamaged) {
-				err = fmt.Errorf("%w: bring the home back from a backup", err)
-			}
-			return fmt.Errorf("ledger store: %w", err)
-		}
-		n.store = onDisk
-		if n.mark, err = mark.Open(filepath.Join(n.cfg.Home, markName)); err != nil {
-			return fmt.Errorf("ledger: %w", err)
-		}
-	}
-	if err := n.openLedger(); err != nil {
-		return err
-	}
-	if n.channels, err = loadChannels(n.ledger); err != nil {
-		return err
-	}
-	id, err := n.peerID()
-	if err != nil {
-		return err
-	}
-	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
-		Room: n.space.ledgerRoom, Log: n.cfg.Log})
-	if err != nil {
-		if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrCheckpoint) {
-			err = fmt.Errorf("%w: bring the home back from a backup", err)
-		}
-		return fmt.Errorf("receipts log: %w", err)
-	}
-	n.receipts = &receiptBook{ledger: n.ledger, channels: n.channels, tree: tree, seen: map[souk.NodeKey]uint32{}}
-	return nil
-}
-
-// markName is the file that counts the ledger's commits beside it.
-const markName = "ledger.mark"
-
-func (n *Node) openLedger() (err error) {
-	c := ledger.Config{Store: crashStore(n.store), Log: n.cfg.Log}
-	if n.mark != nil {
-		c.Mark = n.mark
-	}
-	n.ledger, err = ledger.Open(c)
-	if errors.Is(err, ledger.ErrLost) {
-		return fmt.Errorf("%s was cut or damaged: %w: bring the home back from a backup; to go on without them remove %s",
-			filepath.Join(n.cfg.Home, "ledger"), err, filepath.Join(n.cfg.Home, markName))
-	}
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	return nil
 }
 
 func (n *Node) peerID() (peer.ID, error) {

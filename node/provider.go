@@ -327,10 +327,6 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}
 }
 
-// diskOf is what a job can fill: its inputs are here twice, as blocks and as files,
-// and so are its outputs.
-func diskOf(r *marketv1.Resources) uint64 { return 2 * min(r.GetDiskBytes(), 1<<60) }
-
 // decline signs a refusal of the payload with the digest subject; a zero digest
 // stands for something that could not be read.
 func (p *provider) decline(subject souk.Digest, reason marketv1.DeclineReason, shortfall uint64, detail string) []byte {

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/storage/badger"
 )
 
@@ -117,6 +118,10 @@ func (s *space) room(extra uint64) *spaceError {
 	}
 	return nil
 }
+
+// diskOf is what a job can fill: its inputs are here twice, as blocks and as files,
+// and so are its outputs.
+func diskOf(r *marketv1.Resources) uint64 { return 2 * min(r.GetDiskBytes(), 1<<60) }
 
 // ledgerRoom is an error while not even the ledger may grow.
 func (s *space) ledgerRoom() error {
