@@ -136,7 +136,7 @@ func (t *Tree) bubbles() map[string]bool {
 	t.code(func(f *File) {
 		for _, d := range f.Go.Decls {
 			fn, ok := d.(*ast.FuncDecl)
-			if !ok || !f.Test() || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Test") {
+			if !ok || !f.Test() || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Test") || fn.Name.Name == "TestMain" {
 				continue
 			}
 			bubble := false
