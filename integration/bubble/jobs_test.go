@@ -52,7 +52,7 @@ func newTasks(rng *rand.Rand, clients []*daemon, count int, over time.Duration) 
 	tasks := make([]*task, count)
 	for i := range tasks {
 		tasks[i] = &task{kind: i % len(kinds), client: clients[rng.IntN(len(clients))],
-			at: time.Duration(rng.Int64N(int64(over))), takes: 10*time.Second + time.Duration(rng.Int64N(int64(80*time.Second)))}
+			at: time.Duration(rng.Int64N(int64(over))), takes: 5*time.Second + time.Duration(rng.Int64N(int64(45*time.Second)))}
 		if rng.IntN(3) == 0 {
 			tasks[i].region = regions[rng.IntN(len(regions))]
 		}
@@ -87,7 +87,7 @@ func (k *task) message(ctx context.Context, m *market, number int) (*jobv1.Job, 
 		Resources: &marketv1.Resources{GpuCount: 1, CpuMilli: 500, MemoryBytes: 64e6, DiskBytes: 10e6, Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
 			MinEvidence: marketv1.Evidence_EVIDENCE_NONE},
 		Price:  &jobv1.Price{MaxAtomsPerHour: 10 * uint64(souk.AtomsPerToken), MaxTotalAtoms: 5 * uint64(souk.AtomsPerToken), PayEveryMs: uint64(payEvery.Milliseconds())},
-		Limits: &jobv1.Limits{StartWithinMs: 120_000, MaxDurationMs: 120_000, HoldPausedMs: 30_000},
+		Limits: &jobv1.Limits{StartWithinMs: 120_000, MaxDurationMs: 60_000, HoldPausedMs: 30_000},
 		Retry:  &jobv1.Retry{On: []jobv1.RetryCause{jobv1.RetryCause_RETRY_CAUSE_PROVIDER_LOST}, Max: 2}}
 	if k.region != "" {
 		job.Resources.Regions = []string{k.region}
