@@ -110,8 +110,10 @@ func (p *process) trigger() string { return p.home + ".crash" }
 // arm has victim killed at a moment of this daemon.
 func (p *process) arm(m moment, victim *process) error {
 	if strings.HasPrefix(m.point, "tx-") {
+		life, done := victim.cmd.Process, victim.done // of now: the next one begins as soon as this has ended
 		p.wire.arm(m, func() bool {
-			victim.kill()
+			life.Signal(syscall.SIGKILL)
+			<-done
 			return victim == p
 		})
 		return nil
@@ -133,12 +135,6 @@ func (p *process) disarm() error {
 		return err
 	}
 	return nil
-}
-
-// kill ends the daemon as a power cut would. Its children are left to the kernel.
-func (p *process) kill() {
-	p.cmd.Process.Signal(syscall.SIGKILL)
-	<-p.done
 }
 
 // stop asks the daemon to end, and kills what does not, with its children.
