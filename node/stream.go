@@ -272,11 +272,10 @@ func talk(st network.Stream, out, in proto.Message, max int) error {
 	if err := wire.Write(st, out); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	if err := st.CloseWrite(); err != nil {
-		return fmt.Errorf("send: %w", err)
-	}
+	closed := st.CloseWrite() // an error where the answer came first and closed the stream: it is there to be read
 	if err := wire.NewReader(st, max).Read(in); err != nil {
-		return fmt.Errorf("receive: %w", err)
+		return fmt.Errorf("receive: %w", errors.Join(err, closed))
 	}
-	return st.Close()
+	st.Close()
+	return nil
 }

@@ -214,9 +214,7 @@ func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err erro
 	if err := wire.Write(st, &syncv1.SyncRequest{}); err != nil {
 		return took, fmt.Errorf("ask for the book: %w", err)
 	}
-	if err := st.CloseWrite(); err != nil {
-		return took, fmt.Errorf("ask for the book: %w", err)
-	}
+	closed := st.CloseWrite() // an error where a short book came first and closed the stream
 	var news []*market.Offer
 	took, err = s.read(st, func(o *market.Offer) {
 		if len(news) < maxRelayed {
@@ -233,9 +231,10 @@ func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err erro
 		s.cfg.Clocks.saw(p, took.Clock, took.Ours)
 	}
 	if err != nil {
-		return took, fmt.Errorf("read the book: %w", errors.Join(ctx.Err(), err))
+		return took, fmt.Errorf("read the book: %w", errors.Join(ctx.Err(), err, closed))
 	}
-	return took, st.Close()
+	st.Close()
+	return took, nil
 }
 
 // read takes in the pages of a book until the stream ends, and calls news with
