@@ -70,10 +70,10 @@ var guests = map[string]fake.Guest{
 		return 0
 	},
 	"chatter": func(p *fake.Process) int {
-		line := []byte(strings.Repeat("x", 1023) + "\n")
+		line := []byte(strings.Repeat("x", 64<<10-1) + "\n")
 		for {
-			p.Check()
 			p.Stdout.Write(line)
+			p.Work(5 * time.Millisecond)
 		}
 	},
 	"forever": func(p *fake.Process) int { p.Loop(); return 0 },

@@ -28,10 +28,11 @@ import (
 // shortWaits are waits that a test can sit through. What is a span between two
 // of them in the defaults is so here.
 func shortWaits() *waits {
-	return &waits{Order: 900 * time.Millisecond, Lease: 1200 * time.Millisecond, Channel: 5 * time.Second, Sync: 2 * time.Second,
-		Attach: 700 * time.Millisecond, Write: 2 * time.Second, Start: 500 * time.Millisecond, Fund: 3 * time.Second, Send: 5 * time.Second, Collect: 3 * time.Second, Release: 500 * time.Millisecond, LetGo: 2 * time.Second,
-		Job: scheduler.AttemptConfig{DialWithin: 2 * time.Second, LeaseWithin: 1500 * time.Millisecond, FundWithin: 3 * time.Second,
-			Reconnect: 2 * time.Second, FetchWithin: 1500 * time.Millisecond, FetchFor: 5 * time.Second, SettleFor: 2 * time.Second, Slack: time.Second}}
+	const second = slow * time.Second
+	return &waits{Order: 3 * second / 2, Lease: 5 * second / 2, Channel: 5 * second, Sync: 2 * second, Attach: 2 * second, Write: 2 * second,
+		Start: second / 2, Fund: 3 * second, Send: 5 * second, Collect: 3 * second, Release: second / 2, LetGo: 2 * second,
+		Job: scheduler.AttemptConfig{Window: 2 * second, DialWithin: 4 * second, LeaseWithin: 14 * second / 5, FundWithin: 3 * second,
+			Reconnect: 2 * second, FetchWithin: 3 * second / 2, FetchFor: 5 * second, SettleFor: 2 * second, Slack: second}}
 }
 
 // devicesOf is a machine's devices as a probe.
@@ -102,7 +103,7 @@ func stallJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 	t.Helper()
 	msg := testJob(t, n, guest)
 	msg.Resources.CpuMilli, msg.Resources.GpuCount, msg.Resources.Models = 50, 1, []string{testDevice}
-	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 6_000, 20_000
+	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 6_000*slow, 20_000*slow
 	return msg
 }
 
@@ -307,7 +308,7 @@ var (
 )
 
 // lateBy is longer than any of [shortWaits] for a single answer.
-const lateBy = 1800 * time.Millisecond
+const lateBy = 3 * slow * time.Second
 
 func raw(st network.Stream, b []byte) error {
 	_, err := st.Write(b)

@@ -19,8 +19,7 @@ import (
 // answer to one, between a client and a provider each: whoever did not lie has an
 // error in time, or the right answer, and the next honest question is answered.
 func TestLyingAboutChannels(t *testing.T) {
-	t.Parallel()
-	s := newStall(t, 1, func(c *Config) { c.waits.Channel = time.Second })
+	s := newStall(t, 1, func(c *Config) { c.waits.Channel = slow * time.Second })
 	is := func(ok func(*leasev1.ChannelRequest) bool) func([]byte) bool {
 		return func(b []byte) bool {
 			var r leasev1.ChannelRequest
@@ -48,7 +47,7 @@ func TestLyingAboutChannels(t *testing.T) {
 	} {
 		lies := &liar{}
 		c := s.start(t, lies, func(c *Config) {
-			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 3*time.Second
+			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 4*slow*time.Second
 		})
 		eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 		talk := func() error {
@@ -61,7 +60,10 @@ func TestLyingAboutChannels(t *testing.T) {
 			return err
 		}
 		wg.Go(func() {
-			for _, what := range deeds {
+			for k, what := range deeds {
+				if k%slow != 0 && what.name != "repeated" {
+					continue
+				}
 				d := &deed{protocol: ChannelProtocol, step: w.is, do: what.do, once: what.once, client: w.client}
 				if w.client {
 					lies.lie(s.provider.host.ID(), d)
@@ -77,7 +79,7 @@ func TestLyingAboutChannels(t *testing.T) {
 				// what nobody signs, the hash of a transaction for people, is not seen.
 				// And a receipt reads as a refund of nothing, which there is.
 				good := what.name == "wrong kind" && w.name == "tell of the refund" || what.name == "repeated" || what.name == "late" && w.client || what.name == "forged" && w.name != "ask to deposit"
-				if err == nil && !good || took > 10*time.Second || !d.happened() {
+				if err == nil && !good || took > 10*slow*time.Second || !d.happened() {
 					t.Errorf("%s, %s: %v after %s, happened %t", w.name, what.name, err, took, d.happened())
 				}
 				if what.name == "repeated" && err != nil {
@@ -98,7 +100,6 @@ func TestLyingAboutChannels(t *testing.T) {
 // TestWhoReadsNothing attaches to a run and reads nothing of a job that prints
 // without end: the stream ends, and the lease by its own terms.
 func TestWhoReadsNothing(t *testing.T) {
-	t.Parallel()
 	s := newStall(t, 1, func(c *Config) {
 		c.waits.Write, c.waits.Collect = 300*time.Millisecond, 500*time.Millisecond
 	})
