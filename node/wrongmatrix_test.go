@@ -156,7 +156,16 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 		workers.Go(func() {
 			for k := range tasks {
 				w, what := spots[k.spot], deeds[k.deed]
-				o := play(t, c, lies, w, &deed{protocol: w.protocol, step: w.is, do: what.do, once: what.once, client: byClient})
+				var o outcome
+				told := false
+				for try := 0; try < 5 && !told; try++ { // a busy machine may not come so far
+					d := &deed{protocol: w.protocol, step: w.is, do: what.do, once: what.once, client: byClient}
+					o = play(t, c, lies, w, d)
+					told = d.happened()
+				}
+				if !told {
+					t.Errorf("%s was never said wrong (%s)", w.name, what.name)
+				}
 				o.spot, o.deed = w.name, what.name
 				mu.Lock()
 				out = append(out, o)
@@ -227,9 +236,6 @@ func TestLyingProvider(t *testing.T) {
 		eventually(t, "the lease's end", func() bool { return s.over(c) })
 		rec, _ := c.channels.with(s.provider.host.ID().String(), true)
 		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.due(), price(t, 500*time.Millisecond)
-		if !d.happened() {
-			t.Errorf("%s was never said wrong", w.name)
-		}
 		return o
 	})
 	show(t, out)
@@ -297,9 +303,6 @@ func TestLyingClient(t *testing.T) {
 		}
 		o.took = time.Since(began)
 		lies.lie(s.provider.host.ID(), nil)
-		if !d.happened() {
-			t.Errorf("%s was never said wrong", w.name)
-		}
 		return o
 	})
 	show(t, out)
