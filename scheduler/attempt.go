@@ -55,6 +55,8 @@ const (
 	maxRTT        = 1 * time.Second  // a peer cannot stretch the window by more
 	windowCap     = 8                // windows between the first order and the choice
 	findWithin    = 10 * time.Second // for the driver to answer FindCandidates
+	maxSilences   = 3                // searches without any answer before it counts; pauses of 1, 2 and 4 s follow them
+	silencePause  = 1 * time.Second
 )
 
 // step is where an attempt stands; several steps may show as one [State].
@@ -63,6 +65,7 @@ type step uint8
 const (
 	stepFresh     step = iota // nothing was asked for yet
 	stepMatching              // FindCandidates is out
+	stepIdle                  // nobody answered: a pause before they are asked again
 	stepAsking                // Dial and Ask are out
 	stepLeasing               // SignLease is out
 	stepFunding               // a lease is signed: its stream is attached from here on
@@ -97,7 +100,8 @@ type Attempt struct {
 	runBy    time.Time // of all running and pausing together
 	fetchBy  time.Time // of fetching, however much moves
 
-	search search
+	search   search
+	silences int // searches of this try that nobody answered
 
 	peer     souk.NodeKey
 	lease    souk.LeaseID
@@ -231,6 +235,8 @@ func (a *Attempt) enter(s step) {
 	switch s {
 	case stepMatching:
 		a.deadline = a.now.Add(findWithin)
+	case stepIdle:
+		a.deadline = a.now.Add(silencePause << (a.silences - 1))
 	case stepAsking:
 		a.deadline = a.now.Add(a.cfg.DialWithin)
 	case stepLeasing:
@@ -304,6 +310,8 @@ func (a *Attempt) lapse() {
 	switch a.step {
 	case stepMatching:
 		a.exhausted()
+	case stepIdle:
+		a.look()
 	case stepAsking:
 		a.closeWindow()
 	case stepLeasing:

@@ -198,9 +198,6 @@ func TestAttemptEnds(t *testing.T) {
 	}{
 		{"no offer", toMatching, []Event{Candidates{}}, 0, NoMatch, ReasonNoOffer},
 		{"no answer to the search", toMatching, nil, 1, NoMatch, ReasonNoOffer},
-		{"nobody to be reached", toDialing, []Event{DialFailed{key(1), ""}, DialFailed{key(2), ""}}, 0, NoMatch, ReasonNoAnswer},
-		{"nobody dialled in time", toDialing, nil, 1, NoMatch, ReasonNoAnswer},
-		{"no answer to the order", toAsking, nil, 1, NoMatch, ReasonNoAnswer},
 		{"short of funds", toLeasing, []Event{LeaseDeclined{Peer: key(1), Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT},
 			LeaseDeclined{Peer: key(2), Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}}, 0, Unpaid, ReasonPaymentRefused},
 		{"staging for too long", toStaging, nil, 1, Failed, ReasonStartTimeout},
@@ -232,6 +229,41 @@ func TestAttemptEnds(t *testing.T) {
 			w.ends(tt.state, tt.reason)
 		})
 	}
+}
+
+// TestAttemptSilence asks a market that does not answer: it is asked again after
+// a pause, three times, and an answer that comes then counts.
+func TestAttemptSilence(t *testing.T) {
+	candidates := Candidates{[]souk.NodeKey{key(1), key(2)}}
+	dial := Dial{[]souk.NodeKey{key(1), key(2)}}
+	for _, tt := range []struct {
+		name   string
+		silent func(w *walk) // from the orders to the end of the search
+	}{
+		{"nobody to be reached", func(w *walk) { w.do(DialFailed{key(1), ""}, DialFailed{key(2), ""}) }},
+		{"nobody dialled in time", func(w *walk) { w.wait() }},
+		{"no answer to the order", func(w *walk) { w.do(Dialed{key(1), 0}, Dialed{key(2), 0}).wait() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWalk(t, testConfig()).do(Tick{})
+			for _, pause := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+				w.do(candidates).wants(dial)
+				tt.silent(w)
+				w.in(Matching)
+				if next, ok := w.a.Next(); !ok || next.Sub(w.now) != pause {
+					t.Fatalf("the pause is %s, %t; want %s", next.Sub(w.now), ok, pause)
+				}
+				w.wait().wants(FindCandidates{})
+			}
+			w.do(candidates)
+			tt.silent(w)
+			w.ends(NoMatch, ReasonNoAnswer)
+		})
+	}
+	again := newWalk(t, testConfig()).do(toAsking...).wait().wait()
+	again.wants(FindCandidates{}).do(toBid[1:]...).do(toLeasing[5]).in(Leasing)
+	newWalk(t, testConfig()).do(toAsking...).wait().do(StopAsked{}).ends(Stopped, ReasonStopped)
+	newWalk(t, testConfig()).do(toAsking...).do(Declined{Peer: key(1)}).wait().ends(NoMatch, ReasonDeclined)
 }
 
 func TestAttemptRetries(t *testing.T) {

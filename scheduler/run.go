@@ -155,7 +155,7 @@ func (a *Attempt) overrun() {
 func (a *Attempt) stop() {
 	stopped := End{State: Stopped, Reason: ReasonStopped}
 	switch a.step {
-	case stepMatching, stepAsking, stepLeasing:
+	case stepMatching, stepIdle, stepAsking, stepLeasing:
 		a.stopping = true
 		a.giveUp(stopped)
 	case stepFunding, stepStaging, stepRunning, stepPaused:

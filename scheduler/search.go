@@ -44,13 +44,20 @@ const (
 
 func declineName(r marketv1.DeclineReason) string { return market.ReasonName(r) }
 
-// match starts a search.
+// match starts a try.
 func (a *Attempt) match() {
-	a.search = search{}
+	a.search, a.silences = search{}, 0
 	a.startBy = a.now.Add(a.cfg.StartWithin)
-	a.enter(stepMatching)
-	a.peer, a.lease, a.ran, a.output = souk.NodeKey{}, souk.LeaseID{}, 0, ""
+	a.lease, a.ran, a.output = souk.LeaseID{}, 0, ""
 	a.linkBy, a.runBy = time.Time{}, time.Time{}
+	a.look()
+}
+
+// look starts a search.
+func (a *Attempt) look() {
+	a.search = search{misses: a.search.misses}
+	a.peer = souk.NodeKey{}
+	a.enter(stepMatching)
 	a.emit(FindCandidates{})
 }
 
@@ -276,9 +283,20 @@ func (a *Attempt) leaseLost(why string) {
 	a.leaseNext()
 }
 
-// exhausted ends a search that found nobody.
+// silent tells whether somebody was asked and nobody answered. That is more often
+// a moment's load or a broken link than a market without providers.
+func (s *search) silent() bool {
+	return len(s.misses) > 0 && !slices.ContainsFunc(s.misses, func(m Miss) bool { return m.Reason != "unreachable" && m.Reason != "no-answer" })
+}
+
+// exhausted ends a search that found nobody, or has it done again.
 func (a *Attempt) exhausted() {
 	a.peer = souk.NodeKey{}
+	if a.search.silent() && a.silences < maxSilences {
+		a.silences++
+		a.enter(stepIdle)
+		return
+	}
 	s, end := &a.search, End{State: NoMatch, Reason: ReasonNoOffer, Detail: a.search.summary()}
 	switch {
 	case len(a.tries) > 0:
@@ -286,10 +304,10 @@ func (a *Attempt) exhausted() {
 		end.State, end.Reason, end.Detail = Failed, last.Reason, cmp.Or(last.Detail, "and no other provider took the job")
 	case s.refused > 0 && s.unpaid == s.refused:
 		end.State, end.Reason = Unpaid, ReasonPaymentRefused
-	case slices.ContainsFunc(s.misses, func(m Miss) bool { return m.Reason != "unreachable" && m.Reason != "no-answer" }):
-		end.Reason = ReasonDeclined
-	case len(s.misses) > 0:
+	case s.silent():
 		end.Reason = ReasonNoAnswer
+	case len(s.misses) > 0:
+		end.Reason = ReasonDeclined
 	}
 	a.finish(end)
 }
