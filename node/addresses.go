@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 
+	manet "github.com/multiformats/go-multiaddr/net"
+
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -63,4 +65,18 @@ func dialable(h host.Host, p peer.ID, c network.Conn) []ma.Multiaddr {
 		}
 	}
 	return addrs[:min(len(addrs), maxAddresses)]
+}
+
+// shareable lists the addresses that an offer names: at most eight, loopback
+// only where there is nothing else.
+func shareable(h host.Host) []string {
+	var far, near []string
+	for _, a := range h.Addrs() {
+		if manet.IsIPLoopback(a) {
+			near = append(near, a.String())
+		} else {
+			far = append(far, a.String())
+		}
+	}
+	return append(far, near...)[:min(8, len(far)+len(near))]
 }

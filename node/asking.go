@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -11,21 +10,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
-	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/chain"
-	"github.com/souk-market/souk/payment/ledger"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
-	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	wirev1 "github.com/souk-market/souk/proto/souk/wire/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"google.golang.org/protobuf/proto"
-)
-
-const (
-	paymentGrace  = 2 * time.Second  // how long a voucher may follow its receipt
-	withdrawDelay = 24 * 60 * 60     // seconds; what this client asks for in new channels
-	depositValid  = 30 * time.Minute // how long a provider may take to submit a deposit
 )
 
 // offerOf returns an offer of a provider, or nil.
@@ -100,186 +89,4 @@ func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*
 // pricePerDevice is the job's price cap for one device.
 func pricePerDevice(job *jobv1.Job) uint64 {
 	return job.Price.MaxAtomsPerHour / uint64(market.Devices(job.Resources))
-}
-
-// reserve is the most a job may cost at a price: what its lease sets aside.
-func reserve(job *jobv1.Job, pricePerHour uint64, n int) (souk.Atoms, error) {
-	due, err := payment.Due(pricePerHour, job.Limits.MaxDurationMs*uint64(n))
-	if err != nil {
-		return 0, fmt.Errorf("the job's cost: %w", err)
-	}
-	if uint64(due)*souk.MillisPerHour != pricePerHour*job.Limits.MaxDurationMs*uint64(n) {
-		due++ // the floor cut a part of an atom, and the last millisecond costs it (equal in 64 bits is equal: they are less than an hour apart)
-	}
-	return min(due, souk.Atoms(job.Price.MaxTotalAtoms)), nil
-}
-
-// signing is a lease the client signed, with what it became known with.
-type signing struct {
-	id       souk.LeaseID
-	peer     peer.ID
-	lease    *leasev1.Lease
-	payload  []byte
-	terms    payment.Terms
-	channel  payment.Channel
-	request  *leasev1.LeaseRequest
-	deposits souk.Atoms
-}
-
-// propose builds the lease on a bid and makes the promise in it durable: its
-// first voucher is in the ledger before any byte of it leaves.
-func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*signing, error) {
-	s, err := c.draft(jobID, job, to, bid, startBy)
-	if err != nil {
-		return nil, err
-	}
-	c.cfg.Channels.open(s.channel, s.terms.Domain, to.String(), true)
-	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
-	defer c.proposing.Unlock()
-	elsewhere := c.signedAway(s.terms.Channel)
-	err = c.cfg.Channels.update(ctx, s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		if short := s.terms.Reserve - rec.room(); short > 0 {
-			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.coming())
-			if err != nil {
-				return ledger.Batch{}, err
-			}
-			s.request.Deposit, s.deposits = dep.Proto(), dep.Amount
-		}
-		total, err := rec.tab().Promise(s.id, s.terms.First())
-		if err != nil {
-			return ledger.Batch{}, err
-		}
-		v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: max(total, rec.Voucher.MaxClaimable)}
-		if err := v.Sign(s.terms.Domain, c.cfg.VoucherKey); err != nil {
-			return ledger.Batch{}, err
-		}
-		s.request.Voucher = v.Proto()
-		rec.take(v)
-		rec.Leases[s.id.String()] = leaseMoney{Paid: s.terms.First(), Reserve: s.terms.Reserve, Deposit: s.deposits, Live: true}
-		return ledger.Batch{Records: []ledger.Record{{Key: "signed/" + s.id.String(), Value: s.payload}}}, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("lease with %s: %w", to, err)
-	}
-	return s, nil
-}
-
-// draft fills in a lease; it promises nothing yet.
-func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*signing, error) {
-	keys, err := payment.OpenKeys(bid.Keys, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("provider keys: %w", err)
-	}
-	key, err := peerKey(to)
-	if err != nil {
-		return nil, err
-	}
-	ch, d, err := c.channelFor(bid.Settlement, keys)
-	if err != nil {
-		return nil, err
-	}
-	most, err := reserve(job, bid.PriceAtomsPerHour, len(bid.Devices))
-	if err != nil {
-		return nil, err
-	}
-	startBy = startBy.Add(c.cfg.Waits.Start)
-	if most := time.Now().Add(maxStart); startBy.After(most) {
-		startBy = most
-	}
-	me := souk.NodeKey(c.key)
-	l := &leasev1.Lease{Job: jobID.Digest[:], Bid: bid.Digest[:], ProviderKey: key[:], ClientKey: me[:], Devices: bid.Devices,
-		PriceAtomsPerHour: bid.PriceAtomsPerHour, IntervalMs: max(job.Price.PayEveryMs, bid.MinIntervalMs),
-		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
-		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
-		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys, ProviderKeys: bid.Keys,
-		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli()}
-	if in, err := inputDigest(job.Input); err != nil {
-		return nil, fmt.Errorf("inputs: %w", err)
-	} else if !in.IsZero() {
-		l.InputDigest = in[:]
-	}
-	s := &signing{peer: to, lease: l, payload: mustMarshal(l), channel: ch}
-	if s.terms, _, err = leaseTerms(s.payload, l); err != nil {
-		return nil, fmt.Errorf("lease: %w", err)
-	}
-	s.id = s.terms.Lease
-	s.request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.payload)}
-	return s, nil
-}
-
-// channelFor is the one channel from this client to a provider.
-func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.Domain, error) {
-	ours := c.cfg.Chain.Domain()
-	d := payment.Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
-	token := payment.Address(st.GetToken())
-	if d != ours || token != c.cfg.Contracts.Token || payment.Address(st.GetCollector()) != c.cfg.Contracts.Collector {
-		return payment.Channel{}, d, fmt.Errorf("the provider is paid on chain %d at %s, this node is on chain %d at %s",
-			d.ChainID, d.Settlement, ours.ChainID, ours.Settlement)
-	}
-	if withdrawDelay < st.WithdrawDelayMinS || withdrawDelay > st.WithdrawDelayMaxS {
-		return payment.Channel{}, d, fmt.Errorf("the provider wants a withdrawal delay of %d to %d s", st.WithdrawDelayMinS, st.WithdrawDelayMaxS)
-	}
-	return payment.Channel{Payer: c.cfg.Chain.Address(), PayerAuthorizer: c.authorizer, Receiver: payment.Address(st.Receiver),
-		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, d, nil
-}
-
-// signedAway is what deposits on other channels will take of the wallet, that
-// were signed for leases and that the chain has not shown yet.
-func (c *client) signedAway(but souk.ChannelID) (sum souk.Atoms) {
-	for _, rec := range c.cfg.Channels.all() {
-		if rec.Paying && rec.id() != but {
-			sum += rec.coming()
-		}
-	}
-	return sum
-}
-
-// deposit signs an ERC-3009 authorization, if the wallet has the tokens beside
-// those that it signed away already.
-func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
-	if have := c.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
-		return chain.Deposit{}, &FundsError{Need: amount, Have: have}
-	}
-	var salt [32]byte
-	rand.Read(salt[:])
-	return c.cfg.Chain.SignDeposit(ch, amount, depositValid, time.Now(), salt)
-}
-
-// FundsError says that the wallet is short of what a channel needs.
-type FundsError struct{ Need, Have souk.Atoms }
-
-func (e *FundsError) Error() string {
-	return fmt.Sprintf("the deposit needs %s tokens and the wallet has %s", e.Need, e.Have)
-}
-
-// countersign asks the provider to sign the lease too.
-func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
-	defer cancel()
-	var reply leasev1.LeaseReply
-	if err := exchange(ctx, c.cfg.Host, s.peer, LeaseProtocol, s.request, &reply, MaxLeaseBytes); err != nil {
-		return nil, err
-	}
-	if env := reply.GetDecline(); env != nil {
-		return openDecline(env, s.id.Digest, s.terms.ProviderKey)
-	}
-	payload, signer, err := wire.Open(souk.DomainLease, reply.GetLease(), MaxLeaseBytes)
-	if err != nil {
-		return nil, fmt.Errorf("countersigned lease: %w", err)
-	}
-	if signer != s.terms.ProviderKey || sha256.Sum256(payload) != s.id.Digest {
-		return nil, fmt.Errorf("the provider signed another lease")
-	}
-	c.cfg.Log.Info("lease", "lease", s.id.Short(), "peer", s.peer, "price", souk.Atoms(s.lease.PriceAtomsPerHour))
-	return nil, nil
-}
-
-// abandon gives back what a lease reserved when nothing came of it. The provider
-// may hold its first voucher: the next lease with it is paid by that one first,
-// so a provider that takes vouchers and declines never holds more than one.
-func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
-	return c.cfg.Channels.update(ctx, ch, func(rec *channelRecord) (ledger.Batch, error) {
-		rec.end(lease)
-		return ledger.Batch{}, nil
-	})
 }

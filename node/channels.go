@@ -330,3 +330,10 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 	s.rec, s.saved = rec, true
 	return nil
 }
+
+// take keeps the higher of two vouchers.
+func (r *channelRecord) take(v payment.Voucher) {
+	if v.MaxClaimable >= r.Voucher.MaxClaimable {
+		r.Voucher = v
+	}
+}

@@ -21,7 +21,6 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
-	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/badger"
@@ -312,37 +311,4 @@ func (c *client) live() (n uint32) {
 		}
 	}
 	return n
-}
-
-// stop asks for a job's end.
-func (j *job) stop() {
-	select {
-	case j.stops <- struct{}{}:
-	default: // asked already
-	}
-}
-
-// summary is a job in a line, with its money over all attempts.
-func (r *jobRecord) summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
-	s := &apiv1.JobSummary{Job: id.String(), Name: msg.Name, State: r.State, ExitCode: r.ExitCode, Outputs: r.Outputs,
-		Started: stamp(r.Started), Ended: stamp(r.Ended), Reason: r.Reason, Detail: r.Detail}
-	for _, a := range r.Attempts {
-		if a.Lease == "" {
-			continue
-		}
-		s.Attempts++
-		s.PaidAtoms += uint64(a.Paid)
-		s.Receipts += a.Receipts
-		s.Provider, s.Lease = a.Provider, a.Lease
-		s.PriceAtomsPerHour, s.ReserveAtoms = a.Price, uint64(a.Reserve)
-	}
-	return s
-}
-
-// stamp shows a time as the API does; the zero time is empty.
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

@@ -1,95 +1,19 @@
 package node
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/ledger"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/files"
-	"google.golang.org/protobuf/proto"
 )
-
-// maxStageBlocks bounds the blocks of a job's inputs, beside their bytes.
-const maxStageBlocks = 1 << 20
-
-// stage waits for the job, checks that it is the leased one, and fetches what
-// it names from the client. None of it is billed.
-func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
-	if err := h.phase(ctx, runv1.Phase_PHASE_STAGING); err != nil {
-		return nil, ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "%v", err)
-	}
-	ctx, cancel := context.WithDeadline(ctx, time.UnixMilli(h.lease.StartByMs))
-	defer cancel()
-	late := time.NewTimer(h.p.cfg.Waits.Send)
-	defer late.Stop()
-	var msg []byte
-	select {
-	case msg = <-h.jobs:
-	case <-late.C:
-		return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "the client did not send the job within %s", h.p.cfg.Waits.Send)
-	case <-h.releases:
-		return nil, ended(runv1.EndReason_END_REASON_CLIENT_RELEASED, "released before it started")
-	case <-ctx.Done():
-		return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "the client did not send the job in time")
-	}
-	var job jobv1.Job
-	if err := proto.Unmarshal(msg, &job); err != nil || sha256.Sum256(msg) != h.terms.Job.Digest {
-		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the job is not the leased one")
-	}
-	if job.Wasm == "" {
-		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the job has no module")
-	}
-	limit := files.Limit{Bytes: h.lease.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
-	for _, part := range []struct{ cid, dest string }{{job.Wasm, "program.wasm"}, {job.Input, "in"}} {
-		if part.cid == "" {
-			continue
-		}
-		if err := h.fetch(ctx, part.cid, filepath.Join(h.dir, part.dest), limit); err != nil {
-			return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "%v", err)
-		}
-	}
-	if d, err := inputDigest(job.Input); err != nil || d != h.terms.InputDigest {
-		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the inputs are not the leased ones")
-	}
-	return &job, nil
-}
-
-// fetch brings one CID from the client to a path, afresh.
-func (h *hosting) fetch(ctx context.Context, cid, dest string, limit files.Limit) error {
-	if err := h.p.cfg.Files.Fetch(ctx, cid, h.client, limit, nil); err != nil {
-		return fmt.Errorf("fetch %s: %w", cid, err)
-	}
-	if err := os.RemoveAll(dest); err != nil {
-		return fmt.Errorf("stage %s: %w", cid, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
-		return fmt.Errorf("stage %s: %w", cid, err)
-	}
-	if _, _, err := h.p.cfg.Files.Save(ctx, cid, dest); err != nil {
-		return fmt.Errorf("stage %s: %w", cid, err)
-	}
-	return nil
-}
-
-// inputDigest is the digest that stands for a job's inputs in its receipts.
-func inputDigest(cid string) (souk.Digest, error) {
-	if cid == "" {
-		return souk.Digest{}, nil
-	}
-	return files.DigestOf(cid)
-}
 
 // execute runs the job and meters it until its process is gone, then signs the
 // final receipt. The final receipt and the phase are durable when it returns nil.
@@ -202,37 +126,6 @@ func (h *hosting) act(ctx context.Context, run runner.Run, a payment.Action) *en
 	return nil
 }
 
-// sign makes a receipt durable under our signature, then shows it to the client.
-func (h *hosting) sign(ctx context.Context, r payment.Receipt) error {
-	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
-	msg := r.Proto()
-	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg)}}); err != nil {
-		return fmt.Errorf("receipt %d: %w", r.Seq, err)
-	}
-	h.show(func() { h.receipts = append(slices.Clone(h.receipts), msg) })
-	return nil
-}
-
-// signFinal does the same for the last receipt. With it the lease is collecting,
-// and needs no more of the channel than it says: one transaction holds it all.
-func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(*leaseRecord)) error {
-	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
-	msg, rec := r.Proto(), h.record()
-	change(&rec)
-	rec.Phase = runv1.Phase_PHASE_COLLECTING
-	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		m := c.Leases[h.id.String()]
-		m.Paid, m.Reserve = min(m.Paid, r.CumulativeDue), 0
-		c.Leases[h.id.String()] = m
-		return ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
-	})
-	if err != nil {
-		return err
-	}
-	h.show(func() { h.rec, h.receipts = rec, append(slices.Clone(h.receipts), msg) })
-	return nil
-}
-
 // finish keeps the outputs, signs the final receipt and moves to collecting. It
 // also runs when the daemon is stopping, so it has a context of its own.
 func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *ending {
@@ -261,123 +154,4 @@ func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *
 	}
 	h.p.cfg.Log.Info("run", "lease", h.id.Short(), "phase", "collecting", "reason", reasonName(why.reason))
 	return nil
-}
-
-// collect serves the outputs to the client and waits for the last voucher.
-func (h *hosting) collect(ctx context.Context) *ending {
-	rec := h.record()
-	if rec.Output != "" {
-		defer h.p.cfg.Files.Withdraw(rec.Output, h.client)
-	}
-	deadline := time.NewTimer(h.p.cfg.Waits.Collect)
-	defer deadline.Stop()
-	dropped := false
-	for {
-		_, owed, _ := h.look()
-		if len(owed) == 0 || dropped {
-			return &ending{rec.Reason, rec.Detail}
-		}
-		select {
-		case <-ctx.Done():
-			return ended(runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the provider is stopping")
-		case <-deadline.C:
-			return ended(runv1.EndReason_END_REASON_CLIENT_OUTPUTS, "the client did not settle the final receipt in time")
-		case c := <-h.countersigns:
-			h.countersigned(ctx, c)
-		case dropped = <-h.releases: // true: the client wants nothing more of this lease, and signs nothing more
-		}
-	}
-}
-
-// countersigned checks what the client answered to the outstanding receipt, posts
-// it to ledger and log, and tells the meter. A wrong answer changes nothing.
-func (h *hosting) countersigned(ctx context.Context, c *runv1.Countersign) payment.Action {
-	_, owed, _ := h.look()
-	if len(owed) == 0 {
-		return payment.Action{} // a repeated answer to a receipt that is done
-	}
-	r, v, err := h.checkCountersign(owed[0], c)
-	if err == nil {
-		err = h.post(ctx, r, v, souk.Atoms(c.LeasePaidAtoms))
-	}
-	if err != nil {
-		h.p.cfg.Log.Warn("countersignature refused", "lease", h.id.Short(), "peer", h.client, "err", err)
-		return payment.Action{}
-	}
-	act, err := h.meter.Countersigned(time.Now(), r.Seq, souk.Atoms(c.LeasePaidAtoms))
-	if err != nil {
-		h.p.cfg.Log.Debug("meter", "lease", h.id.Short(), "err", err) // a restored lease has a fresh meter
-	}
-	if known, ok := h.p.cfg.Channels.get(h.terms.Channel); ok && known.uncovered() {
-		// What is due was taken; more would be paid from what the client withdraws.
-		return payment.Action{Do: payment.Stop, Reason: runv1.EndReason_END_REASON_CLIENT_UNPAID}
-	}
-	return act
-}
-
-func (h *hosting) checkCountersign(msg *runv1.Receipt, c *runv1.Countersign) (payment.Receipt, payment.Voucher, error) {
-	r, err := payment.ReceiptFromProto(msg)
-	if err != nil {
-		return r, payment.Voucher{}, err
-	}
-	if d := r.Digest(h.terms.Domain); !bytes.Equal(d[:], c.Receipt) {
-		return r, payment.Voucher{}, fmt.Errorf("answers another receipt than %d", r.Seq)
-	}
-	r.ClientSig = c.Signature
-	if err := r.VerifyClient(h.terms.Domain); err != nil {
-		return r, payment.Voucher{}, err
-	}
-	v, err := payment.VoucherFromProto(c.Voucher)
-	if err != nil {
-		return r, v, err
-	}
-	if v.Channel != h.terms.Channel {
-		return r, v, fmt.Errorf("the voucher is for channel %s", v.Channel.Short())
-	}
-	if c.LeasePaidAtoms < uint64(r.CumulativeDue) || c.LeasePaidAtoms > uint64(h.terms.Reserve) {
-		return r, v, fmt.Errorf("paid %d of %d due", c.LeasePaidAtoms, r.CumulativeDue)
-	}
-	return r, v, v.Verify(h.terms.Domain, h.channel.PayerAuthorizer)
-}
-
-// post makes a countersigned receipt and its voucher durable with the usage
-// they stand for, in one transaction; then the receipt goes into the log.
-func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher, paid souk.Atoms) error {
-	digest := r.Digest(h.terms.Domain)
-	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		m := c.Leases[h.id.String()]
-		if err := c.tab().Show(h.terms.Lease, paid, v.MaxClaimable); err != nil {
-			return ledger.Batch{}, err
-		}
-		usage := r.CumulativeDue - m.Due
-		m.Paid, m.Due = max(m.Paid, paid), r.CumulativeDue
-		c.Leases[h.id.String()] = m
-		c.take(v)
-		if r.Kind == payment.KindFinal {
-			c.settle(h.id)
-		}
-		b := ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, r.Proto())}}
-		if usage > 0 {
-			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Receivable(h.terms.Channel),
-				Credit: ledger.Earned, Amount: usage, Kind: "usage", Ref: h.id.String(), At: time.Now()}}
-		}
-		return b, nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := h.p.cfg.Receipts.log(ctx, r); err != nil {
-		h.p.cfg.Log.Error("receipts log", "lease", h.id.Short(), "err", err) // the ledger has it: the next start logs it
-	}
-	h.show(func() { h.receipts = slices.Clone(h.receipts[1:]) })
-	return nil
-}
-
-// cleanUp removes the job's files; its logs stay with the client.
-func (h *hosting) cleanUp() {
-	h.stdout.close()
-	h.stderr.close()
-	if err := os.RemoveAll(h.dir); err != nil {
-		h.p.cfg.Log.Warn("remove lease folder", "lease", h.id.Short(), "err", err)
-	}
 }

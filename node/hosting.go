@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,44 +11,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/badger"
-	"google.golang.org/protobuf/proto"
 )
-
-// fundLook is how often a lease without a deposit of its own looks whether that
-// of another, which it counts on, has come.
-const fundLook = 100 * time.Millisecond
-
-// leaseRecord is what a provider must not forget of a lease.
-type leaseRecord struct {
-	Payload       []byte          `json:"payload"`        // the lease, as both signed it
-	ClientLease   []byte          `json:"client_lease"`   // signed by the client
-	ProviderLease []byte          `json:"provider_lease"` // signed by us
-	Deposit       *chain.Deposit  `json:"deposit,omitempty"`
-	Phase         runv1.Phase     `json:"phase"`
-	Reason        runv1.EndReason `json:"reason"`
-	Detail        string          `json:"detail,omitempty"`
-	DepositTx     string          `json:"deposit_tx,omitempty"`
-	ExitCode      int32           `json:"exit_code"`
-	Output        string          `json:"output,omitempty"`
-	Ended         time.Time       `json:"ended"`
-}
-
-func leaseKey(id souk.LeaseID) string { return "lease/" + id.String() }
-
-func (r *leaseRecord) ledgerRecord(id souk.LeaseID) ledger.Record {
-	value, err := json.Marshal(r)
-	if err != nil {
-		panic(fmt.Sprintf("encode lease record: %v", err)) // plain fields: our bug
-	}
-	return ledger.Record{Key: leaseKey(id), Value: value}
-}
 
 // hosting is one lease at its provider. Its goroutine owns the meter and moves
 // the phases; streams only look at what is under mu and leave messages.
@@ -92,82 +60,10 @@ func restoreHosting(p *provider, id souk.LeaseID, l *leasev1.Lease, t payment.Te
 	return h
 }
 
-// recover brings back the leases that had not ended. What ran is gone with the
-// process; what was receipted and what was collected is still owed.
-func (p *provider) recover(now time.Time) error {
-	return p.cfg.Ledger.Scan("lease/", func(key string, value []byte) error {
-		var rec leaseRecord
-		if err := json.Unmarshal(value, &rec); err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
-		}
-		if rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
-			return nil
-		}
-		var l leasev1.Lease
-		if err := proto.Unmarshal(rec.Payload, &l); err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
-		}
-		terms, ch, err := leaseTerms(rec.Payload, &l)
-		if err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
-		}
-		client, err := keyPeer(terms.ClientKey)
-		if err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
-		}
-		h := restoreHosting(p, terms.Lease, &l, terms, ch, client)
-		h.rec = rec
-		if err := h.restoreMeter(); err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
-		}
-		p.hostings[terms.Lease] = h
-		if rec.Phase == runv1.Phase_PHASE_FUNDING {
-			h.retake(now)
-		}
-		if rec.Phase != runv1.Phase_PHASE_ENDED {
-			p.restored = append(p.restored, h)
-		}
-		return nil
-	})
-}
-
-// retake gives a lease that will still run its devices again. Where they are not
-// to be had any more, it ends as what ran does.
-func (h *hosting) retake(now time.Time) {
-	refused := h.p.floor.Commit(now, h.occupies())
-	if refused != nil {
-		h.p.cfg.Log.Warn("lease after a restart", "lease", h.id.Short(), "err", refused.Detail)
-		h.rec.Phase = runv1.Phase_PHASE_STAGING
-	}
-}
-
 // occupies is what the lease takes on the floor, and until when at the latest.
 func (h *hosting) occupies() scheduler.Lease {
 	return scheduler.Lease{ID: h.id, Client: h.terms.ClientKey, Devices: h.lease.Devices, Use: h.lease.Resources,
 		Until: time.UnixMilli(h.lease.StartByMs).Add(h.terms.MaxDuration + time.Hour)}
-}
-
-// restoreMeter goes on from the receipts in the ledger.
-func (h *hosting) restoreMeter() error {
-	had, err := h.p.cfg.Receipts.of(h.id)
-	if err != nil {
-		return err
-	}
-	signed := make([]payment.Receipt, len(had))
-	for i, msg := range had {
-		if signed[i], err = payment.ReceiptFromProto(msg); err != nil {
-			return err
-		}
-		if len(msg.ClientSignature) == 0 {
-			h.receipts = append(h.receipts, msg)
-		}
-	}
-	var paid souk.Atoms
-	if rec, ok := h.p.cfg.Channels.get(h.terms.Channel); ok {
-		paid = rec.Leases[h.id.String()].Paid
-	}
-	h.meter, err = payment.RestoreMeter(h.terms, signed, paid)
-	return err
 }
 
 // record returns a copy of the durable state.
@@ -292,61 +188,4 @@ func (h *hosting) steps(ctx context.Context) *ending {
 		return e
 	}
 	return h.collect(ctx)
-}
-
-// fund submits the client's deposit and waits until the chain has it, and all
-// that the lease counts on. A channel that is funded already costs no call.
-func (h *hosting) fund(ctx context.Context) *ending {
-	ctx, cancel := context.WithTimeout(ctx, h.p.cfg.Waits.Fund)
-	defer cancel()
-	rec := h.record()
-	if rec.Deposit != nil {
-		tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, h.id, rec.DepositTx, func(tx string) error {
-			return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
-		})
-		if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "deposit: %v", err)
-		}
-		if err != nil { // no gas, no chain: ours to mend
-			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "deposit %s: %v", tx, err)
-		}
-	}
-	for {
-		known, ok := h.p.cfg.Channels.get(h.terms.Channel)
-		switch {
-		case ok && known.covered() >= 0:
-			return nil
-		case !ok || known.coming() == 0:
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the channel holds less than was promised on it")
-		case !sleep(ctx, fundLook):
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the deposit that the lease counts on did not come")
-		}
-	}
-}
-
-// close ends the lease: its part of the channel is released. On a full disk
-// nothing has changed.
-func (h *hosting) close(e *ending) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
-	defer cancel()
-	rec := h.record()
-	// The first reason stays: a client that does not settle a run the provider
-	// lost is not to blame for it. One that lets a good result lie is.
-	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED ||
-		rec.Reason == runv1.EndReason_END_REASON_COMPLETED && e.reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
-		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
-	}
-	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
-	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		c.end(h.id)
-		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}, nil
-	})
-	if err != nil {
-		h.p.cfg.Log.Error("end lease", "lease", h.id.Short(), "err", err)
-	}
-	if errors.Is(err, badger.ErrLowDisk) {
-		return err
-	}
-	h.show(func() { h.rec = rec })
-	return err
 }

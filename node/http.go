@@ -273,3 +273,6 @@ func sendEvent(w http.ResponseWriter, name string, v any) {
 	}
 	fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, b)
 }
+
+// apiURL is where the page and the HTTP API are.
+func (n *Node) apiURL() string { return "http://" + n.listener.Addr().String() }

@@ -290,3 +290,11 @@ func (j *job) summary() *apiv1.JobSummary {
 	r, _ := j.look()
 	return r.summary(j.id, j.msg)
 }
+
+// stop asks for a job's end.
+func (j *job) stop() {
+	select {
+	case j.stops <- struct{}{}:
+	default: // asked already
+	}
+}

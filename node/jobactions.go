@@ -268,3 +268,67 @@ func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, 
 	}
 	return outputs, errors.Join(errs...)
 }
+
+// attach opens the run's stream and lets the provider have the job's files.
+func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach) error {
+	s, err := j.signed(a.Lease)
+	if err != nil {
+		return err
+	}
+	for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
+		if cid == "" {
+			continue
+		}
+		if err := j.c.cfg.Files.Grant(ctx, cid, s.peer); err != nil {
+			return fmt.Errorf("serve inputs: %w", err)
+		}
+	}
+	l := &link{j: j, s: s, allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
+	if l.payer, err = j.payer(s); err != nil {
+		return err
+	}
+	l.paid = l.payer.Done()
+	j.links[s.id] = l
+	g.Go(func() error {
+		guard := j.c.cfg.Host.ConnManager()
+		guard.Protect(s.peer, s.id.String())
+		defer guard.Unprotect(s.peer, s.id.String())
+		l.run(ctx)
+		if ctx.Err() == nil && !l.over {
+			if err := l.closeMoney(ctx); err != nil { // given up: nothing more is paid on the lease
+				j.c.cfg.Log.Error("end lease", "lease", s.id.Short(), "err", err)
+			}
+		}
+		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
+			j.c.cfg.Files.Withdraw(cid, s.peer)
+		}
+		j.post(ctx, linkClosed{lease: s.id})
+		return nil
+	})
+	return nil
+}
+
+// release ends a lease: by its stream where there is one; else the client tells
+// the provider when it can.
+func (j *job) release(ctx context.Context, a scheduler.Release) error {
+	id := a.Lease
+	if id == (souk.LeaseID{}) {
+		id = j.lastSigned(a.Peer)
+	}
+	if l := j.links[id]; l != nil {
+		select {
+		case l.releases <- a.Discard:
+		default: // asked already
+		}
+		if a.Drop {
+			l.giveUp()
+		}
+		return nil
+	}
+	s, err := j.signed(id)
+	if err != nil {
+		return nil // nothing was signed: nothing to release
+	}
+	j.c.letGo(s, a.Discard)
+	return j.c.abandon(ctx, s.terms.Channel, id)
+}

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/souk-market/souk"
-	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
-	"google.golang.org/protobuf/proto"
 )
 
 // letGo is a lease without a run stream that its provider is to end.
@@ -65,24 +62,4 @@ func (c *client) tellOnce(ctx context.Context, l letGo) error {
 		return fmt.Errorf("release lease %s: %w", l.s.id.Short(), err)
 	}
 	return nil
-}
-
-// signed reads from the ledger what was signed for a lease.
-func (c *client) signed(id souk.LeaseID) (*signing, error) {
-	payload, err := c.cfg.Ledger.Get("signed/" + id.String())
-	if err != nil || payload == nil {
-		return nil, fmt.Errorf("lease %s is not in the ledger: %w", id.Short(), err)
-	}
-	var l leasev1.Lease
-	if err := proto.Unmarshal(payload, &l); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
-	}
-	s := &signing{id: id, payload: payload, lease: &l}
-	if s.terms, s.channel, err = leaseTerms(payload, &l); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
-	}
-	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {
-		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
-	}
-	return s, nil
 }

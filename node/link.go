@@ -50,63 +50,6 @@ type linkClosed struct {
 	lease          souk.LeaseID
 }
 
-// signed returns what was signed for a lease, from the ledger after a restart.
-func (j *job) signed(id souk.LeaseID) (*signing, error) {
-	j.mu.Lock()
-	s := j.signs[id]
-	j.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
-	s, err := j.c.signed(id)
-	if err != nil {
-		return nil, err
-	}
-	j.mu.Lock()
-	j.signs[id] = s
-	j.mu.Unlock()
-	return s, nil
-}
-
-// attach opens the run's stream and lets the provider have the job's files.
-func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach) error {
-	s, err := j.signed(a.Lease)
-	if err != nil {
-		return err
-	}
-	for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
-		if cid == "" {
-			continue
-		}
-		if err := j.c.cfg.Files.Grant(ctx, cid, s.peer); err != nil {
-			return fmt.Errorf("serve inputs: %w", err)
-		}
-	}
-	l := &link{j: j, s: s, allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
-	if l.payer, err = j.payer(s); err != nil {
-		return err
-	}
-	l.paid = l.payer.Done()
-	j.links[s.id] = l
-	g.Go(func() error {
-		guard := j.c.cfg.Host.ConnManager()
-		guard.Protect(s.peer, s.id.String())
-		defer guard.Unprotect(s.peer, s.id.String())
-		l.run(ctx)
-		if ctx.Err() == nil && !l.over {
-			if err := l.closeMoney(ctx); err != nil { // given up: nothing more is paid on the lease
-				j.c.cfg.Log.Error("end lease", "lease", s.id.Short(), "err", err)
-			}
-		}
-		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
-			j.c.cfg.Files.Withdraw(cid, s.peer)
-		}
-		j.post(ctx, linkClosed{lease: s.id})
-		return nil
-	})
-	return nil
-}
-
 // errGivenUp ends a session that the job has let go of.
 var errGivenUp = errors.New("the job has let go of the lease")
 
@@ -122,44 +65,6 @@ func breach(err error) bool {
 func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
 
 func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
-
-// release ends a lease: by its stream where there is one; else the client tells
-// the provider when it can.
-func (j *job) release(ctx context.Context, a scheduler.Release) error {
-	id := a.Lease
-	if id == (souk.LeaseID{}) {
-		id = j.lastSigned(a.Peer)
-	}
-	if l := j.links[id]; l != nil {
-		select {
-		case l.releases <- a.Discard:
-		default: // asked already
-		}
-		if a.Drop {
-			l.giveUp()
-		}
-		return nil
-	}
-	s, err := j.signed(id)
-	if err != nil {
-		return nil // nothing was signed: nothing to release
-	}
-	j.c.letGo(s, a.Discard)
-	return j.c.abandon(ctx, s.terms.Channel, id)
-}
-
-func (j *job) lastSigned(peer souk.NodeKey) souk.LeaseID {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var last souk.LeaseID
-	var at int64
-	for id, s := range j.signs {
-		if s.terms.ProviderKey == peer && s.lease.SignedMs >= at {
-			last, at = id, s.lease.SignedMs
-		}
-	}
-	return last
-}
 
 // run keeps a session with the provider until the run is over, the job lets go,
 // or ctx ends.

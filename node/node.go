@@ -6,6 +6,17 @@
 // seconds of its context, and leaves nothing behind. What a role promised is in
 // the ledger before a peer hears of it, so a node that is killed goes on from
 // there.
+//
+// One order is read from file to file. At its client: client.go takes the job,
+// job.go drives its attempt, jobactions.go does what that asks for, asking.go puts
+// the order to providers, signing.go makes the lease and its first voucher, link.go
+// follows the run, paying.go answers its receipts. At its provider: advertising.go,
+// bidding.go, leasing.go with what lease.go asks of every lease, then hosting.go,
+// which walks through funding.go, staging.go, execution.go and collecting.go, while
+// billing.go has the receipts signed and runstream.go shows it all to the client.
+// jobrecord.go, leaserecord.go and recovery.go are what a restart finds again;
+// keeper.go holds the ledger against the chain, by deposits.go, claims.go and
+// anchors.go.
 package node
 
 import (
@@ -350,4 +361,16 @@ func (n *Node) serveStreams(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// sleep waits for d and tells whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }

@@ -3,30 +3,24 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
-	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -88,14 +82,6 @@ type provider struct {
 	draining bool
 }
 
-// openBid is a bid that a lease may still name.
-type openBid struct {
-	bid    *marketv1.Bid
-	order  *market.Order
-	client souk.NodeKey
-	until  time.Time
-}
-
 func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 	p := &provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
@@ -153,55 +139,6 @@ func (p *provider) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// advertise publishes the offers that changed, and all of them before they lapse.
-// Receivers allow a provider one offer in [market.OfferEvery] after a first
-// burst, over all its classes: the pauses here keep to that.
-func (p *provider) advertise(ctx context.Context) error {
-	refresh := time.NewTicker(offerRefresh)
-	defer refresh.Stop()
-	defer p.withdraw()
-	said := map[string]*marketv1.Offer{} // as last published, by class
-	for {
-		for _, o := range p.offers(p.cfg.Now(), said) {
-			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
-				continue
-			}
-			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, mustMarshal(o))
-			if err := p.cfg.Publish(ctx, o.Class, envelope); err != nil && ctx.Err() == nil {
-				p.cfg.Log.Warn("publish offer", "class", o.Class, "err", err)
-			}
-			said[o.Class] = o
-			if len(said) > market.OfferBurst && !sleep(ctx, market.OfferEvery) {
-				return nil
-			}
-		}
-		if !sleep(ctx, market.OfferEvery) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-refresh.C:
-			clear(said)
-		case <-p.dirty:
-		}
-	}
-}
-
-// withdraw takes our offers back: a stopping node must not be asked.
-func (p *provider) withdraw() {
-	p.mu.Lock()
-	p.draining = true
-	p.floor.Drain()
-	r := &marketv1.Revocation{Epoch: p.epoch, Sequence: p.sequence, IssuedMs: p.cfg.Now().UnixMilli()}
-	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // the daemon's context has ended
-	defer cancel()
-	if err := p.cfg.Revoke(ctx, wire.Seal(p.cfg.Key, souk.DomainRevoke, mustMarshal(r))); err != nil {
-		p.cfg.Log.Debug("revoke offers", "err", err)
-	}
-}
-
 // sweep frees holds that lapsed and forgets bids nobody took.
 func (p *provider) sweep(ctx context.Context) error {
 	for sleep(ctx, time.Second) {
@@ -226,112 +163,6 @@ func (p *provider) prune(now time.Time) {
 			delete(p.hostings, id)
 		}
 	}
-}
-
-// changed asks for new offers.
-func (p *provider) changed() {
-	select {
-	case p.dirty <- struct{}{}:
-	default: // one is asked for already
-	}
-}
-
-// restock takes the devices as they are now. A lease keeps what it has.
-func (p *provider) restock(found []gpu.Device) {
-	p.mu.Lock()
-	p.devices = found
-	p.floor.Restock(p.floorConfig().Devices)
-	p.mu.Unlock()
-	p.cfg.Log.Info("devices changed", "count", len(found))
-	p.changed()
-}
-
-// offers builds one offer for each class that is for sale, and one with nothing
-// free for each that was said and is gone.
-func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	free := p.floor.Free(now)
-	if low, _ := p.cfg.Space.look(); low != nil {
-		clear(free) // nobody should ask
-	}
-	cfg := p.floorConfig()
-	byClass := map[string]*marketv1.Offer{}
-	var out []*marketv1.Offer
-	for _, d := range cfg.Devices {
-		o := byClass[d.Class]
-		if o == nil {
-			p.sequence++
-			o = &marketv1.Offer{Class: d.Class, Epoch: p.epoch, Sequence: p.sequence, IssuedMs: now.UnixMilli(),
-				ExpiresMs: now.Add(offerTTL).UnixMilli(), Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
-				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
-				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
-				Addresses: shareable(p.cfg.Host)}
-			byClass[d.Class] = o
-			out = append(out, o)
-		}
-		o.Count++
-	}
-	for class, last := range said {
-		if byClass[class] == nil && last.Free > 0 {
-			p.sequence++
-			gone := proto.CloneOf(last)
-			gone.Free, gone.Sequence, gone.IssuedMs = 0, p.sequence, now.UnixMilli()
-			out = append(out, gone)
-		}
-	}
-	return out
-}
-
-// onOrder answers one order with a bid or a decline.
-func (p *provider) onOrder(ctx context.Context, s network.Stream) error {
-	envelope, err := wire.NewReader(s, MaxOrderBytes).Next()
-	if err != nil {
-		return fmt.Errorf("read order: %w", err)
-	}
-	return wire.Write(s, p.answer(time.Now(), s.Conn().RemotePeer(), envelope))
-}
-
-func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
-	subject := souk.Digest{}
-	decline := func(reason marketv1.DeclineReason, shortfall uint64, detail string) *marketv1.OrderReply {
-		d := p.decline(subject, reason, shortfall, detail)
-		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: d}}
-	}
-	order, err := market.OpenOrder(envelope, now)
-	if err != nil {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, err.Error())
-	}
-	subject = order.Digest
-	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, "the order is not from you to me")
-	}
-	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full")
-	}
-	rec, known := p.cfg.Channels.with(client.String(), false)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.bids) >= maxBids {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_RATE, uint64(bidFirm.Milliseconds()), "too many bids are out")
-	}
-	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.room() > 0)
-	if refusal != nil {
-		return decline(refusal.Reason, refusal.Shortfall, refusal.Detail)
-	}
-	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
-		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys,
-		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds())}
-	payload := mustMarshal(bid)
-	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
-	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}
-}
-
-// decline signs a refusal of the payload with the digest subject; a zero digest
-// stands for something that could not be read.
-func (p *provider) decline(subject souk.Digest, reason marketv1.DeclineReason, shortfall uint64, detail string) []byte {
-	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(&marketv1.Decline{
-		Subject: subject[:], Reason: reason, Shortfall: shortfall, Detail: clip(detail, 200)}))
 }
 
 // holder names the lease that has a device, for souk gpus.
@@ -373,33 +204,4 @@ func (p *provider) live() (n uint32) {
 		}
 	}
 	return n
-}
-
-// mustMarshal encodes a message of our own making; failure is our bug.
-func mustMarshal(m proto.Message) []byte {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		panic(fmt.Sprintf("encode %s: %v", m.ProtoReflect().Descriptor().Name(), err))
-	}
-	return b
-}
-
-// clip cuts text that travels to n bytes.
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.ToValidUTF8(s, "") // a cut may fall inside a letter
-}
-
-// sleep waits for d and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

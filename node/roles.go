@@ -2,17 +2,13 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"golang.org/x/sys/unix"
 )
@@ -107,44 +103,6 @@ func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) (time.Durati
 	return n.peers.Connect(ctx, p, parseAddrs(p, addrs))
 }
 
-// shareable lists the addresses that an offer names: at most eight, loopback
-// only where there is nothing else.
-func shareable(h host.Host) []string {
-	var far, near []string
-	for _, a := range h.Addrs() {
-		if manet.IsIPLoopback(a) {
-			near = append(near, a.String())
-		} else {
-			far = append(far, a.String())
-		}
-	}
-	return append(far, near...)[:min(8, len(far)+len(near))]
-}
-
-const peersKey = "peers"
-
-func (n *Node) loadPeers() ([]peer.AddrInfo, error) {
-	value, err := n.ledger.Get(peersKey)
-	if err != nil || value == nil {
-		return nil, err
-	}
-	var infos []peer.AddrInfo
-	if err := json.Unmarshal(value, &infos); err != nil {
-		return nil, fmt.Errorf("remembered peers: %w", err)
-	}
-	return infos, nil
-}
-
-func (n *Node) savePeers(infos []peer.AddrInfo) error {
-	value, err := json.Marshal(infos)
-	if err != nil {
-		return fmt.Errorf("remember peers: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return n.ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{{Key: peersKey, Value: value}}})
-}
-
 func freeDisk(dir string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -152,6 +110,3 @@ func freeDisk(dir string) (uint64, error) {
 	}
 	return st.Bavail * uint64(st.Bsize), nil
 }
-
-// apiURL is where the page and the HTTP API are.
-func (n *Node) apiURL() string { return "http://" + n.listener.Addr().String() }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -278,4 +279,21 @@ func talk(st network.Stream, out, in proto.Message, max int) error {
 	}
 	st.Close()
 	return nil
+}
+
+// mustMarshal encodes a message of our own making; failure is our bug.
+func mustMarshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("encode %s: %v", m.ProtoReflect().Descriptor().Name(), err))
+	}
+	return b
+}
+
+// clip cuts text that travels to n bytes.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "") // a cut may fall inside a letter
 }

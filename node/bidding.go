@@ -1,0 +1,74 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/proto/wire"
+)
+
+// openBid is a bid that a lease may still name.
+type openBid struct {
+	bid    *marketv1.Bid
+	order  *market.Order
+	client souk.NodeKey
+	until  time.Time
+}
+
+// onOrder answers one order with a bid or a decline.
+func (p *provider) onOrder(ctx context.Context, s network.Stream) error {
+	envelope, err := wire.NewReader(s, MaxOrderBytes).Next()
+	if err != nil {
+		return fmt.Errorf("read order: %w", err)
+	}
+	return wire.Write(s, p.answer(time.Now(), s.Conn().RemotePeer(), envelope))
+}
+
+func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
+	subject := souk.Digest{}
+	decline := func(reason marketv1.DeclineReason, shortfall uint64, detail string) *marketv1.OrderReply {
+		d := p.decline(subject, reason, shortfall, detail)
+		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: d}}
+	}
+	order, err := market.OpenOrder(envelope, now)
+	if err != nil {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, err.Error())
+	}
+	subject = order.Digest
+	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, "the order is not from you to me")
+	}
+	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full")
+	}
+	rec, known := p.cfg.Channels.with(client.String(), false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.bids) >= maxBids {
+		return decline(marketv1.DeclineReason_DECLINE_REASON_RATE, uint64(bidFirm.Milliseconds()), "too many bids are out")
+	}
+	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.room() > 0)
+	if refusal != nil {
+		return decline(refusal.Reason, refusal.Shortfall, refusal.Detail)
+	}
+	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
+		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys,
+		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds())}
+	payload := mustMarshal(bid)
+	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
+	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}
+}
+
+// decline signs a refusal of the payload with the digest subject; a zero digest
+// stands for something that could not be read.
+func (p *provider) decline(subject souk.Digest, reason marketv1.DeclineReason, shortfall uint64, detail string) []byte {
+	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(&marketv1.Decline{
+		Subject: subject[:], Reason: reason, Shortfall: shortfall, Detail: clip(detail, 200)}))
+}

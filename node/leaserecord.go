@@ -1,0 +1,37 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/ledger"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+)
+
+// leaseRecord is what a provider must not forget of a lease.
+type leaseRecord struct {
+	Payload       []byte          `json:"payload"`        // the lease, as both signed it
+	ClientLease   []byte          `json:"client_lease"`   // signed by the client
+	ProviderLease []byte          `json:"provider_lease"` // signed by us
+	Deposit       *chain.Deposit  `json:"deposit,omitempty"`
+	Phase         runv1.Phase     `json:"phase"`
+	Reason        runv1.EndReason `json:"reason"`
+	Detail        string          `json:"detail,omitempty"`
+	DepositTx     string          `json:"deposit_tx,omitempty"`
+	ExitCode      int32           `json:"exit_code"`
+	Output        string          `json:"output,omitempty"`
+	Ended         time.Time       `json:"ended"`
+}
+
+func leaseKey(id souk.LeaseID) string { return "lease/" + id.String() }
+
+func (r *leaseRecord) ledgerRecord(id souk.LeaseID) ledger.Record {
+	value, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("encode lease record: %v", err)) // plain fields: our bug
+	}
+	return ledger.Record{Key: leaseKey(id), Value: value}
+}
