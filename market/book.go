@@ -222,6 +222,20 @@ func (b *Book) Expire(now time.Time) []*Offer {
 // Offers is every live offer, cheapest first.
 func (b *Book) Offers(now time.Time) []*Offer { return b.Match(now, Query{}) }
 
+// Of is the live offers of one provider.
+func (b *Book) Of(now time.Time, k souk.NodeKey) (offers []*Offer) {
+	p := b.providers[k]
+	if p == nil {
+		return nil
+	}
+	for _, s := range p.shelves {
+		if t := s.tags[s.providers[k]]; t.offer != nil && t.ends > now.UnixMilli() {
+			offers = append(offers, t.offer)
+		}
+	}
+	return offers
+}
+
 // Len counts the live offers.
 func (b *Book) Len(now time.Time) (n int) {
 	for _, s := range b.list {

@@ -54,12 +54,30 @@ func TestCrowds(t *testing.T) {
 				c.expire(t)
 			}
 			c.structure(t)
+			c.of(t, crowdKey(c.IntN(size)))
 			for range 12 {
 				c.compare(t)
 			}
 		}
 	}
 	t.Logf("%d books from seed %d on", *seeds, *seed)
+}
+
+// of compares one provider's offers.
+func (c *crowd) of(t *testing.T, k souk.NodeKey) {
+	var want []*Offer
+	for _, o := range c.list {
+		if o.Provider == k && o.Expires.After(c.now) {
+			want = append(want, o)
+		}
+	}
+	got := c.book.Of(c.now, k)
+	for _, offers := range [][]*Offer{got, want} {
+		slices.SortFunc(offers, func(a, b *Offer) int { return strings.Compare(a.Class, b.Class) })
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("seed %d: provider %s has %d offers; want %d", c.seed, k, len(got), len(want))
+	}
 }
 
 func crowdScore(k souk.NodeKey) uint32 { return uint32(k[0]) % 4 * 400 }

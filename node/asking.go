@@ -17,22 +17,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// offerOf returns an offer of a provider, or nil.
-func (c *client) offerOf(p peer.ID) *market.Offer {
-	for _, o := range c.cfg.Book.Offers() {
-		if key, err := peerKey(p); err == nil && o.Provider == key {
-			return o
-		}
-	}
-	return nil
-}
-
 // reach connects to a provider, at the addresses of its offer if it has one now:
 // after a restart they may be others than before.
 func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
+	key, err := peerKey(p)
+	if err != nil {
+		return 0, err
+	}
 	var addrs []string
-	if o := c.offerOf(p); o != nil {
-		addrs = o.Addresses
+	if offers := c.cfg.Book.Of(key); len(offers) > 0 {
+		addrs = offers[0].Addresses
 	}
 	return c.cfg.Dial(ctx, p, addrs)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 )
 
@@ -143,6 +144,13 @@ func (b *book) Offers() []*market.Offer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Offers(b.now())
+}
+
+// Of is the live offers of one provider.
+func (b *book) Of(k souk.NodeKey) []*market.Offer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Of(b.now(), k)
 }
 
 // Len counts the live offers.

@@ -20,6 +20,10 @@ import (
 // because no peer was asked for theirs yet.
 const bookWithin = 5 * time.Second
 
+// maxOffers bounds the offers that a search looks at: more than are ever asked, of
+// providers with several classes too.
+const maxOffers = 256
+
 // bookFilled tells the job's goroutine to look at the book again.
 type bookFilled struct {
 	scheduler.Tick // an event like any other
@@ -43,6 +47,7 @@ func (j *job) untilBook(ctx context.Context, q market.Query) {
 func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
 	q := market.RequestQuery(j.msg.Resources, pricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
+	q.Limit = maxOffers
 	found := j.c.cfg.Book.Match(q)
 	j.offers = map[souk.NodeKey]*market.Offer{}
 	var peers []souk.NodeKey
