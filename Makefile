@@ -85,6 +85,7 @@ format:
 vet:
 	@echo "== go vet"
 	@$(GO) vet ./...
+	@$(GO) vet -tags crashpoints ./node
 
 static: $(TOOLS)/.built
 	@echo "== staticcheck"
