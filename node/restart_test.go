@@ -309,8 +309,12 @@ func (h *hand) pay() {
 func (h *hand) payAll() {
 	h.t.Helper()
 	for h.last.GetPhase() != runv1.Phase_PHASE_ENDED {
-		h.until("a receipt or the end", func() bool { return h.owed != nil || h.last.GetPhase() == runv1.Phase_PHASE_ENDED })
-		if h.owed != nil {
+		// The last one waits for the outputs it names, which come behind it.
+		ready := func() bool {
+			return h.owed != nil && (h.owed.Kind != uint32(payment.KindFinal) || h.last.GetPhase() == runv1.Phase_PHASE_COLLECTING)
+		}
+		h.until("a receipt or the end", func() bool { return ready() || h.last.GetPhase() == runv1.Phase_PHASE_ENDED })
+		if ready() {
 			h.pay()
 		}
 	}

@@ -298,6 +298,9 @@ func (a *Attempt) overdue() {
 	switch {
 	case a.linkMatters() && !a.now.Before(a.linkBy):
 		a.fault(ReasonProviderLost, lost, "unreachable for "+a.cfg.Reconnect.String())
+	case a.step <= stepAsking && a.search.silent() && !a.now.Before(a.startBy):
+		a.silences = maxSilences
+		a.exhausted()
 	case a.step.starting() && !a.now.Before(a.startBy):
 		a.giveUp(End{State: Failed, Reason: ReasonStartTimeout, Detail: "not running within " + a.cfg.StartWithin.String()})
 	default:

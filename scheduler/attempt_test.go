@@ -264,6 +264,9 @@ func TestAttemptSilence(t *testing.T) {
 	again.wants(FindCandidates{}).do(toBid[1:]...).do(toLeasing[5]).in(Leasing)
 	newWalk(t, testConfig()).do(toAsking...).wait().do(StopAsked{}).ends(Stopped, ReasonStopped)
 	newWalk(t, testConfig()).do(toAsking...).do(Declined{Peer: key(1)}).wait().ends(NoMatch, ReasonDeclined)
+	short := testConfig()
+	short.StartWithin = time.Second
+	newWalk(t, short).do(toAsking...).wait().wait().ends(NoMatch, ReasonNoAnswer) // no time to ask again
 }
 
 func TestAttemptRetries(t *testing.T) {

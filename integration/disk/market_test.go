@@ -30,7 +30,7 @@ data:
   in:  [{from: ./salt, to: /in/salt}]
   out: [{from: /out/result, to: ./result}]
 price: {max_per_hour: 3.6, pay_every: 1s}
-limits: {start_within: 6s, max_duration: 60s}
+limits: {start_within: 60s, max_duration: 60s}
 `
 
 // Steps of work: about a tenth of a second each.
