@@ -38,6 +38,7 @@ type source struct {
 	renew     bool                    // it may have lost our wants: tell it all of them
 	full      bool                    // a transfer wanted more than there was room for
 	quiet     time.Time               // until then nothing is asked for, see relinked
+	settled   time.Time               // quiet goes no further
 
 	sending sync.Mutex // held while a message goes out; guards sender
 	sender  network.MessageSender
@@ -66,8 +67,12 @@ const (
 const sendTimeout = 10 * time.Second
 
 // settle is how long a new connection is given, beside two round trips, to bring
-// what the peer was sending when the last one broke.
-const settle = 100 * time.Millisecond
+// what the peer was sending when the last one broke; as long again after each
+// message that does, up to maxSettle: a loaded machine takes its time.
+const (
+	settle    = 100 * time.Millisecond
+	maxSettle = 2 * time.Second
+)
 
 var errSettling = errors.New("a connection was cut; waiting for what is still on its way")
 
@@ -270,6 +275,11 @@ func (x *exchange) ReceiveMessage(_ context.Context, from peer.ID, m message.Bit
 		x.total.Unwanted += uint64(len(got))
 		return
 	}
+	if now := time.Now(); len(got) > 0 && now.Before(s.quiet) {
+		if s.quiet = now.Add(settle); s.quiet.After(s.settled) {
+			s.quiet = s.settled
+		}
+	}
 	touched := map[*transfer]struct{}{}
 	for _, b := range got {
 		ts, wanted := s.wants[b.Cid()]
@@ -332,7 +342,9 @@ func (x *exchange) relinked(p peer.ID) {
 	defer x.mu.Unlock()
 	if s := x.peers[p]; s != nil {
 		if len(s.told) > 0 {
-			s.quiet = time.Now().Add(settle + 2*min(latency, time.Second))
+			now := time.Now()
+			s.quiet = now.Add(settle + 2*min(latency, time.Second))
+			s.settled = s.quiet.Add(maxSettle)
 		}
 		s.renew = true
 		clear(s.refused)
