@@ -242,7 +242,9 @@ func TestCut(t *testing.T) {
 	s := client.Stats()
 	t.Logf("64 MiB with %d cuts in %v: %d blocks wanted and received, %d received twice (%.2f %%)",
 		3-len(cuts), took, s.Blocks, s.Unwanted, 100*float64(s.Unwanted)/float64(s.Blocks))
-	if len(cuts) > 0 || s.Unwanted*100 > s.Blocks {
+	// On an idle machine nothing does. On a busy one it may be what was being
+	// written at each cut: two messages of two blocks, of the 64 that are asked for.
+	if len(cuts) > 0 || s.Unwanted > 3*4 {
 		t.Errorf("%d cuts left; %d of %d blocks came twice", len(cuts), s.Unwanted, s.Blocks)
 	}
 	var got bytes.Buffer
