@@ -120,13 +120,25 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	p.hostings[pr.id] = h
 	delete(p.bids, souk.Digest(pr.lease.Bid))
 	p.mu.Unlock()
-	select {
-	case p.queue <- h:
-	case <-ctx.Done(): // Run takes at once what is queued, unless the node is stopping: the next start finds the lease
-	}
+	p.take(ctx, h)
 	p.changed()
 	p.cfg.Log.Info("lease", "lease", pr.id.Short(), "peer", client, "price", souk.Atoms(pr.lease.PriceAtomsPerHour))
 	return h.record().ProviderLease, nil
+}
+
+// take hands a lease to Run, which takes at once what is queued unless the node is
+// stopping: then the next start finds the lease. The client chooses when ctx ends,
+// so while there is room that does not count: nobody else would ever end the lease.
+func (p *provider) take(ctx context.Context, h *hosting) {
+	select {
+	case p.queue <- h:
+		return
+	default:
+	}
+	select {
+	case p.queue <- h:
+	case <-ctx.Done():
+	}
 }
 
 // reserve puts the lease, its voucher and its part of the channel into the
