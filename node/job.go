@@ -173,6 +173,9 @@ func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
 				ev = scheduler.Tick{}
 			}
 		}
+		if ctx.Err() != nil {
+			return nil // that something failed may only say that this node is stopping
+		}
 		done, err := j.step(ctx, g, ev)
 		if err != nil || done {
 			return err

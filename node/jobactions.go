@@ -223,6 +223,9 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 // served to nobody any more.
 func (j *job) finish(ctx context.Context, end scheduler.End) error {
 	outputs, err := j.keepOutputs(ctx, end.Output)
+	if err != nil && ctx.Err() != nil {
+		return err // the next start writes them
+	}
 	detail := end.Detail
 	j.mu.Lock()
 	short := j.short
