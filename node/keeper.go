@@ -143,8 +143,9 @@ type sight struct {
 	channels map[souk.ChannelID]chain.ChannelState
 }
 
-// look reads everything between two looks at the same newest block: balances
-// read at different blocks would not add up.
+// look reads everything as of one block: balances of different blocks would not
+// add up. The wallet is read as of the newest, so that must not change meanwhile;
+// the channels, which may take longer than a block, as of the same block after.
 func (k *keeper) look(ctx context.Context) (s sight, err error) {
 	for range lookTries {
 		if s.block, _, err = k.cfg.Chain.Block(ctx); err != nil {
@@ -153,16 +154,20 @@ func (k *keeper) look(ctx context.Context) (s sight, err error) {
 		if s.wallet, err = k.cfg.Chain.TokenBalance(ctx, k.cfg.Chain.Address()); err != nil {
 			return s, err
 		}
+		after, _, err := k.cfg.Chain.Block(ctx)
+		if err != nil {
+			return s, err
+		}
+		if after != s.block {
+			continue
+		}
 		s.channels = map[souk.ChannelID]chain.ChannelState{}
 		for _, rec := range k.cfg.Channels.all() {
 			if s.channels[rec.id()], err = k.cfg.Chain.Channel(ctx, rec.id(), s.block); err != nil {
 				return s, err
 			}
 		}
-		after, _, err := k.cfg.Chain.Block(ctx)
-		if err != nil || after == s.block {
-			return s, err
-		}
+		return s, nil
 	}
 	return s, errors.New("the chain moves faster than it can be read")
 }

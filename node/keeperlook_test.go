@@ -1,0 +1,46 @@
+package node
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/mem"
+)
+
+// briskChain has a new block each time that a channel is read.
+type briskChain struct {
+	keeperChain
+	blocks *mem.Chain
+}
+
+// Channel implements keeperChain.
+func (c briskChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error) {
+	c.blocks.Advance(time.Minute)
+	return c.keeperChain.Channel(ctx, id, atBlock)
+}
+
+// TestManyChannelsOnABriskChain reads a chain that has its next block before all
+// channels are read, as every chain does once there are enough channels.
+func TestManyChannelsOnABriskChain(t *testing.T) {
+	blocks := mem.New(mem.Config{BlockTime: time.Minute})
+	cfg := testConfig(t)
+	channels := &channels{slots: map[souk.ChannelID]*channelSlot{}}
+	client := blocks.Client(mem.ClientConfig{Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey})
+	for i := range 3 {
+		channels.open(payment.Channel{Payer: payment.Address{byte(i + 1)}}, client.Domain(), "", false)
+	}
+	k := newKeeper(keeperConfig{Chain: briskChain{client, blocks}, Channels: channels})
+	s, err := k.look(t.Context())
+	if err != nil || len(s.channels) != 3 {
+		t.Fatalf("look = %v, %v", s, err)
+	}
+	for id, st := range s.channels {
+		if st.Block != s.block {
+			t.Errorf("channel %s is of block %d, the wallet of %d", id.Short(), st.Block, s.block)
+		}
+	}
+}
