@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/payment/chain"
@@ -12,6 +13,22 @@ import (
 // fundLook is how often a lease without a deposit of its own looks whether that
 // of another, which it counts on, has come.
 const fundLook = 100 * time.Millisecond
+
+// mendGas tells an owner what to do about a wallet without gas.
+const mendGas = "give the wallet coin for gas (on a devnet: souk wallet faucet)"
+
+// watchGas tells an owner once whose wallet cannot send a client's deposit.
+func (n *Node) watchGas(ctx context.Context) error {
+	for {
+		wei, err := n.chain.GasBalance(ctx, n.chain.Address())
+		if err == nil && wei.Sign() == 0 {
+			n.cfg.Log.Warn("deposits of clients cannot be sent: "+mendGas, "wallet", n.chain.Address())
+		}
+		if err == nil || !sleep(ctx, keepRetry) {
+			return nil
+		}
+	}
+}
 
 // fund submits the client's deposit and waits until the chain has it, and all
 // that the lease counts on. A channel that is funded already costs no call.
@@ -26,8 +43,15 @@ func (h *hosting) fund(ctx context.Context) *ending {
 		if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
 			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "deposit: %v", err)
 		}
-		if err != nil { // no gas, no chain: ours to mend
-			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "deposit %s: %v", tx, err)
+		if errors.Is(err, chain.ErrGas) {
+			h.p.cfg.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", h.id.Short(), "err", err)
+			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the provider cannot send the deposit: its wallet has too little gas")
+		}
+		if err != nil && tx != "" {
+			err = fmt.Errorf("deposit %s: %w", tx, err)
+		}
+		if err != nil { // no chain: ours to mend
+			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "%v", err)
 		}
 	}
 	for {

@@ -336,7 +336,7 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 	}
 	watch := func([]gpu.Device) {} // a node that sells nothing only shows them
 	if n.provider != nil {
-		parts, watch = append(parts, n.provider.Run), n.provider.restock
+		parts, watch = append(parts, n.provider.Run, n.watchGas), n.provider.restock
 	}
 	parts = append(parts, func(ctx context.Context) error { return n.devices.watch(ctx, watch) })
 	for _, run := range parts {

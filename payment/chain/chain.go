@@ -49,6 +49,8 @@ var (
 	ErrNoAnswer = errors.New("no node of the chain answers")
 	// ErrNoWallet is returned for a transaction of a client without a wallet.
 	ErrNoWallet = errors.New("no wallet")
+	// ErrGas is returned when a wallet cannot pay for a transaction.
+	ErrGas = errors.New("the wallet has too little gas")
 	// ErrNoAnchor is returned for a transaction that anchored nothing.
 	ErrNoAnchor = errors.New("no anchor in transaction")
 )

@@ -99,6 +99,9 @@ func (c *Client) sendNumbered(ctx context.Context, tx *types.DynamicFeeTx) (*typ
 		}
 		return err
 	})
+	if err != nil && strings.Contains(err.Error(), "insufficient funds") {
+		return nil, fmt.Errorf("send transaction from %s: %w", c.from, ErrGas)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("send transaction: %w", err)
 	}

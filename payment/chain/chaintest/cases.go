@@ -424,8 +424,8 @@ func noGas(w *world) {
 	if wei, err := poor.GasBalance(ctx, poor.Address()); err != nil || wei.Sign() != 0 {
 		w.Errorf("it has %v wei, %v", wei, err)
 	}
-	if _, err := poor.Settle(ctx); err == nil || errors.As(err, new(*chain.RevertError)) {
-		w.Errorf("%v; want an error that is no revert", err)
+	if _, err := poor.Settle(ctx); !errors.Is(err, chain.ErrGas) || errors.As(err, new(*chain.RevertError)) {
+		w.Errorf("%v; want %v, and no revert", err, chain.ErrGas)
 	}
 	had, err := w.provider.GasBalance(ctx, w.provider.Address())
 	if err != nil {

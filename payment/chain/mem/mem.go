@@ -206,7 +206,7 @@ func (c *Chain) send(from payment.Address, a *anchored, call func(*state) error)
 	c.now()
 	trial := c.at(c.latest)
 	if trial.gas[from] < fee {
-		return "", fmt.Errorf("insufficient funds for gas: address %s", from)
+		return "", fmt.Errorf("send transaction from %s: %w", from, chain.ErrGas)
 	}
 	if err := call(trial); err != nil {
 		return "", err
