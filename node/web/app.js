@@ -322,6 +322,8 @@ async function drawNode() {
   set($("node"), "textContent", [short(s.peer), s.provider ? "buys and sells" : "buys", count(s.peers ?? 0, "peer"), chain, s.version].filter(Boolean).join(" · "));
   set($("node"), "title", s.peer);
   notice("chain", s.chainError ? `The chain does not answer: ${s.chainError}.` : "");
+  notice("disk", s.readOnly ? `This node takes on nothing new: ${s.readOnly}.` : "");
+  notice("gas", s.provider && w?.gasWei === "0" ? "The wallet has no gas, so deposits of clients cannot be sent: give it some (on a devnet: souk wallet faucet)." : "");
   $("wallet").hidden = !w;
   if (!w) return;
   $("wallet-free").textContent = tokens(w.walletAtoms);
