@@ -121,8 +121,8 @@ func exitCode(ctx context.Context, err error) int {
 
 // message drops the code that connect puts before a daemon's words.
 func message(err error) string {
-	if ce, ok := errors.AsType[*connect.Error](err); ok && err.Error() == ce.Error() {
-		return ce.Message()
+	if ce, ok := errors.AsType[*connect.Error](err); ok {
+		return strings.Replace(err.Error(), ce.Error(), ce.Message(), 1)
 	}
 	return err.Error()
 }
