@@ -85,7 +85,7 @@ func (s *space) read() (turned, low bool) {
 		need += spaceSlack
 	}
 	if s.low = nil; free < need {
-		s.low = &spaceError{s.home, free, need}
+		s.low = &spaceError{s.home, free, workFloor + spaceSlack} // what it takes to go on
 	}
 	if turned = (was == nil) != (s.low == nil); turned {
 		close(s.news)
