@@ -160,7 +160,7 @@ func serveStream(ctx context.Context, st network.Stream, lim streamLimits, serve
 	defer release()
 	if err := serve(ctx, st); err != nil {
 		st.Reset()
-		return err
+		return errors.Join(ctx.Err(), err) // at the deadline the stream only says that it was reset
 	}
 	return st.Close()
 }
