@@ -267,6 +267,7 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 			known := min(taken, k.cfg.Ledger.Balance(ledger.Receivable(id)))
 			post("claim", to, ledger.Receivable(id), known)
 			post("unbooked", to, ledger.Earned, taken-known) // claimed by a life of this node that its ledger does not know
+			rec.Past += max(0, taken-known)                  // it was due: else as much of what comes next would never be claimed
 		}
 		if _, ok := rec.Leases[k.landing.String()]; ok {
 			rec.landed(k.landing)
