@@ -42,6 +42,7 @@ type link struct {
 	output string         // the CID of /out, once the provider named it
 	paid   bool           // the final receipt is countersigned
 	over   bool           // the provider said that the run has ended
+	gap    bool           // a full disk made this session drop a piece of log
 }
 
 // linkClosed tells the job's goroutine that a link is gone.
@@ -158,6 +159,7 @@ func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *
 		return err
 	}
 	opened()
+	l.gap = false
 	return l.follow(ctx, w, frames)
 }
 
@@ -221,9 +223,9 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 	} else if s.Output != "" && s.Output != l.output {
 		return fmt.Errorf("other outputs than before: %w", errBreach)
 	}
-	if s.DepositTx != "" {
-		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != s.DepositTx {
-			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = clip(s.DepositTx, 100) }); err != nil {
+	if tx := clip(s.DepositTx, 100); tx != "" {
+		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != tx {
+			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = tx }); err != nil {
 				return err
 			}
 		}
@@ -254,12 +256,14 @@ func (l *link) logOf(stream runv1.LogStream) (*logFile, uint64) {
 	return l.j.stdout, base["stdout"]
 }
 
-// keepLog appends what is new of a piece of log.
+// keepLog appends what is new of a piece of log. What a full disk drops, and all
+// that follows it, comes again with the next connection.
 func (l *link) keepLog(p *runv1.Log) error {
 	f, _ := l.logOf(p.Stream)
 	have := l.offset(p.Stream)
+	l.gap = l.gap || f.room() != nil
 	if p.Offset > have || len(p.Data) > 2*logPiece {
-		if f.len() == maxLogBytes {
+		if f.len() == maxLogBytes || l.gap {
 			return nil // no more is kept
 		}
 		return fmt.Errorf("log piece of %d bytes at %d, have %d: %w", len(p.Data), p.Offset, have, errBreach)
@@ -268,6 +272,6 @@ func (l *link) keepLog(p *runv1.Log) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	_, err := f.Write(fresh) // what a full disk drops comes again with the next connection
+	_, err := f.Write(fresh)
 	return err
 }
