@@ -103,21 +103,3 @@ func FuzzCountersign(f *testing.F) {
 		}
 	})
 }
-
-// FuzzToClient feeds a client what a provider may say on a run stream.
-func FuzzToClient(f *testing.F) {
-	f.Add(mustMarshal(stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_RUNNING})))
-	f.Add(mustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Log{Log: &runv1.Log{Stream: runv1.LogStream_LOG_STREAM_STDOUT, Data: []byte("x")}}}))
-	f.Add(mustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Kind: 2}}}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var frame runv1.ToClient
-		if wire.NewReader(bytes.NewReader(append([]byte{byte(len(b) & 0x7f)}, b...)), MaxRunBytes).Read(&frame) != nil {
-			return
-		}
-		if r := frame.GetReceipt(); r != nil {
-			if _, err := payment.ReceiptFromProto(r); err == nil && len(r.ProviderSignature) == 0 {
-				t.Error("a receipt without a signature was read")
-			}
-		}
-	})
-}

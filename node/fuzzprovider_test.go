@@ -1,0 +1,277 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/log"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
+)
+
+// The deeds of a client on a run stream, as bytes of a script.
+const (
+	timePasses byte = iota
+	answerWell
+	answerWrong // with one thing changed
+	answerAgain
+	answerFlood
+	askRelease
+	attachTwice
+	runEnds
+	providerRestarts
+	answerBytes
+	clientDeeds
+)
+
+// FuzzToProvider has a client say what it likes on a run stream, in sequence:
+// what is due only grows, by receipts that both sides signed, under vouchers that
+// the client's key signed, and unpaid work stays within an interval and grace.
+func FuzzToProvider(f *testing.F) {
+	f.Add([]byte{timePasses, 50, answerWell, 0, timePasses, 50, answerWell, 0, runEnds, answerWell, 0, answerAgain, 0})
+	f.Add([]byte{timePasses, 60, answerFlood, 0, timePasses, 255, timePasses, 255, answerWell, 0, providerRestarts, answerWell, 0})
+	f.Add([]byte{timePasses, 50, askRelease, attachTwice, timePasses, 50, answerWell, 50, timePasses, 60, answerWell, 0, runEnds, providerRestarts, answerAgain, 1})
+	for what := range byte(len(answerLies)) {
+		f.Add([]byte{timePasses, 50, answerWell, 0, timePasses, 60, answerWrong, what, 2, answerWell, 0, runEnds, answerWrong, what, 250})
+	}
+	f.Add(append([]byte{answerBytes, 20}, frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}})...))
+	tree := fuzzTree(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := &script{b[:min(len(b), 1<<10)]}
+		synctest.Test(t, func(t *testing.T) {
+			m := newMetered(t, tree)
+			for steps := 0; steps < 64 && !s.done(); steps++ {
+				m.step(s)
+				m.check()
+			}
+			if err := m.ledger.Verify(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func frameOf(f *runv1.ToProvider) []byte {
+	var b bytes.Buffer
+	if err := wire.Write(&b, f); err != nil {
+		panic(err) // of our own making, into memory
+	}
+	return b.Bytes()
+}
+
+// metered is a provider's end of a run whose process is a clock, with what its
+// client said.
+type metered struct {
+	*books
+	t *testing.T
+	h *hosting
+
+	answers  []*runv1.Countersign
+	agreed   map[souk.Digest]bool // receipts that the client's key signed
+	vouchers souk.Atoms           // the highest that its key signed for the channel
+	due      souk.Atoms
+}
+
+func newMetered(t *testing.T, tree *log.Log) *metered {
+	t.Helper()
+	m := &metered{t: t, books: newBooks(t, tree, false, nil), agreed: map[souk.Digest]bool{}}
+	m.vouchers = m.record(t).Voucher.MaxClaimable
+	p := m.seller(nil)
+	m.h = restoreHosting(p, m.terms.Lease, m.lease, m.terms, m.channel, peer.ID("client"))
+	m.h.rec = leaseRecord{Payload: m.payload, Phase: runv1.Phase_PHASE_RUNNING}
+	m.h.meter.Start(time.Now())
+	return m
+}
+
+// seller is a provider with these books and no network; change may edit its config.
+func (b *books) seller(change func(*providerConfig)) *provider {
+	cfg := providerConfig{Key: b.provider, Home: b.home, Ledger: b.ledger, Channels: b.channels, Receipts: b.receipts,
+		Space: b.space, Log: b.log, Domain: b.terms.Domain, Waits: defaultWaits(), Now: time.Now}
+	if change != nil {
+		change(&cfg)
+	}
+	return &provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
+		hostings: map[souk.LeaseID]*hosting{}, bids: map[souk.Digest]*openBid{}}
+}
+
+// answer is what an honest client says to a receipt, with more paid ahead.
+func (m *metered) answer(r payment.Receipt, more souk.Atoms) *runv1.Countersign {
+	r.SignClient(m.terms.Domain, m.client)
+	digest := r.Digest(m.terms.Domain)
+	paid := r.CumulativeDue
+	if r.Kind != payment.KindFinal {
+		paid = max(m.terms.First(), min(m.terms.Reserve, r.CumulativeDue+m.cost(m.t, m.terms.PayAhead)+more))
+	}
+	return &runv1.Countersign{Receipt: digest[:], Signature: r.ClientSig, LeasePaidAtoms: uint64(paid),
+		Voucher: m.voucher(m.t, m.terms.Channel, max(m.vouchers, otherShare+paid)).Proto()}
+}
+
+// owed is the receipt that waits, or a stale one.
+func (m *metered) owed() (payment.Receipt, bool) {
+	_, owed, _ := m.h.look()
+	if len(owed) == 0 {
+		return payment.Receipt{}, false
+	}
+	r, err := payment.ReceiptFromProto(owed[0])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return r, true
+}
+
+// answerLies change one thing of an answer by n.
+var answerLies = []func(m *metered, c *runv1.Countersign, n int64){
+	func(_ *metered, c *runv1.Countersign, n int64) { c.Receipt[int(n&31)] ^= 1 },
+	func(_ *metered, c *runv1.Countersign, n int64) { c.Receipt = c.Receipt[:n&31] },
+	func(_ *metered, c *runv1.Countersign, n int64) { c.Signature[int(n&63)] ^= 1 },
+	func(_ *metered, c *runv1.Countersign, _ int64) { c.Signature = nil },
+	func(_ *metered, c *runv1.Countersign, n int64) { c.LeasePaidAtoms += uint64(50 * n) },
+	func(_ *metered, c *runv1.Countersign, _ int64) { c.LeasePaidAtoms = 1 << 63 },
+	func(_ *metered, c *runv1.Countersign, _ int64) { c.Voucher = nil },
+	func(_ *metered, c *runv1.Countersign, n int64) { c.Voucher.Signature[int(n&63)] ^= 1 },
+	func(_ *metered, c *runv1.Countersign, n int64) { c.Voucher.MaxClaimableAtoms += uint64(n) }, // not signed again
+	func(m *metered, c *runv1.Countersign, n int64) {
+		c.Voucher = m.voucher(m.t, m.terms.Channel, max(1, souk.Atoms(int64(c.Voucher.MaxClaimableAtoms)+50*n))).Proto()
+	},
+	func(m *metered, c *runv1.Countersign, n int64) {
+		other := m.terms.Channel
+		other.Digest[0] ^= byte(n) | 1
+		c.Voucher = m.voucher(m.t, other, 1_000_000).Proto()
+	},
+}
+
+// step does the script's next deed.
+func (m *metered) step(s *script) {
+	r, owed := m.owed()
+	switch s.next() % clientDeeds {
+	case timePasses:
+		m.pass(time.Duration(s.next()) * 100 * time.Millisecond)
+	case answerWell:
+		if more := souk.Atoms(s.next()); owed {
+			m.send(m.answer(r, more))
+		}
+	case answerWrong:
+		lie, n := answerLies[int(s.next())%len(answerLies)], int64(int8(s.next()))
+		if owed {
+			c := m.answer(r, 0)
+			lie(m, c, n)
+			m.send(c)
+		}
+	case answerAgain:
+		if n := int(s.next()); len(m.answers) > 0 {
+			m.send(m.answers[n%len(m.answers)])
+		}
+	case answerFlood:
+		if more := souk.Atoms(s.next()); owed {
+			m.send(m.answer(r, more), m.answer(r, 0), m.answer(r, 1), m.answer(r, 2), m.answer(r, 3), m.answer(r, 4),
+				m.answer(r, 5), m.answer(r, 6), m.answer(r, 7), m.answer(r, 8), m.answer(r, 9))
+		}
+	case askRelease:
+		m.listen(bytes.Repeat(frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}}), 100))
+	case attachTwice:
+		m.listen(frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{}}}))
+	case runEnds:
+		if m.h.record().Phase != runv1.Phase_PHASE_COLLECTING {
+			if e := m.h.finish(time.Now(), "", 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
+				m.t.Fatal(e.detail)
+			}
+		}
+	case providerRestarts:
+		next := restoreHosting(m.h.p, m.h.id, m.h.lease, m.h.terms, m.h.channel, m.h.client)
+		next.rec = m.h.record()
+		next.rec.Phase = runv1.Phase_PHASE_COLLECTING // what ran is gone
+		if err := next.restoreMeter(); err != nil {
+			m.t.Fatal(err)
+		}
+		m.h = next
+	case answerBytes:
+		m.listen(s.take(int(s.next())))
+	}
+}
+
+// pass lets time go by, with the receipts that fall due in it.
+func (m *metered) pass(d time.Duration) {
+	until := time.Now().Add(d)
+	for {
+		next, ok := m.h.meter.Next()
+		if !ok || next.After(until) {
+			<-time.After(time.Until(until))
+			return
+		}
+		<-time.After(time.Until(next))
+		r, _ := m.h.meter.Tick(time.Now(), payment.Usage{})
+		if r != nil {
+			if err := m.h.sign(m.t.Context(), *r); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// send says answers at once, and notes what the client's key signed in them.
+func (m *metered) send(cs ...*runv1.Countersign) {
+	var b []byte
+	for _, c := range cs {
+		m.answers = append(m.answers, c)
+		if d, err := souk.DigestFrom(c.Receipt); err == nil {
+			m.agreed[d] = true
+		}
+		v, err := payment.VoucherFromProto(c.Voucher)
+		if err == nil && v.Channel == m.terms.Channel && v.Verify(m.terms.Domain, m.channel.PayerAuthorizer) == nil {
+			m.vouchers = max(m.vouchers, v.MaxClaimable)
+		}
+		b = append(b, frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: c}})...)
+	}
+	m.listen(b)
+}
+
+// listen hands bytes to the stream's reader, and does what a run does then.
+func (m *metered) listen(b []byte) {
+	if err := m.h.listen(wire.NewReader(bytes.NewReader(b), MaxRunBytes)); err == nil {
+		m.t.Fatal("a stream without an end")
+	} else if cut := errors.Is(err, io.EOF); cut && len(b) > 0 && b[0] == 0 {
+		m.t.Fatalf("a frame without a message: %v", err)
+	}
+	if len(m.h.countersigns) > 8 || len(m.h.releases) > 1 {
+		m.t.Fatalf("%d answers and %d releases wait", len(m.h.countersigns), len(m.h.releases))
+	}
+	for len(m.h.countersigns) > 0 {
+		m.h.countersigned(m.t.Context(), <-m.h.countersigns)
+	}
+	for len(m.h.releases) > 0 {
+		<-m.h.releases
+	}
+}
+
+// check holds what the provider counts on against what was signed.
+func (m *metered) check() {
+	rec := m.record(m.t)
+	share := rec.Leases[m.terms.Lease.String()]
+	var due souk.Atoms
+	for _, r := range m.signed(m.t) {
+		if due = max(due, r.CumulativeDue); !m.agreed[r.Digest(m.terms.Domain)] {
+			m.t.Fatalf("receipt %d counts, which the client did not sign", r.Seq)
+		}
+	}
+	_, owed, _ := m.h.look()
+	unpaid := m.h.meter.Due() - share.Due
+	switch {
+	case share.Due < m.due || share.Due != due:
+		m.t.Fatalf("due %s after %s, %s by receipts", share.Due, m.due, due)
+	case share.Paid > m.terms.Reserve || share.Paid < share.Due:
+		m.t.Fatalf("paid %s of %s due, %s reserved", share.Paid, share.Due, m.terms.Reserve)
+	case rec.Voucher.MaxClaimable > m.vouchers, rec.vouched() > rec.Voucher.MaxClaimable:
+		m.t.Fatalf("counts on %s by a voucher of %s; the client signed %s", rec.vouched(), rec.Voucher.MaxClaimable, m.vouchers)
+	case unpaid > m.cost(m.t, m.terms.Interval+m.terms.Grace), len(owed) > 2:
+		m.t.Fatalf("%s of work unpaid, %d receipts out", unpaid, len(owed))
+	}
+	m.due = share.Due
+}
