@@ -142,6 +142,8 @@ func TestSyncRefuses(t *testing.T) {
 	old := offerOf("CPU", 1)
 	old.IssuedMs, old.ExpiresMs = time.Now().Add(-30*time.Minute).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
 	same := good()
+	key := newKey(t)
+	first, later := sealOffer(t, key, offerOf("CPU", 1)), sealOffer(t, key, offerOf("CPU", 2))
 	for _, tt := range []struct {
 		name  string
 		bytes []byte
@@ -152,6 +154,8 @@ func TestSyncRefuses(t *testing.T) {
 		{"an empty page", page(t), syncReport{}, nil},
 		{"one bad among good ones", page(t, good(), forged(), good()), syncReport{Offers: 3, Added: 2, Bad: 1}, nil},
 		{"the same twice", page(t, same, same), syncReport{Offers: 2, Added: 1}, nil},
+		{"the same page again", slices.Repeat(page(t, same), 3), syncReport{Offers: 3, Added: 1}, nil},
+		{"the later first", slices.Concat(page(t, later), page(t, first)), syncReport{Offers: 2, Added: 1}, nil},
 		{"one that ended", page(t, sealOffer(t, newKey(t), old)), syncReport{Offers: 1}, nil},
 		{"many bad ones", bytes.Repeat(page(t, forged()), 100), syncReport{Offers: maxBadOffers + 1, Bad: maxBadOffers + 1}, errSyncHostile},
 		{"too many", bytes.Repeat(page(t, slices.Repeat([][]byte{same}, 100)...), testSyncOffers/100+1),

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+)
+
+// claimAll has a provider claim what one client owes it, however little, and
+// returns what the chain says it has claimed in all.
+func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
+	t.Helper()
+	id := eventuallySettled(t, provider, client)
+	k := provider.keeper
+	if err := k.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer k.pass()
+	if rec, _ := provider.channels.get(id); rec.due() > rec.Claimed {
+		if _, err := k.claimLocked(t.Context(), []*channelRecord{rec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state, err := provider.chain.Channel(t.Context(), id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Claimed
+}
+
+// runs has a client run a short job to its end.
+func (p *duo) runs(t *testing.T) {
+	t.Helper()
+	if s := finished(t, submit(t, p.client, testJob(t, p.client, "short"))); s.State != "done" {
+		t.Fatalf("job ended as %v", s)
+	}
+}
+
+// TestOldBackup brings a provider's home back from before a job that it was paid
+// for, and claimed. Its ledger learns from the chain what it has forgotten; of the
+// next job it claims all that is due, and not more than the client vouched.
+func TestOldBackup(t *testing.T) {
+	p := newDuo(t, serveChain(t))
+	p.runs(t)
+	first := p.agree(t)
+	next := again(p.provider)
+	p.stopProvider()
+	backup := filepath.Join(t.TempDir(), "home")
+	if err := os.CopyFS(backup, os.DirFS(p.provider.cfg.Home)); err != nil {
+		t.Fatal(err)
+	}
+	p.provider, p.stopProvider = startDaemon(t, next)
+	eventually(t, "the offer", func() bool { return p.offered() })
+	p.runs(t)
+	second := p.agree(t)
+	if claimed := claimAll(t, p.provider, p.client); claimed != second || second <= first {
+		t.Fatalf("claimed %s of %s due, %s before", claimed, second, first)
+	}
+	next = again(p.provider)
+	p.stopProvider()
+	p.provider, p.stopProvider = startDaemon(t, func(c *Config) { next(c); c.Home = backup })
+	checkBooks(t, p.provider)
+	if earned := p.provider.ledger.Balance(ledger.Earned); earned != second {
+		t.Errorf("the restored ledger has earned %s, the chain paid %s", earned, second)
+	}
+	eventually(t, "the offer", func() bool { return p.offered() })
+	p.runs(t)
+	due := p.agree(t)
+	ours, _ := p.client.channels.with(p.provider.host.ID().String(), true)
+	if claimed := claimAll(t, p.provider, p.client); claimed != due || claimed > ours.Voucher.MaxClaimable || due <= second {
+		t.Errorf("claimed %s of %s due, by a voucher of %s; %s before", claimed, due, ours.Voucher.MaxClaimable, second)
+	}
+	p.agree(t)
+	if owed := p.client.ledger.Balance(ledger.Owed(ours.id())); owed != 0 {
+		t.Errorf("after all was claimed the client owes %s", owed)
+	}
+}
+
+// offered tells whether the client knows the offer of the provider's present life.
+func (p *duo) offered() bool {
+	offers := p.client.book.Offers()
+	return len(offers) == 1 && offers[0].Epoch == p.provider.provider.epoch && offers[0].Free == 1
+}
+
+// TestPayoutElsewhere has earnings go to an address of another wallet: they are
+// earned, are there, and are not missed here.
+func TestPayoutElsewhere(t *testing.T) {
+	elsewhere := payment.Address{0xe1, 19: 0x5e}
+	s := newStall(t, 1, func(c *Config) { c.Payout = fmt.Sprintf("0x%x", elsewhere[:]) })
+	c := s.client(t, &liar{})
+	before := s.provider.ledger.Balance(ledger.Wallet)
+	if end := c.finishes(t, "brief"); end != "done completed" {
+		t.Fatalf("job ended as %s", end)
+	}
+	claimedOnChain := claimAll(t, s.provider, c)
+	for range 2 { // the second look at the chain has nothing new
+		checkBooks(t, s.provider)
+		checkBooks(t, c)
+		rec, _ := s.provider.channels.with(c.host.ID().String(), false)
+		there, err := s.provider.chain.TokenBalance(t.Context(), elsewhere)
+		if err != nil || there != claimedOnChain || there == 0 || there != rec.due() {
+			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.due(), err)
+		}
+		l := s.provider.ledger
+		if l.Balance(ledger.Earned) != there || l.Balance(claimed) != 0 || l.Balance(ledger.Receivable(rec.id())) != 0 || l.Balance(ledger.Wallet) != before {
+			t.Errorf("earned %s, %s on its way here, %s to claim; the wallet %s after %s", l.Balance(ledger.Earned),
+				l.Balance(claimed), l.Balance(ledger.Receivable(rec.id())), l.Balance(ledger.Wallet), before)
+		}
+	}
+}
+
+// TestLogOnFullDisk fills the client's disk for one piece of log: the provider is
+// not to blame for what follows it, and all comes again with the next connection.
+func TestLogOnFullDisk(t *testing.T) {
+	tree := fuzzTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHearing(t, tree)
+		piece := func(at uint64) {
+			data := make([]byte, 1000)
+			for i := range data {
+				data[i] = logByte(int64(at) + int64(i))
+			}
+			h.hear(&runv1.ToClient{Message: &runv1.ToClient_Log{Log: &runv1.Log{Stream: runv1.LogStream_LOG_STREAM_STDERR, Offset: at, Data: data}}})
+			if h.l.over {
+				t.Fatalf("the piece at %d ended the run", at)
+			}
+		}
+		piece(0)
+		roomy := h.space.free
+		h.space.free = func(string) (uint64, error) { return ledgerFloor - 1, nil }
+		piece(1000)
+		h.space.free = roomy
+		piece(2000)
+		h.start()
+		for at := uint64(1000); at <= 3000; at += 1000 {
+			piece(at)
+		}
+		if have := h.l.j.stderr.len(); have != 4000 {
+			t.Errorf("%d bytes of the log are kept, of 4000", have)
+		}
+		h.end()
+	})
+}

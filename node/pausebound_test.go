@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/payment"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/files"
+)
+
+// TestPausedForTooLong has a client pay each receipt when its lease is about to
+// end for want of it: the devices run a little and stand still a lot, and are free
+// again before the floor would lease them to another.
+func TestPausedForTooLong(t *testing.T) {
+	tree := fuzzTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBooks(t, tree, false, func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
+		b.lease.Resources.MemoryBytes, b.lease.Resources.DiskBytes = 1<<20, 1<<20
+		r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store, err := files.New(files.Config{Dir: filepath.Join(b.home, "blocks")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
+		p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
+			Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
+		h := restoreHosting(p, b.terms.Lease, b.lease, b.terms, b.channel, peer.ID("client"))
+		h.rec = leaseRecord{Payload: b.payload, Phase: runv1.Phase_PHASE_STAGING}
+		if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
+			t.Fatal(refused.Detail)
+		}
+		if err := os.MkdirAll(h.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.dir, "program.wasm"), []byte("forever"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := &metered{t: t, books: b, h: h, vouchers: b.record(t).Voucher.MaxClaimable}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		paid := make(chan int)
+		go func() { paid <- m.payLate(ctx) }()
+		if e := h.execute(t.Context(), new(jobv1.Job)); e != nil {
+			t.Fatal(e.detail)
+		}
+		ended := time.Now()
+		cancel()
+		rec := h.record()
+		t.Logf("%d receipts paid at the last moment; ended after %s: %s", <-paid, time.Since(time.UnixMilli(b.lease.SignedMs)), rec.Detail)
+		if rec.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID || rec.Detail != "paused for too long in all" {
+			t.Errorf("ended as %s, %s", rec.Reason, rec.Detail)
+		}
+		if until := h.occupies().Until; !ended.Before(until) {
+			t.Errorf("ended at %s, and the lease of the devices at %s", ended, until)
+		}
+		if lease, held := p.floor.Holder(b.lease.Devices[0]); held {
+			t.Errorf("the device is still in lease %s", lease.Short())
+		}
+	})
+}
+
+// payLate answers each receipt a second before the pause would end the run.
+func (m *metered) payLate(ctx context.Context) (paid int) {
+	for {
+		rec, _, news := m.h.look()
+		r, owed := m.owed()
+		if owed && r.Kind == payment.KindInterval && rec.Phase == runv1.Phase_PHASE_PAUSED {
+			if !sleep(ctx, m.terms.HoldPaused-time.Second) {
+				return paid
+			}
+			m.h.countersigns <- m.answer(r, 0)
+			paid++
+		}
+		select {
+		case <-ctx.Done():
+			return paid
+		case <-news:
+		}
+	}
+}
