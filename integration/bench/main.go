@@ -59,7 +59,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	out := flags.String("out", "bench.json", "where the results go")
 	samples := flags.Int("samples", 7, "samples for each row, of ours and of the limit")
 	profile := flags.String("cpuprofile", "", "where a profile of this process goes; best with one -row")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	match, err := regexp.Compile(*only)

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -35,7 +36,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	budget := flags.Duration("budget", 2*time.Hour, "time for all of it; what is under way when it ends is finished")
 	only := flags.String("only", "", "run the forms whose name matches this expression")
 	seed := flags.Uint64("seed", 1, "the first seed of each form")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	match, err := regexp.Compile(*only)
