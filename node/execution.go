@@ -52,7 +52,7 @@ func (h *hosting) execute(ctx context.Context, job *jobv1.Job) *ending {
 	if why.reason == runv1.EndReason_END_REASON_UNSPECIFIED {
 		why = &ending{result.Reason, result.Detail}
 	}
-	return h.finish(stopped, out, result.ExitCode, why)
+	return h.finish(ctx, stopped, out, result.ExitCode, why)
 }
 
 // watch drives the meter until the process ends or must end; it returns why it
@@ -126,22 +126,20 @@ func (h *hosting) act(ctx context.Context, run runner.Run, a payment.Action) *en
 	return nil
 }
 
-// finish keeps the outputs, signs the final receipt and moves to collecting. It
-// also runs when the daemon is stopping, so it has a context of its own.
-func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *ending {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
+// finish keeps the outputs, signs the final receipt and moves to collecting. The
+// receipt is signed also when the node is stopping, which does not wait for outputs.
+func (h *hosting) finish(ctx context.Context, stopped time.Time, out string, exit int, why *ending) *ending {
 	var output string
 	var digest souk.Digest
 	if out != "" && why.reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED {
 		var err error
-		if output, _, err = h.p.cfg.Files.Add(ctx, out); err == nil {
-			digest, err = files.DigestOf(output)
-		}
-		if err == nil {
-			err = h.p.cfg.Files.Grant(ctx, output, h.client) // before the client hears of it
-		}
-		if err != nil {
+		output, digest, err = h.keep(ctx, out)
+		switch {
+		case err != nil && ctx.Err() != nil && why.reason != runv1.EndReason_END_REASON_COMPLETED:
+			// it ended for another reason than the node's, and that stays so
+		case err != nil && ctx.Err() != nil:
+			why = ended(runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the provider is stopping")
+		case err != nil:
 			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "keep outputs: %v", err)
 		}
 	}
@@ -154,4 +152,20 @@ func (h *hosting) finish(stopped time.Time, out string, exit int, why *ending) *
 	}
 	h.p.cfg.Log.Info("run", "lease", h.id.Short(), "phase", "collecting", "reason", reasonName(why.reason))
 	return nil
+}
+
+// keep puts a run's outputs into the store, for the client alone.
+func (h *hosting) keep(ctx context.Context, out string) (cid string, d souk.Digest, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if cid, _, err = h.p.cfg.Files.Add(ctx, out); err != nil {
+		return "", d, err
+	}
+	if d, err = files.DigestOf(cid); err == nil {
+		err = h.p.cfg.Files.Grant(ctx, cid, h.client) // before the client hears of it
+	}
+	if err != nil {
+		return "", souk.Digest{}, err
+	}
+	return cid, d, nil
 }

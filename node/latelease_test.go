@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -38,5 +40,38 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 		if why := s.ends(t, id); why != runv1.EndReason_END_REASON_CLIENT_INPUTS {
 			t.Errorf("lease %d ended with %v", i, why)
 		}
+	}
+}
+
+// TestStoppingWhileOutputsAreKept stops a provider while it reads the outputs of a
+// run into its store, which takes as long as they are large: it does not wait for
+// that. What ran is receipted, and the end names the provider.
+func TestStoppingWhileOutputsAreKept(t *testing.T) {
+	s := newStall(t, 1, nil)
+	c := s.client(t, &liar{})
+	msg := stallJob(t, c, "forever")
+	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	if err != nil || decline != nil {
+		t.Fatalf("ask: %v, %v", decline, err)
+	}
+	g, err := c.client.propose(t.Context(), souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decline, err := c.client.countersign(t.Context(), g); err != nil || decline != nil {
+		t.Fatalf("countersign: %v, %v", decline, err)
+	}
+	h := s.provider.provider.hosting(g.id)
+	out := t.TempDir()
+	if err := os.WriteFile(filepath.Join(out, "model"), make([]byte, 64<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e := h.finish(over, time.Now(), out, 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
+		t.Fatal(e)
+	}
+	if rec, owed, _ := h.look(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 {
+		t.Errorf("outputs %q were kept, reason %v, %d receipts", rec.Output, rec.Reason, len(owed))
 	}
 }
