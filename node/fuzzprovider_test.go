@@ -180,7 +180,7 @@ func (m *metered) step(s *script) {
 		m.listen(frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{}}}))
 	case runEnds:
 		if m.h.record().Phase != runv1.Phase_PHASE_COLLECTING {
-			if e := m.h.finish(time.Now(), "", 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
+			if e := m.h.finish(m.t.Context(), time.Now(), "", 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
 				m.t.Fatal(e.detail)
 			}
 		}
