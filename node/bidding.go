@@ -59,7 +59,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 		return decline(refusal.Reason, refusal.Shortfall, refusal.Detail)
 	}
 	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
-		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys,
+		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(now),
 		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds())}
 	payload := mustMarshal(bid)
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}

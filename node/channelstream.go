@@ -39,7 +39,7 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 	switch r := req.Request.(type) {
 	case *leasev1.ChannelRequest_Terms:
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
-			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys}}}, nil
+			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(time.Now())}}}, nil
 	case *leasev1.ChannelRequest_Deposit:
 		tx, err := p.takeDeposit(ctx, client, r.Deposit)
 		if err != nil {
@@ -170,7 +170,7 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 		return id, "", err
 	}
 	reply, err = c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Deposit{
-		Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: c.cfg.Keys, Deposit: dep.Proto()}}})
+		Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: c.cfg.Keys.at(time.Now()), Deposit: dep.Proto()}}})
 	if err != nil {
 		return id, "", err
 	}

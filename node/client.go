@@ -40,7 +40,7 @@ type clientChain interface {
 type clientConfig struct {
 	Key        ed25519.PrivateKey
 	VoucherKey *ecdsa.PrivateKey
-	Keys       []byte // our signed key binding
+	Keys       *keyBinding
 	Host       host.Host
 	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
 	Home       string // job folders go below jobs/
@@ -75,7 +75,7 @@ type client struct {
 }
 
 func newClient(cfg clientConfig) (*client, error) {
-	keys, err := payment.OpenKeys(cfg.Keys, time.Now())
+	keys, err := payment.OpenKeys(cfg.Keys.at(time.Now()), time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}

@@ -237,6 +237,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *re
 		return malformed("the lease names another provider")
 	case !slices.Equal(l.Devices, open.bid.Devices) || l.PriceAtomsPerHour != open.bid.PriceAtomsPerHour || l.Runner != open.bid.Runner:
 		return malformed("the lease differs from the bid")
+	case !bytes.Equal(l.ProviderKeys, open.bid.Keys):
+		return malformed("the provider's keys are not those of the bid")
 	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):
 		return malformed("the lease asks for more than the order")
 	case time.UnixMilli(l.SignedMs).Sub(now).Abs() > leaseSkew:
@@ -259,8 +261,6 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
 		return malformed("client keys: %v", err)
 	case keys.Node != pr.client || keys.Authorizer != ch.PayerAuthorizer:
 		return malformed("the client's keys are not those of the channel")
-	case !bytes.Equal(pr.lease.ProviderKeys, p.cfg.Keys):
-		return malformed("the provider's keys are not those of the bid")
 	case pr.terms.Domain.ChainID != ours.ChainId || !bytes.Equal(pr.lease.Settlement, ours.Contract):
 		return unpaid(0, "the channel is on another chain or contract")
 	}
@@ -293,7 +293,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
 // checkChannel refuses a channel that could not pay us.
 func (p *provider) checkChannel(ch payment.Channel) *refusal {
 	ours := p.cfg.Settlement
-	mine, err := payment.OpenKeys(p.cfg.Keys, time.Now())
+	mine, err := payment.OpenKeys(p.cfg.Keys.at(time.Now()), time.Now())
 	switch {
 	case err != nil:
 		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DRAINING, 0, "the provider's keys have lapsed"}

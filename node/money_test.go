@@ -273,7 +273,7 @@ func TestNamedChannels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys, Deposit: d.Proto()}
+		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys.at(time.Now()), Deposit: d.Proto()}
 		if tx, err := provider.provider.takeDeposit(t.Context(), client.host.ID(), req); err == nil {
 			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
 		}

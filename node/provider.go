@@ -43,7 +43,7 @@ type providerConfig struct {
 	RAMBytes   uint64
 	DiskBytes  uint64
 	Settlement *marketv1.Settlement
-	Keys       []byte // our signed key binding
+	Keys       *keyBinding
 	Publish    func(ctx context.Context, class string, envelope []byte) error
 	Revoke     func(ctx context.Context, envelope []byte) error
 

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	keysValid  = 30 * 24 * time.Hour      // a key binding is made anew at each start
 	minDeposit = souk.AtomsPerToken / 20  // below it a deposit's gas is a tax
 	minDelay   = uint64(24 * 60 * 60)     // seconds: the keeper looks every hour, and a provider may be offline for a while
 	maxDelay   = uint64(7 * 24 * 60 * 60) // seconds
@@ -28,7 +27,7 @@ func (n *Node) buildRoles() (err error) {
 		}
 		return nil
 	}
-	keys, err := payment.NewKeys(n.cfg.Identity, n.cfg.VoucherKey, n.started.Add(keysValid))
+	keys, err := newKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}

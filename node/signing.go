@@ -121,7 +121,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		PriceAtomsPerHour: bid.PriceAtomsPerHour, IntervalMs: max(job.Price.PayEveryMs, bid.MinIntervalMs),
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
-		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys, ProviderKeys: bid.Keys,
+		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.at(time.Now()), ProviderKeys: bid.Keys,
 		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli()}
 	if in, err := inputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)

@@ -1,0 +1,42 @@
+package node
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/payment"
+)
+
+// keysValid is how long a key binding holds. It is made anew after half of that,
+// so that what a peer was shown holds for as long again.
+const keysValid = 30 * 24 * time.Hour
+
+// keyBinding is this node's key and its voucher key, each signing the other.
+type keyBinding struct {
+	node    ed25519.PrivateKey
+	voucher *ecdsa.PrivateKey
+
+	mu       sync.Mutex // guards what follows
+	envelope []byte
+	made     time.Time
+}
+
+func newKeyBinding(node ed25519.PrivateKey, voucher *ecdsa.PrivateKey, now time.Time) (*keyBinding, error) {
+	envelope, err := payment.NewKeys(node, voucher, now.Add(keysValid))
+	return &keyBinding{node: node, voucher: voucher, envelope: envelope, made: now}, err
+}
+
+// at returns the signed binding to show peers now.
+func (b *keyBinding) at(now time.Time) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.made) > keysValid/2 {
+		// The same keys signed before: an error is no reason to show none.
+		if envelope, err := payment.NewKeys(b.node, b.voucher, now.Add(keysValid)); err == nil {
+			b.envelope, b.made = envelope, now
+		}
+	}
+	return b.envelope
+}

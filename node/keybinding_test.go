@@ -1,0 +1,40 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/souk-market/souk/payment"
+)
+
+// TestKeyBindingOutlivesItself shows the keys of a node that runs for a year: at
+// each time they hold for two weeks more, and are the same keys.
+func TestKeyBindingOutlivesItself(t *testing.T) {
+	_, id, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	voucher, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	b, err := newKeyBinding(id, voucher, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := payment.OpenKeys(b.at(start), start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for day := range 365 {
+		now := start.Add(time.Duration(day) * 24 * time.Hour)
+		keys, err := payment.OpenKeys(b.at(now), now.Add(keysValid/2-time.Second))
+		if err != nil || keys.Node != first.Node || keys.Authorizer != first.Authorizer {
+			t.Fatalf("on day %d: %+v, %v", day, keys, err)
+		}
+	}
+}
