@@ -236,11 +236,12 @@ func (m *market) settle(t *testing.T) {
 }
 
 // refund closes one channel. A provider keeps outputs that nobody fetched for ten
-// minutes, and the lease with them.
+// minutes, and the lease with them; and the first word after a silence may go over
+// a connection that the other side has given up.
 func (m *market) refund(t *testing.T, d *daemon, peer string) (err error) {
 	for range 12 {
-		if _, err = d.up().Refund(t.Context(), &apiv1.RefundRequest{Peer: peer}); err == nil || !strings.Contains(err.Error(), "live") {
-			return err
+		if _, err = d.up().Refund(t.Context(), &apiv1.RefundRequest{Peer: peer}); err == nil {
+			return nil
 		}
 		time.Sleep(time.Minute)
 	}
