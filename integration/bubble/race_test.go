@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// TestMain runs the tests in a build without the race detector. Of large bubbles
-// the detector of Go 1.26 crashes about one in four, with "CHECK failed" in its own
-// code (golang/go#78156), and here it would take minutes. The parts of a daemon
-// are tested under it where they are.
+// TestMain runs the tests in a build without the race detector. That of Go 1.26
+// broke off one of four large bubbles with "CHECK failed" in its own code, as
+// golang/go#78156 reports of others, and here it would take minutes. The parts of
+// a daemon are tested under it where they are.
 func TestMain(*testing.M) {
 	code, err := plain()
 	if err != nil {
