@@ -9,6 +9,7 @@
 package jobv1
 
 import (
+	v11 "github.com/souk-market/souk/proto/souk/lease/v1"
 	v1 "github.com/souk-market/souk/proto/souk/market/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -105,7 +106,21 @@ type Job struct {
 	// When it is tried again elsewhere.
 	Retry *Retry `protobuf:"bytes,12,opt,name=retry,proto3" json:"retry,omitempty"`
 	// When the client made it, Unix milliseconds.
-	CreatedMs     int64 `protobuf:"varint,13,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	CreatedMs int64 `protobuf:"varint,13,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	// What the job may reach.
+	Network *v11.Network `protobuf:"bytes,14,opt,name=network,proto3" json:"network,omitempty"`
+	// What the client may reach in the running job.
+	Access *v11.Access `protobuf:"bytes,15,opt,name=access,proto3" json:"access,omitempty"`
+	// Values that only the lease's provider can read.
+	Secrets []*Secret `protobuf:"bytes,16,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// How the job keeps its state while it runs.
+	Checkpoint *Checkpoint `protobuf:"bytes,17,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// How a device may be taken back.
+	Reclaim *v11.Reclaim `protobuf:"bytes,18,opt,name=reclaim,proto3" json:"reclaim,omitempty"`
+	// Work that stays up; absent for a job that ends.
+	Service *Service `protobuf:"bytes,19,opt,name=service,proto3" json:"service,omitempty"`
+	// How many leases of this job hold together; 0 and 1: one alone.
+	GangSize      uint32 `protobuf:"varint,20,opt,name=gang_size,json=gangSize,proto3" json:"gang_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +246,238 @@ func (x *Job) GetCreatedMs() int64 {
 	return 0
 }
 
+func (x *Job) GetNetwork() *v11.Network {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+func (x *Job) GetAccess() *v11.Access {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+func (x *Job) GetSecrets() []*Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Job) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *Job) GetReclaim() *v11.Reclaim {
+	if x != nil {
+		return x.Reclaim
+	}
+	return nil
+}
+
+func (x *Job) GetService() *Service {
+	if x != nil {
+		return x.Service
+	}
+	return nil
+}
+
+func (x *Job) GetGangSize() uint32 {
+	if x != nil {
+		return x.GangSize
+	}
+	return 0
+}
+
+// Secret is a value sealed to the lease's provider.
+type Secret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The environment variable, or registry:<host> for a registry's credentials.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The sealed value.
+	Sealed        []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_souk_job_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_job_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// Checkpoint is how a job keeps its state.
+type Checkpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Milliseconds between two copies of the outputs to the client; 0: at the end.
+	SyncEveryMs uint64 `protobuf:"varint,1,opt,name=sync_every_ms,json=syncEveryMs,proto3" json:"sync_every_ms,omitempty"`
+	// Whether the job is signalled to save its state before it is stopped.
+	Signal        bool `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_souk_job_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_job_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Checkpoint) GetSyncEveryMs() uint64 {
+	if x != nil {
+		return x.SyncEveryMs
+	}
+	return 0
+}
+
+func (x *Checkpoint) GetSignal() bool {
+	if x != nil {
+		return x.Signal
+	}
+	return false
+}
+
+// Service is work that stays up and is reached on ports.
+type Service struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ports it listens on.
+	Ports []uint32 `protobuf:"varint,1,rep,packed,name=ports,proto3" json:"ports,omitempty"`
+	// The HTTP path that answers 200 once it is ready; empty: a port that accepts.
+	ReadyPath string `protobuf:"bytes,2,opt,name=ready_path,json=readyPath,proto3" json:"ready_path,omitempty"`
+	// How long it may take to be ready, milliseconds.
+	ReadyWithinMs uint64 `protobuf:"varint,3,opt,name=ready_within_ms,json=readyWithinMs,proto3" json:"ready_within_ms,omitempty"`
+	// How many of it there are.
+	Replicas      uint32 `protobuf:"varint,4,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Service) Reset() {
+	*x = Service{}
+	mi := &file_souk_job_v1_job_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Service) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Service) ProtoMessage() {}
+
+func (x *Service) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_job_v1_job_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Service.ProtoReflect.Descriptor instead.
+func (*Service) Descriptor() ([]byte, []int) {
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Service) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *Service) GetReadyPath() string {
+	if x != nil {
+		return x.ReadyPath
+	}
+	return ""
+}
+
+func (x *Service) GetReadyWithinMs() uint64 {
+	if x != nil {
+		return x.ReadyWithinMs
+	}
+	return 0
+}
+
+func (x *Service) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
 // Variable is one entry of the environment.
 type Variable struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -244,7 +491,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_souk_job_v1_job_proto_msgTypes[1]
+	mi := &file_souk_job_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +503,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_job_v1_job_proto_msgTypes[1]
+	mi := &file_souk_job_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +516,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Variable) GetName() string {
@@ -297,7 +544,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_souk_job_v1_job_proto_msgTypes[2]
+	mi := &file_souk_job_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +556,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_job_v1_job_proto_msgTypes[2]
+	mi := &file_souk_job_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +569,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Output) GetFrom() string {
@@ -349,7 +596,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_souk_job_v1_job_proto_msgTypes[3]
+	mi := &file_souk_job_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +608,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_job_v1_job_proto_msgTypes[3]
+	mi := &file_souk_job_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +621,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Price) GetMaxAtomsPerHour() uint64 {
@@ -420,7 +667,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_souk_job_v1_job_proto_msgTypes[4]
+	mi := &file_souk_job_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +679,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_job_v1_job_proto_msgTypes[4]
+	mi := &file_souk_job_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +692,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Limits) GetStartWithinMs() uint64 {
@@ -482,7 +729,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_souk_job_v1_job_proto_msgTypes[5]
+	mi := &file_souk_job_v1_job_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +741,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_job_v1_job_proto_msgTypes[5]
+	mi := &file_souk_job_v1_job_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +754,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_souk_job_v1_job_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Retry) GetOn() []RetryCause {
@@ -528,7 +775,7 @@ var File_souk_job_v1_job_proto protoreflect.FileDescriptor
 
 const file_souk_job_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15souk/job/v1/job.proto\x12\vsouk.job.v1\x1a\x1bsouk/market/v1/market.proto\"\xb4\x03\n" +
+	"\x15souk/job/v1/job.proto\x12\vsouk.job.v1\x1a\x19souk/lease/v1/lease.proto\x1a\x1bsouk/market/v1/market.proto\"\xfc\x05\n" +
 	"\x03Job\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -544,7 +791,29 @@ const file_souk_job_v1_job_proto_rawDesc = "" +
 	"\x06limits\x18\v \x01(\v2\x13.souk.job.v1.LimitsR\x06limits\x12(\n" +
 	"\x05retry\x18\f \x01(\v2\x12.souk.job.v1.RetryR\x05retry\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\r \x01(\x03R\tcreatedMs\"4\n" +
+	"created_ms\x18\r \x01(\x03R\tcreatedMs\x120\n" +
+	"\anetwork\x18\x0e \x01(\v2\x16.souk.lease.v1.NetworkR\anetwork\x12-\n" +
+	"\x06access\x18\x0f \x01(\v2\x15.souk.lease.v1.AccessR\x06access\x12-\n" +
+	"\asecrets\x18\x10 \x03(\v2\x13.souk.job.v1.SecretR\asecrets\x127\n" +
+	"\n" +
+	"checkpoint\x18\x11 \x01(\v2\x17.souk.job.v1.CheckpointR\n" +
+	"checkpoint\x120\n" +
+	"\areclaim\x18\x12 \x01(\v2\x16.souk.lease.v1.ReclaimR\areclaim\x12.\n" +
+	"\aservice\x18\x13 \x01(\v2\x14.souk.job.v1.ServiceR\aservice\x12\x1b\n" +
+	"\tgang_size\x18\x14 \x01(\rR\bgangSize\"4\n" +
+	"\x06Secret\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"H\n" +
+	"\n" +
+	"Checkpoint\x12\"\n" +
+	"\rsync_every_ms\x18\x01 \x01(\x04R\vsyncEveryMs\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\bR\x06signal\"\x82\x01\n" +
+	"\aService\x12\x14\n" +
+	"\x05ports\x18\x01 \x03(\rR\x05ports\x12\x1d\n" +
+	"\n" +
+	"ready_path\x18\x02 \x01(\tR\treadyPath\x12&\n" +
+	"\x0fready_within_ms\x18\x03 \x01(\x04R\rreadyWithinMs\x12\x1a\n" +
+	"\breplicas\x18\x04 \x01(\rR\breplicas\"4\n" +
 	"\bVariable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x1c\n" +
@@ -583,30 +852,42 @@ func file_souk_job_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_job_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_souk_job_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_souk_job_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_souk_job_v1_job_proto_goTypes = []any{
 	(RetryCause)(0),      // 0: souk.job.v1.RetryCause
 	(*Job)(nil),          // 1: souk.job.v1.Job
-	(*Variable)(nil),     // 2: souk.job.v1.Variable
-	(*Output)(nil),       // 3: souk.job.v1.Output
-	(*Price)(nil),        // 4: souk.job.v1.Price
-	(*Limits)(nil),       // 5: souk.job.v1.Limits
-	(*Retry)(nil),        // 6: souk.job.v1.Retry
-	(*v1.Resources)(nil), // 7: souk.market.v1.Resources
+	(*Secret)(nil),       // 2: souk.job.v1.Secret
+	(*Checkpoint)(nil),   // 3: souk.job.v1.Checkpoint
+	(*Service)(nil),      // 4: souk.job.v1.Service
+	(*Variable)(nil),     // 5: souk.job.v1.Variable
+	(*Output)(nil),       // 6: souk.job.v1.Output
+	(*Price)(nil),        // 7: souk.job.v1.Price
+	(*Limits)(nil),       // 8: souk.job.v1.Limits
+	(*Retry)(nil),        // 9: souk.job.v1.Retry
+	(*v1.Resources)(nil), // 10: souk.market.v1.Resources
+	(*v11.Network)(nil),  // 11: souk.lease.v1.Network
+	(*v11.Access)(nil),   // 12: souk.lease.v1.Access
+	(*v11.Reclaim)(nil),  // 13: souk.lease.v1.Reclaim
 }
 var file_souk_job_v1_job_proto_depIdxs = []int32{
-	2, // 0: souk.job.v1.Job.env:type_name -> souk.job.v1.Variable
-	7, // 1: souk.job.v1.Job.resources:type_name -> souk.market.v1.Resources
-	3, // 2: souk.job.v1.Job.outputs:type_name -> souk.job.v1.Output
-	4, // 3: souk.job.v1.Job.price:type_name -> souk.job.v1.Price
-	5, // 4: souk.job.v1.Job.limits:type_name -> souk.job.v1.Limits
-	6, // 5: souk.job.v1.Job.retry:type_name -> souk.job.v1.Retry
-	0, // 6: souk.job.v1.Retry.on:type_name -> souk.job.v1.RetryCause
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5,  // 0: souk.job.v1.Job.env:type_name -> souk.job.v1.Variable
+	10, // 1: souk.job.v1.Job.resources:type_name -> souk.market.v1.Resources
+	6,  // 2: souk.job.v1.Job.outputs:type_name -> souk.job.v1.Output
+	7,  // 3: souk.job.v1.Job.price:type_name -> souk.job.v1.Price
+	8,  // 4: souk.job.v1.Job.limits:type_name -> souk.job.v1.Limits
+	9,  // 5: souk.job.v1.Job.retry:type_name -> souk.job.v1.Retry
+	11, // 6: souk.job.v1.Job.network:type_name -> souk.lease.v1.Network
+	12, // 7: souk.job.v1.Job.access:type_name -> souk.lease.v1.Access
+	2,  // 8: souk.job.v1.Job.secrets:type_name -> souk.job.v1.Secret
+	3,  // 9: souk.job.v1.Job.checkpoint:type_name -> souk.job.v1.Checkpoint
+	13, // 10: souk.job.v1.Job.reclaim:type_name -> souk.lease.v1.Reclaim
+	4,  // 11: souk.job.v1.Job.service:type_name -> souk.job.v1.Service
+	0,  // 12: souk.job.v1.Retry.on:type_name -> souk.job.v1.RetryCause
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_souk_job_v1_job_proto_init() }
@@ -620,7 +901,7 @@ func file_souk_job_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_job_v1_job_proto_rawDesc), len(file_souk_job_v1_job_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -190,6 +190,208 @@ func (x *Channel) GetSalt() []byte {
 	return nil
 }
 
+// DeviceGroup is the leased devices of one class.
+type DeviceGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The class.
+	Class string `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
+	// The devices, by id.
+	Devices       []string `protobuf:"bytes,2,rep,name=devices,proto3" json:"devices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceGroup) Reset() {
+	*x = DeviceGroup{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceGroup) ProtoMessage() {}
+
+func (x *DeviceGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceGroup.ProtoReflect.Descriptor instead.
+func (*DeviceGroup) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DeviceGroup) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *DeviceGroup) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+// Network is what a job may reach beside nothing.
+type Network struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hosts with ports, as host:port.
+	Hosts         []string `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Network) Reset() {
+	*x = Network{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Network) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Network) ProtoMessage() {}
+
+func (x *Network) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Network.ProtoReflect.Descriptor instead.
+func (*Network) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Network) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// Access is what the client may reach in a running job.
+type Access struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether commands may be run in it.
+	Exec bool `protobuf:"varint,1,opt,name=exec,proto3" json:"exec,omitempty"`
+	// Ports that may be forwarded.
+	Ports         []uint32 `protobuf:"varint,2,rep,packed,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Access) Reset() {
+	*x = Access{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Access) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Access) ProtoMessage() {}
+
+func (x *Access) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Access.ProtoReflect.Descriptor instead.
+func (*Access) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Access) GetExec() bool {
+	if x != nil {
+		return x.Exec
+	}
+	return false
+}
+
+func (x *Access) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// Reclaim is how a provider takes a device back.
+type Reclaim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The least notice, milliseconds.
+	NoticeMs      uint64 `protobuf:"varint,1,opt,name=notice_ms,json=noticeMs,proto3" json:"notice_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reclaim) Reset() {
+	*x = Reclaim{}
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reclaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reclaim) ProtoMessage() {}
+
+func (x *Reclaim) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reclaim.ProtoReflect.Descriptor instead.
+func (*Reclaim) Descriptor() ([]byte, []int) {
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reclaim) GetNoticeMs() uint64 {
+	if x != nil {
+		return x.NoticeMs
+	}
+	return 0
+}
+
 // Lease is an accepted bid. Its id is the SHA-256 of its payload; both sides
 // sign the same payload bytes in domain souk/lease/1.
 type Lease struct {
@@ -237,14 +439,33 @@ type Lease struct {
 	// When the lease ends if the job has not started, Unix milliseconds.
 	StartByMs int64 `protobuf:"varint,21,opt,name=start_by_ms,json=startByMs,proto3" json:"start_by_ms,omitempty"`
 	// The digest in the root CID of the inputs; empty where there are none.
-	InputDigest   []byte `protobuf:"bytes,22,opt,name=input_digest,json=inputDigest,proto3" json:"input_digest,omitempty"`
+	InputDigest []byte `protobuf:"bytes,22,opt,name=input_digest,json=inputDigest,proto3" json:"input_digest,omitempty"`
+	// The version of the agreement; 0 and 1 are the first, in which
+	// price_atoms_per_hour prices the work and receipts are of version 1.
+	Version uint32 `protobuf:"varint,23,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that both sides understand and that this lease uses.
+	MustUnderstand []string `protobuf:"bytes,24,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
+	// What the work costs, line by line; from version 2 on it alone prices the work.
+	Tariff []*v1.TariffLine `protobuf:"bytes,25,rep,name=tariff,proto3" json:"tariff,omitempty"`
+	// The leased devices by class, where they are of several; each is in devices too.
+	Groups []*DeviceGroup `protobuf:"bytes,26,rep,name=groups,proto3" json:"groups,omitempty"`
+	// What the job may reach; absent: nothing. Extension network.
+	Network *Network `protobuf:"bytes,27,opt,name=network,proto3" json:"network,omitempty"`
+	// What the client may reach; absent: nothing. Extension access.
+	Access *Access `protobuf:"bytes,28,opt,name=access,proto3" json:"access,omitempty"`
+	// How devices are taken back; absent: not before the end. Extension reclaim-notice.
+	Reclaim *Reclaim `protobuf:"bytes,29,opt,name=reclaim,proto3" json:"reclaim,omitempty"`
+	// The evidence that the provider promises to show. Extension evidence.
+	Evidence v1.Evidence `protobuf:"varint,30,opt,name=evidence,proto3,enum=souk.market.v1.Evidence" json:"evidence,omitempty"`
+	// The gang that this lease belongs to. Extension gang.
+	Gang          *v1.Gang `protobuf:"bytes,31,opt,name=gang,proto3" json:"gang,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[2]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +477,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[2]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +490,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{2}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Lease) GetJob() []byte {
@@ -426,6 +647,69 @@ func (x *Lease) GetInputDigest() []byte {
 	return nil
 }
 
+func (x *Lease) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Lease) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
+}
+
+func (x *Lease) GetTariff() []*v1.TariffLine {
+	if x != nil {
+		return x.Tariff
+	}
+	return nil
+}
+
+func (x *Lease) GetGroups() []*DeviceGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Lease) GetNetwork() *Network {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+func (x *Lease) GetAccess() *Access {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+func (x *Lease) GetReclaim() *Reclaim {
+	if x != nil {
+		return x.Reclaim
+	}
+	return nil
+}
+
+func (x *Lease) GetEvidence() v1.Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return v1.Evidence(0)
+}
+
+func (x *Lease) GetGang() *v1.Gang {
+	if x != nil {
+		return x.Gang
+	}
+	return nil
+}
+
 // Voucher is the x402 Voucher with its signature.
 type Voucher struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -441,7 +725,7 @@ type Voucher struct {
 
 func (x *Voucher) Reset() {
 	*x = Voucher{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[3]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +737,7 @@ func (x *Voucher) String() string {
 func (*Voucher) ProtoMessage() {}
 
 func (x *Voucher) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[3]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +750,7 @@ func (x *Voucher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Voucher.ProtoReflect.Descriptor instead.
 func (*Voucher) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{3}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Voucher) GetChannel() []byte {
@@ -509,7 +793,7 @@ type Deposit struct {
 
 func (x *Deposit) Reset() {
 	*x = Deposit{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[4]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +805,7 @@ func (x *Deposit) String() string {
 func (*Deposit) ProtoMessage() {}
 
 func (x *Deposit) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[4]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +818,7 @@ func (x *Deposit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deposit.ProtoReflect.Descriptor instead.
 func (*Deposit) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{4}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Deposit) GetAmountAtoms() uint64 {
@@ -580,14 +864,18 @@ type LeaseRequest struct {
 	// The first voucher, worth the first interval.
 	Voucher *Voucher `protobuf:"bytes,2,opt,name=voucher,proto3" json:"voucher,omitempty"`
 	// The deposit, where the channel is short.
-	Deposit       *Deposit `protobuf:"bytes,3,opt,name=deposit,proto3" json:"deposit,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Deposit *Deposit `protobuf:"bytes,3,opt,name=deposit,proto3" json:"deposit,omitempty"`
+	// The version of the agreement that the client speaks.
+	Version uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that the provider must understand to countersign, beside those of the lease.
+	MustUnderstand []string `protobuf:"bytes,5,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *LeaseRequest) Reset() {
 	*x = LeaseRequest{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[5]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +887,7 @@ func (x *LeaseRequest) String() string {
 func (*LeaseRequest) ProtoMessage() {}
 
 func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[5]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +900,7 @@ func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRequest.ProtoReflect.Descriptor instead.
 func (*LeaseRequest) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{5}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LeaseRequest) GetLease() []byte {
@@ -636,6 +924,20 @@ func (x *LeaseRequest) GetDeposit() *Deposit {
 	return nil
 }
 
+func (x *LeaseRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *LeaseRequest) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
+}
+
 // LeaseReply is the one frame that comes back on a lease stream.
 type LeaseReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -652,7 +954,7 @@ type LeaseReply struct {
 
 func (x *LeaseReply) Reset() {
 	*x = LeaseReply{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[6]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +966,7 @@ func (x *LeaseReply) String() string {
 func (*LeaseReply) ProtoMessage() {}
 
 func (x *LeaseReply) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[6]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +979,7 @@ func (x *LeaseReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseReply.ProtoReflect.Descriptor instead.
 func (*LeaseReply) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{6}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LeaseReply) GetAnswer() isLeaseReply_Answer {
@@ -727,6 +1029,10 @@ func (*LeaseReply_Decline) isLeaseReply_Answer() {}
 // stream's peer is who asks.
 type ChannelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of the agreement that the client speaks.
+	Version uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that the provider must understand to answer.
+	MustUnderstand []string `protobuf:"bytes,5,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
 	// What is asked.
 	//
 	// Types that are valid to be assigned to Request:
@@ -741,7 +1047,7 @@ type ChannelRequest struct {
 
 func (x *ChannelRequest) Reset() {
 	*x = ChannelRequest{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +1059,7 @@ func (x *ChannelRequest) String() string {
 func (*ChannelRequest) ProtoMessage() {}
 
 func (x *ChannelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[7]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +1072,21 @@ func (x *ChannelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelRequest.ProtoReflect.Descriptor instead.
 func (*ChannelRequest) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{7}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ChannelRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ChannelRequest) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
 }
 
 func (x *ChannelRequest) GetRequest() isChannelRequest_Request {
@@ -837,7 +1157,7 @@ type TermsRequest struct {
 
 func (x *TermsRequest) Reset() {
 	*x = TermsRequest{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1169,7 @@ func (x *TermsRequest) String() string {
 func (*TermsRequest) ProtoMessage() {}
 
 func (x *TermsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[8]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1182,7 @@ func (x *TermsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermsRequest.ProtoReflect.Descriptor instead.
 func (*TermsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{8}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{12}
 }
 
 // DepositRequest asks the provider to submit a deposit.
@@ -880,7 +1200,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1212,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[9]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1225,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{9}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DepositRequest) GetChannel() *Channel {
@@ -940,7 +1260,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1272,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[10]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1285,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{10}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RefundRequest) GetChannel() []byte {
@@ -993,7 +1313,7 @@ type ChannelReply struct {
 
 func (x *ChannelReply) Reset() {
 	*x = ChannelReply{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1325,7 @@ func (x *ChannelReply) String() string {
 func (*ChannelReply) ProtoMessage() {}
 
 func (x *ChannelReply) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[11]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1338,7 @@ func (x *ChannelReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelReply.ProtoReflect.Descriptor instead.
 func (*ChannelReply) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{11}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ChannelReply) GetAnswer() isChannelReply_Answer {
@@ -1109,7 +1429,7 @@ type Terms struct {
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1441,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[12]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1454,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{12}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Terms) GetSettlement() *v1.Settlement {
@@ -1162,7 +1482,7 @@ type Deposited struct {
 
 func (x *Deposited) Reset() {
 	*x = Deposited{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1494,7 @@ func (x *Deposited) String() string {
 func (*Deposited) ProtoMessage() {}
 
 func (x *Deposited) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[13]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1507,7 @@ func (x *Deposited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deposited.ProtoReflect.Descriptor instead.
 func (*Deposited) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{13}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Deposited) GetTx() string {
@@ -1212,7 +1532,7 @@ type Refunded struct {
 
 func (x *Refunded) Reset() {
 	*x = Refunded{}
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1544,7 @@ func (x *Refunded) String() string {
 func (*Refunded) ProtoMessage() {}
 
 func (x *Refunded) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_lease_v1_lease_proto_msgTypes[14]
+	mi := &file_souk_lease_v1_lease_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1557,7 @@ func (x *Refunded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refunded.ProtoReflect.Descriptor instead.
 func (*Refunded) Descriptor() ([]byte, []int) {
-	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{14}
+	return file_souk_lease_v1_lease_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refunded) GetClaimTx() string {
@@ -1279,7 +1599,17 @@ const file_souk_lease_v1_lease_proto_rawDesc = "" +
 	"\x13receiver_authorizer\x18\x04 \x01(\fR\x12receiverAuthorizer\x12\x14\n" +
 	"\x05token\x18\x05 \x01(\fR\x05token\x12(\n" +
 	"\x10withdraw_delay_s\x18\x06 \x01(\x04R\x0ewithdrawDelayS\x12\x12\n" +
-	"\x04salt\x18\a \x01(\fR\x04salt\"\x85\x06\n" +
+	"\x04salt\x18\a \x01(\fR\x04salt\"=\n" +
+	"\vDeviceGroup\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12\x18\n" +
+	"\adevices\x18\x02 \x03(\tR\adevices\"\x1f\n" +
+	"\aNetwork\x12\x14\n" +
+	"\x05hosts\x18\x01 \x03(\tR\x05hosts\"2\n" +
+	"\x06Access\x12\x12\n" +
+	"\x04exec\x18\x01 \x01(\bR\x04exec\x12\x14\n" +
+	"\x05ports\x18\x02 \x03(\rR\x05ports\"&\n" +
+	"\aReclaim\x12\x1b\n" +
+	"\tnotice_ms\x18\x01 \x01(\x04R\bnoticeMs\"\xa3\t\n" +
 	"\x05Lease\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x10\n" +
 	"\x03bid\x18\x02 \x01(\fR\x03bid\x12!\n" +
@@ -1309,7 +1639,16 @@ const file_souk_lease_v1_lease_proto_rawDesc = "" +
 	"\rprovider_keys\x18\x13 \x01(\fR\fproviderKeys\x12\x1b\n" +
 	"\tsigned_ms\x18\x14 \x01(\x03R\bsignedMs\x12\x1e\n" +
 	"\vstart_by_ms\x18\x15 \x01(\x03R\tstartByMs\x12!\n" +
-	"\finput_digest\x18\x16 \x01(\fR\vinputDigest\"q\n" +
+	"\finput_digest\x18\x16 \x01(\fR\vinputDigest\x12\x18\n" +
+	"\aversion\x18\x17 \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\x18 \x03(\tR\x0emustUnderstand\x122\n" +
+	"\x06tariff\x18\x19 \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\x122\n" +
+	"\x06groups\x18\x1a \x03(\v2\x1a.souk.lease.v1.DeviceGroupR\x06groups\x120\n" +
+	"\anetwork\x18\x1b \x01(\v2\x16.souk.lease.v1.NetworkR\anetwork\x12-\n" +
+	"\x06access\x18\x1c \x01(\v2\x15.souk.lease.v1.AccessR\x06access\x120\n" +
+	"\areclaim\x18\x1d \x01(\v2\x16.souk.lease.v1.ReclaimR\areclaim\x124\n" +
+	"\bevidence\x18\x1e \x01(\x0e2\x18.souk.market.v1.EvidenceR\bevidence\x12(\n" +
+	"\x04gang\x18\x1f \x01(\v2\x14.souk.market.v1.GangR\x04gang\"q\n" +
 	"\aVoucher\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\fR\achannel\x12.\n" +
 	"\x13max_claimable_atoms\x18\x02 \x01(\x04R\x11maxClaimableAtoms\x12\x1c\n" +
@@ -1320,17 +1659,21 @@ const file_souk_lease_v1_lease_proto_rawDesc = "" +
 	"validAfter\x12!\n" +
 	"\fvalid_before\x18\x03 \x01(\x04R\vvalidBefore\x12\x12\n" +
 	"\x04salt\x18\x04 \x01(\fR\x04salt\x12\x1c\n" +
-	"\tsignature\x18\x05 \x01(\fR\tsignature\"\x88\x01\n" +
+	"\tsignature\x18\x05 \x01(\fR\tsignature\"\xcb\x01\n" +
 	"\fLeaseRequest\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\fR\x05lease\x120\n" +
 	"\avoucher\x18\x02 \x01(\v2\x16.souk.lease.v1.VoucherR\avoucher\x120\n" +
-	"\adeposit\x18\x03 \x01(\v2\x16.souk.lease.v1.DepositR\adeposit\"J\n" +
+	"\adeposit\x18\x03 \x01(\v2\x16.souk.lease.v1.DepositR\adeposit\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\x05 \x03(\tR\x0emustUnderstand\"J\n" +
 	"\n" +
 	"LeaseReply\x12\x16\n" +
 	"\x05lease\x18\x01 \x01(\fH\x00R\x05lease\x12\x1a\n" +
 	"\adecline\x18\x02 \x01(\fH\x00R\adeclineB\b\n" +
-	"\x06answer\"\xc3\x01\n" +
-	"\x0eChannelRequest\x123\n" +
+	"\x06answer\"\x86\x02\n" +
+	"\x0eChannelRequest\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\x05 \x03(\tR\x0emustUnderstand\x123\n" +
 	"\x05terms\x18\x01 \x01(\v2\x1b.souk.lease.v1.TermsRequestH\x00R\x05terms\x129\n" +
 	"\adeposit\x18\x02 \x01(\v2\x1d.souk.lease.v1.DepositRequestH\x00R\adeposit\x126\n" +
 	"\x06refund\x18\x03 \x01(\v2\x1c.souk.lease.v1.RefundRequestH\x00R\x06refundB\t\n" +
@@ -1373,47 +1716,61 @@ func file_souk_lease_v1_lease_proto_rawDescGZIP() []byte {
 	return file_souk_lease_v1_lease_proto_rawDescData
 }
 
-var file_souk_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_souk_lease_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_souk_lease_v1_lease_proto_goTypes = []any{
 	(*Keys)(nil),           // 0: souk.lease.v1.Keys
 	(*Channel)(nil),        // 1: souk.lease.v1.Channel
-	(*Lease)(nil),          // 2: souk.lease.v1.Lease
-	(*Voucher)(nil),        // 3: souk.lease.v1.Voucher
-	(*Deposit)(nil),        // 4: souk.lease.v1.Deposit
-	(*LeaseRequest)(nil),   // 5: souk.lease.v1.LeaseRequest
-	(*LeaseReply)(nil),     // 6: souk.lease.v1.LeaseReply
-	(*ChannelRequest)(nil), // 7: souk.lease.v1.ChannelRequest
-	(*TermsRequest)(nil),   // 8: souk.lease.v1.TermsRequest
-	(*DepositRequest)(nil), // 9: souk.lease.v1.DepositRequest
-	(*RefundRequest)(nil),  // 10: souk.lease.v1.RefundRequest
-	(*ChannelReply)(nil),   // 11: souk.lease.v1.ChannelReply
-	(*Terms)(nil),          // 12: souk.lease.v1.Terms
-	(*Deposited)(nil),      // 13: souk.lease.v1.Deposited
-	(*Refunded)(nil),       // 14: souk.lease.v1.Refunded
-	(*v1.Resources)(nil),   // 15: souk.market.v1.Resources
-	(v1.Runner)(0),         // 16: souk.market.v1.Runner
-	(*v1.Settlement)(nil),  // 17: souk.market.v1.Settlement
+	(*DeviceGroup)(nil),    // 2: souk.lease.v1.DeviceGroup
+	(*Network)(nil),        // 3: souk.lease.v1.Network
+	(*Access)(nil),         // 4: souk.lease.v1.Access
+	(*Reclaim)(nil),        // 5: souk.lease.v1.Reclaim
+	(*Lease)(nil),          // 6: souk.lease.v1.Lease
+	(*Voucher)(nil),        // 7: souk.lease.v1.Voucher
+	(*Deposit)(nil),        // 8: souk.lease.v1.Deposit
+	(*LeaseRequest)(nil),   // 9: souk.lease.v1.LeaseRequest
+	(*LeaseReply)(nil),     // 10: souk.lease.v1.LeaseReply
+	(*ChannelRequest)(nil), // 11: souk.lease.v1.ChannelRequest
+	(*TermsRequest)(nil),   // 12: souk.lease.v1.TermsRequest
+	(*DepositRequest)(nil), // 13: souk.lease.v1.DepositRequest
+	(*RefundRequest)(nil),  // 14: souk.lease.v1.RefundRequest
+	(*ChannelReply)(nil),   // 15: souk.lease.v1.ChannelReply
+	(*Terms)(nil),          // 16: souk.lease.v1.Terms
+	(*Deposited)(nil),      // 17: souk.lease.v1.Deposited
+	(*Refunded)(nil),       // 18: souk.lease.v1.Refunded
+	(*v1.Resources)(nil),   // 19: souk.market.v1.Resources
+	(v1.Runner)(0),         // 20: souk.market.v1.Runner
+	(*v1.TariffLine)(nil),  // 21: souk.market.v1.TariffLine
+	(v1.Evidence)(0),       // 22: souk.market.v1.Evidence
+	(*v1.Gang)(nil),        // 23: souk.market.v1.Gang
+	(*v1.Settlement)(nil),  // 24: souk.market.v1.Settlement
 }
 var file_souk_lease_v1_lease_proto_depIdxs = []int32{
 	1,  // 0: souk.lease.v1.Lease.channel:type_name -> souk.lease.v1.Channel
-	15, // 1: souk.lease.v1.Lease.resources:type_name -> souk.market.v1.Resources
-	16, // 2: souk.lease.v1.Lease.runner:type_name -> souk.market.v1.Runner
-	3,  // 3: souk.lease.v1.LeaseRequest.voucher:type_name -> souk.lease.v1.Voucher
-	4,  // 4: souk.lease.v1.LeaseRequest.deposit:type_name -> souk.lease.v1.Deposit
-	8,  // 5: souk.lease.v1.ChannelRequest.terms:type_name -> souk.lease.v1.TermsRequest
-	9,  // 6: souk.lease.v1.ChannelRequest.deposit:type_name -> souk.lease.v1.DepositRequest
-	10, // 7: souk.lease.v1.ChannelRequest.refund:type_name -> souk.lease.v1.RefundRequest
-	1,  // 8: souk.lease.v1.DepositRequest.channel:type_name -> souk.lease.v1.Channel
-	4,  // 9: souk.lease.v1.DepositRequest.deposit:type_name -> souk.lease.v1.Deposit
-	12, // 10: souk.lease.v1.ChannelReply.terms:type_name -> souk.lease.v1.Terms
-	13, // 11: souk.lease.v1.ChannelReply.deposited:type_name -> souk.lease.v1.Deposited
-	14, // 12: souk.lease.v1.ChannelReply.refunded:type_name -> souk.lease.v1.Refunded
-	17, // 13: souk.lease.v1.Terms.settlement:type_name -> souk.market.v1.Settlement
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 1: souk.lease.v1.Lease.resources:type_name -> souk.market.v1.Resources
+	20, // 2: souk.lease.v1.Lease.runner:type_name -> souk.market.v1.Runner
+	21, // 3: souk.lease.v1.Lease.tariff:type_name -> souk.market.v1.TariffLine
+	2,  // 4: souk.lease.v1.Lease.groups:type_name -> souk.lease.v1.DeviceGroup
+	3,  // 5: souk.lease.v1.Lease.network:type_name -> souk.lease.v1.Network
+	4,  // 6: souk.lease.v1.Lease.access:type_name -> souk.lease.v1.Access
+	5,  // 7: souk.lease.v1.Lease.reclaim:type_name -> souk.lease.v1.Reclaim
+	22, // 8: souk.lease.v1.Lease.evidence:type_name -> souk.market.v1.Evidence
+	23, // 9: souk.lease.v1.Lease.gang:type_name -> souk.market.v1.Gang
+	7,  // 10: souk.lease.v1.LeaseRequest.voucher:type_name -> souk.lease.v1.Voucher
+	8,  // 11: souk.lease.v1.LeaseRequest.deposit:type_name -> souk.lease.v1.Deposit
+	12, // 12: souk.lease.v1.ChannelRequest.terms:type_name -> souk.lease.v1.TermsRequest
+	13, // 13: souk.lease.v1.ChannelRequest.deposit:type_name -> souk.lease.v1.DepositRequest
+	14, // 14: souk.lease.v1.ChannelRequest.refund:type_name -> souk.lease.v1.RefundRequest
+	1,  // 15: souk.lease.v1.DepositRequest.channel:type_name -> souk.lease.v1.Channel
+	8,  // 16: souk.lease.v1.DepositRequest.deposit:type_name -> souk.lease.v1.Deposit
+	16, // 17: souk.lease.v1.ChannelReply.terms:type_name -> souk.lease.v1.Terms
+	17, // 18: souk.lease.v1.ChannelReply.deposited:type_name -> souk.lease.v1.Deposited
+	18, // 19: souk.lease.v1.ChannelReply.refunded:type_name -> souk.lease.v1.Refunded
+	24, // 20: souk.lease.v1.Terms.settlement:type_name -> souk.market.v1.Settlement
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_souk_lease_v1_lease_proto_init() }
@@ -1421,16 +1778,16 @@ func file_souk_lease_v1_lease_proto_init() {
 	if File_souk_lease_v1_lease_proto != nil {
 		return
 	}
-	file_souk_lease_v1_lease_proto_msgTypes[6].OneofWrappers = []any{
+	file_souk_lease_v1_lease_proto_msgTypes[10].OneofWrappers = []any{
 		(*LeaseReply_Lease)(nil),
 		(*LeaseReply_Decline)(nil),
 	}
-	file_souk_lease_v1_lease_proto_msgTypes[7].OneofWrappers = []any{
+	file_souk_lease_v1_lease_proto_msgTypes[11].OneofWrappers = []any{
 		(*ChannelRequest_Terms)(nil),
 		(*ChannelRequest_Deposit)(nil),
 		(*ChannelRequest_Refund)(nil),
 	}
-	file_souk_lease_v1_lease_proto_msgTypes[11].OneofWrappers = []any{
+	file_souk_lease_v1_lease_proto_msgTypes[15].OneofWrappers = []any{
 		(*ChannelReply_Terms)(nil),
 		(*ChannelReply_Deposited)(nil),
 		(*ChannelReply_Refunded)(nil),
@@ -1442,7 +1799,7 @@ func file_souk_lease_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_lease_v1_lease_proto_rawDesc), len(file_souk_lease_v1_lease_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -175,6 +175,8 @@ const (
 	DeclineReason_DECLINE_REASON_PAYMENT DeclineReason = 15
 	// The message is not one this provider can act on.
 	DeclineReason_DECLINE_REASON_MALFORMED DeclineReason = 16
+	// The message asks for what this provider does not understand; see Decline.unsupported.
+	DeclineReason_DECLINE_REASON_UNSUPPORTED DeclineReason = 17
 )
 
 // Enum value maps for DeclineReason.
@@ -197,6 +199,7 @@ var (
 		14: "DECLINE_REASON_TAKEN",
 		15: "DECLINE_REASON_PAYMENT",
 		16: "DECLINE_REASON_MALFORMED",
+		17: "DECLINE_REASON_UNSUPPORTED",
 	}
 	DeclineReason_value = map[string]int32{
 		"DECLINE_REASON_UNSPECIFIED": 0,
@@ -216,6 +219,7 @@ var (
 		"DECLINE_REASON_TAKEN":       14,
 		"DECLINE_REASON_PAYMENT":     15,
 		"DECLINE_REASON_MALFORMED":   16,
+		"DECLINE_REASON_UNSUPPORTED": 17,
 	}
 )
 
@@ -244,6 +248,137 @@ func (x DeclineReason) Number() protoreflect.EnumNumber {
 // Deprecated: Use DeclineReason.Descriptor instead.
 func (DeclineReason) EnumDescriptor() ([]byte, []int) {
 	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{2}
+}
+
+// TariffLine prices one unit of work. What a quantity costs is the floor of
+// quantity times price_atoms divided by per.
+type TariffLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is counted: device-ms, device-ms/<class>, reserved-ms, request,
+	// token-in, token-cached, token-out, egress-byte or disk-gib-hour. A new unit
+	// is a new name; who does not know one cannot agree to it.
+	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// The price of so many units as per says.
+	PriceAtoms uint64 `protobuf:"varint,2,opt,name=price_atoms,json=priceAtoms,proto3" json:"price_atoms,omitempty"`
+	// How many units price_atoms buys; at least 1.
+	Per           uint64 `protobuf:"varint,3,opt,name=per,proto3" json:"per,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TariffLine) Reset() {
+	*x = TariffLine{}
+	mi := &file_souk_market_v1_market_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TariffLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TariffLine) ProtoMessage() {}
+
+func (x *TariffLine) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_market_v1_market_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TariffLine.ProtoReflect.Descriptor instead.
+func (*TariffLine) Descriptor() ([]byte, []int) {
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TariffLine) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *TariffLine) GetPriceAtoms() uint64 {
+	if x != nil {
+		return x.PriceAtoms
+	}
+	return 0
+}
+
+func (x *TariffLine) GetPer() uint64 {
+	if x != nil {
+		return x.Per
+	}
+	return 0
+}
+
+// Gang is a set of leases of which all hold or none.
+type Gang struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes, the same in all orders and leases of the gang.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many leases the gang has.
+	Size uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Which of them this is, from 0.
+	Rank          uint32 `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gang) Reset() {
+	*x = Gang{}
+	mi := &file_souk_market_v1_market_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gang) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gang) ProtoMessage() {}
+
+func (x *Gang) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_market_v1_market_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gang.ProtoReflect.Descriptor instead.
+func (*Gang) Descriptor() ([]byte, []int) {
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Gang) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Gang) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Gang) GetRank() uint32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
 }
 
 // Offer is a standing offer for one device class of one provider. Signed in
@@ -289,13 +424,19 @@ type Offer struct {
 	Addresses []string `protobuf:"bytes,18,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// The longest lease, in milliseconds; 0 means no bound.
 	MaxDurationMs uint64 `protobuf:"varint,19,opt,name=max_duration_ms,json=maxDurationMs,proto3" json:"max_duration_ms,omitempty"`
+	// What work costs, line by line, for one device. Empty: device time alone, at
+	// price_atoms_per_hour. Where it has a line for device-ms, that line and
+	// price_atoms_per_hour say the same.
+	Tariff []*TariffLine `protobuf:"bytes,20,rep,name=tariff,proto3" json:"tariff,omitempty"`
+	// The extensions that this provider understands, by name.
+	Extensions    []string `protobuf:"bytes,21,rep,name=extensions,proto3" json:"extensions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[0]
+	mi := &file_souk_market_v1_market_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +448,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[0]
+	mi := &file_souk_market_v1_market_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +461,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{0}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Offer) GetClass() string {
@@ -456,6 +597,20 @@ func (x *Offer) GetMaxDurationMs() uint64 {
 	return 0
 }
 
+func (x *Offer) GetTariff() []*TariffLine {
+	if x != nil {
+		return x.Tariff
+	}
+	return nil
+}
+
+func (x *Offer) GetExtensions() []string {
+	if x != nil {
+		return x.Extensions
+	}
+	return nil
+}
+
 // Revocation ends every offer of its signer up to and with (epoch, sequence).
 // Signed in domain souk/revoke/1.
 type Revocation struct {
@@ -472,7 +627,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[1]
+	mi := &file_souk_market_v1_market_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +639,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[1]
+	mi := &file_souk_market_v1_market_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +652,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{1}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Revocation) GetEpoch() uint64 {
@@ -554,7 +709,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[2]
+	mi := &file_souk_market_v1_market_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +721,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[2]
+	mi := &file_souk_market_v1_market_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +734,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{2}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Resources) GetGpuCount() uint32 {
@@ -681,14 +836,21 @@ type Order struct {
 	// When the client stops waiting for answers, Unix milliseconds.
 	DeadlineMs int64 `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// The provider this order is for, its raw node key.
-	ProviderKey   []byte `protobuf:"bytes,6,opt,name=provider_key,json=providerKey,proto3" json:"provider_key,omitempty"`
+	ProviderKey []byte `protobuf:"bytes,6,opt,name=provider_key,json=providerKey,proto3" json:"provider_key,omitempty"`
+	// The version of the agreement that the client speaks; 0 and 1 are the first,
+	// which has no tariffs.
+	Version uint32 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that a provider must understand to bid.
+	MustUnderstand []string `protobuf:"bytes,8,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
+	// The gang that the lease would belong to; absent where it stands alone.
+	Gang          *Gang `protobuf:"bytes,9,opt,name=gang,proto3" json:"gang,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[3]
+	mi := &file_souk_market_v1_market_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +862,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[3]
+	mi := &file_souk_market_v1_market_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +875,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{3}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Order) GetNonce() []byte {
@@ -758,6 +920,27 @@ func (x *Order) GetProviderKey() []byte {
 	return nil
 }
 
+func (x *Order) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Order) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
+}
+
+func (x *Order) GetGang() *Gang {
+	if x != nil {
+		return x.Gang
+	}
+	return nil
+}
+
 // Settlement says where and how a provider is paid.
 type Settlement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -783,7 +966,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[4]
+	mi := &file_souk_market_v1_market_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +978,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[4]
+	mi := &file_souk_market_v1_market_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +991,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{4}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Settlement) GetChainId() uint64 {
@@ -891,13 +1074,19 @@ type Bid struct {
 	Runner Runner `protobuf:"varint,9,opt,name=runner,proto3,enum=souk.market.v1.Runner" json:"runner,omitempty"`
 	// The shortest interval between receipts, milliseconds.
 	MinIntervalMs uint64 `protobuf:"varint,10,opt,name=min_interval_ms,json=minIntervalMs,proto3" json:"min_interval_ms,omitempty"`
+	// The version of the agreement that the bid is in; at most the order's.
+	Version uint32 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that a client must understand to take the bid.
+	MustUnderstand []string `protobuf:"bytes,12,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
+	// What the work would cost, line by line, for all devices bid; empty in version 1.
+	Tariff        []*TariffLine `protobuf:"bytes,13,rep,name=tariff,proto3" json:"tariff,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[5]
+	mi := &file_souk_market_v1_market_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1098,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[5]
+	mi := &file_souk_market_v1_market_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1111,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{5}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Bid) GetOrder() []byte {
@@ -995,6 +1184,27 @@ func (x *Bid) GetMinIntervalMs() uint64 {
 	return 0
 }
 
+func (x *Bid) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Bid) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
+}
+
+func (x *Bid) GetTariff() []*TariffLine {
+	if x != nil {
+		return x.Tariff
+	}
+	return nil
+}
+
 // Decline answers an order or a lease request that leads to nothing. Signed in
 // domain souk/decline/1.
 type Decline struct {
@@ -1006,14 +1216,16 @@ type Decline struct {
 	// By how much, in the unit of the reason; 0 where it has none.
 	Shortfall uint64 `protobuf:"varint,3,opt,name=shortfall,proto3" json:"shortfall,omitempty"`
 	// One line for people, at most 200 bytes.
-	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	// With DECLINE_REASON_UNSUPPORTED: the extensions or units that are not understood.
+	Unsupported   []string `protobuf:"bytes,5,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[6]
+	mi := &file_souk_market_v1_market_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1237,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[6]
+	mi := &file_souk_market_v1_market_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1250,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{6}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Decline) GetSubject() []byte {
@@ -1069,6 +1281,13 @@ func (x *Decline) GetDetail() string {
 	return ""
 }
 
+func (x *Decline) GetUnsupported() []string {
+	if x != nil {
+		return x.Unsupported
+	}
+	return nil
+}
+
 // OrderReply is the one frame that comes back on an order stream.
 type OrderReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1085,7 +1304,7 @@ type OrderReply struct {
 
 func (x *OrderReply) Reset() {
 	*x = OrderReply{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	mi := &file_souk_market_v1_market_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1316,7 @@ func (x *OrderReply) String() string {
 func (*OrderReply) ProtoMessage() {}
 
 func (x *OrderReply) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	mi := &file_souk_market_v1_market_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1329,7 @@ func (x *OrderReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderReply.ProtoReflect.Descriptor instead.
 func (*OrderReply) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{7}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OrderReply) GetAnswer() isOrderReply_Answer {
@@ -1160,7 +1379,17 @@ var File_souk_market_v1_market_proto protoreflect.FileDescriptor
 
 const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsouk/market/v1/market.proto\x12\x0esouk.market.v1\"\xdf\x04\n" +
+	"\x1bsouk/market/v1/market.proto\x12\x0esouk.market.v1\"S\n" +
+	"\n" +
+	"TariffLine\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1f\n" +
+	"\vprice_atoms\x18\x02 \x01(\x04R\n" +
+	"priceAtoms\x12\x10\n" +
+	"\x03per\x18\x03 \x01(\x04R\x03per\">\n" +
+	"\x04Gang\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\x12\x12\n" +
+	"\x04rank\x18\x03 \x01(\rR\x04rank\"\xb3\x05\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -1184,7 +1413,11 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\n" +
 	"disk_bytes\x18\x11 \x01(\x04R\tdiskBytes\x12\x1c\n" +
 	"\taddresses\x18\x12 \x03(\tR\taddresses\x12&\n" +
-	"\x0fmax_duration_ms\x18\x13 \x01(\x04R\rmaxDurationMs\"[\n" +
+	"\x0fmax_duration_ms\x18\x13 \x01(\x04R\rmaxDurationMs\x122\n" +
+	"\x06tariff\x18\x14 \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\x12\x1e\n" +
+	"\n" +
+	"extensions\x18\x15 \x03(\tR\n" +
+	"extensions\"[\n" +
 	"\n" +
 	"Revocation\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -1204,7 +1437,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\arunners\x18\n" +
 	" \x03(\x0e2\x16.souk.market.v1.RunnerR\arunners\x12\x18\n" +
 	"\aregions\x18\v \x03(\tR\aregions\x12;\n" +
-	"\fmin_evidence\x18\f \x01(\x0e2\x18.souk.market.v1.EvidenceR\vminEvidence\"\xfa\x01\n" +
+	"\fmin_evidence\x18\f \x01(\x0e2\x18.souk.market.v1.EvidenceR\vminEvidence\"\xe7\x02\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x127\n" +
 	"\tresources\x18\x02 \x01(\v2\x19.souk.market.v1.ResourcesR\tresources\x12&\n" +
@@ -1212,7 +1445,10 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x18max_price_atoms_per_hour\x18\x04 \x01(\x04R\x14maxPriceAtomsPerHour\x12\x1f\n" +
 	"\vdeadline_ms\x18\x05 \x01(\x03R\n" +
 	"deadlineMs\x12!\n" +
-	"\fprovider_key\x18\x06 \x01(\fR\vproviderKey\"\xa1\x02\n" +
+	"\fprovider_key\x18\x06 \x01(\fR\vproviderKey\x12\x18\n" +
+	"\aversion\x18\a \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\b \x03(\tR\x0emustUnderstand\x12(\n" +
+	"\x04gang\x18\t \x01(\v2\x14.souk.market.v1.GangR\x04gang\"\xa1\x02\n" +
 	"\n" +
 	"Settlement\x12\x19\n" +
 	"\bchain_id\x18\x01 \x01(\x04R\achainId\x12\x1a\n" +
@@ -1222,7 +1458,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\tcollector\x18\x05 \x01(\fR\tcollector\x12/\n" +
 	"\x14withdraw_delay_min_s\x18\x06 \x01(\x04R\x11withdrawDelayMinS\x12/\n" +
 	"\x14withdraw_delay_max_s\x18\a \x01(\x04R\x11withdrawDelayMaxS\x12*\n" +
-	"\x11min_deposit_atoms\x18\b \x01(\x04R\x0fminDepositAtoms\"\xde\x02\n" +
+	"\x11min_deposit_atoms\x18\b \x01(\x04R\x0fminDepositAtoms\"\xd5\x03\n" +
 	"\x03Bid\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\fR\x05order\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x18\n" +
@@ -1236,12 +1472,16 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x04keys\x18\b \x01(\fR\x04keys\x12.\n" +
 	"\x06runner\x18\t \x01(\x0e2\x16.souk.market.v1.RunnerR\x06runner\x12&\n" +
 	"\x0fmin_interval_ms\x18\n" +
-	" \x01(\x04R\rminIntervalMs\"\x90\x01\n" +
+	" \x01(\x04R\rminIntervalMs\x12\x18\n" +
+	"\aversion\x18\v \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\f \x03(\tR\x0emustUnderstand\x122\n" +
+	"\x06tariff\x18\r \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\"\xb2\x01\n" +
 	"\aDecline\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\fR\asubject\x125\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1d.souk.market.v1.DeclineReasonR\x06reason\x12\x1c\n" +
 	"\tshortfall\x18\x03 \x01(\x04R\tshortfall\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail\"F\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12 \n" +
+	"\vunsupported\x18\x05 \x03(\tR\vunsupported\"F\n" +
 	"\n" +
 	"OrderReply\x12\x12\n" +
 	"\x03bid\x18\x01 \x01(\fH\x00R\x03bid\x12\x1a\n" +
@@ -1257,7 +1497,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x14EVIDENCE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rEVIDENCE_NONE\x10\x01\x12\x17\n" +
 	"\x13EVIDENCE_CHALLENGED\x10\x02\x12\x15\n" +
-	"\x11EVIDENCE_ATTESTED\x10\x03*\xdf\x03\n" +
+	"\x11EVIDENCE_ATTESTED\x10\x03*\xff\x03\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13DECLINE_REASON_BUSY\x10\x01\x12\x18\n" +
@@ -1276,7 +1516,8 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x17DECLINE_REASON_DRAINING\x10\r\x12\x18\n" +
 	"\x14DECLINE_REASON_TAKEN\x10\x0e\x12\x1a\n" +
 	"\x16DECLINE_REASON_PAYMENT\x10\x0f\x12\x1c\n" +
-	"\x18DECLINE_REASON_MALFORMED\x10\x10B;Z9github.com/souk-market/souk/proto/souk/market/v1;marketv1b\x06proto3"
+	"\x18DECLINE_REASON_MALFORMED\x10\x10\x12\x1e\n" +
+	"\x1aDECLINE_REASON_UNSUPPORTED\x10\x11B;Z9github.com/souk-market/souk/proto/souk/market/v1;marketv1b\x06proto3"
 
 var (
 	file_souk_market_v1_market_proto_rawDescOnce sync.Once
@@ -1291,34 +1532,39 @@ func file_souk_market_v1_market_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_market_v1_market_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_souk_market_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_souk_market_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_souk_market_v1_market_proto_goTypes = []any{
 	(Runner)(0),        // 0: souk.market.v1.Runner
 	(Evidence)(0),      // 1: souk.market.v1.Evidence
 	(DeclineReason)(0), // 2: souk.market.v1.DeclineReason
-	(*Offer)(nil),      // 3: souk.market.v1.Offer
-	(*Revocation)(nil), // 4: souk.market.v1.Revocation
-	(*Resources)(nil),  // 5: souk.market.v1.Resources
-	(*Order)(nil),      // 6: souk.market.v1.Order
-	(*Settlement)(nil), // 7: souk.market.v1.Settlement
-	(*Bid)(nil),        // 8: souk.market.v1.Bid
-	(*Decline)(nil),    // 9: souk.market.v1.Decline
-	(*OrderReply)(nil), // 10: souk.market.v1.OrderReply
+	(*TariffLine)(nil), // 3: souk.market.v1.TariffLine
+	(*Gang)(nil),       // 4: souk.market.v1.Gang
+	(*Offer)(nil),      // 5: souk.market.v1.Offer
+	(*Revocation)(nil), // 6: souk.market.v1.Revocation
+	(*Resources)(nil),  // 7: souk.market.v1.Resources
+	(*Order)(nil),      // 8: souk.market.v1.Order
+	(*Settlement)(nil), // 9: souk.market.v1.Settlement
+	(*Bid)(nil),        // 10: souk.market.v1.Bid
+	(*Decline)(nil),    // 11: souk.market.v1.Decline
+	(*OrderReply)(nil), // 12: souk.market.v1.OrderReply
 }
 var file_souk_market_v1_market_proto_depIdxs = []int32{
-	0, // 0: souk.market.v1.Offer.runners:type_name -> souk.market.v1.Runner
-	1, // 1: souk.market.v1.Offer.evidence:type_name -> souk.market.v1.Evidence
-	0, // 2: souk.market.v1.Resources.runners:type_name -> souk.market.v1.Runner
-	1, // 3: souk.market.v1.Resources.min_evidence:type_name -> souk.market.v1.Evidence
-	5, // 4: souk.market.v1.Order.resources:type_name -> souk.market.v1.Resources
-	7, // 5: souk.market.v1.Bid.settlement:type_name -> souk.market.v1.Settlement
-	0, // 6: souk.market.v1.Bid.runner:type_name -> souk.market.v1.Runner
-	2, // 7: souk.market.v1.Decline.reason:type_name -> souk.market.v1.DeclineReason
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: souk.market.v1.Offer.runners:type_name -> souk.market.v1.Runner
+	1,  // 1: souk.market.v1.Offer.evidence:type_name -> souk.market.v1.Evidence
+	3,  // 2: souk.market.v1.Offer.tariff:type_name -> souk.market.v1.TariffLine
+	0,  // 3: souk.market.v1.Resources.runners:type_name -> souk.market.v1.Runner
+	1,  // 4: souk.market.v1.Resources.min_evidence:type_name -> souk.market.v1.Evidence
+	7,  // 5: souk.market.v1.Order.resources:type_name -> souk.market.v1.Resources
+	4,  // 6: souk.market.v1.Order.gang:type_name -> souk.market.v1.Gang
+	9,  // 7: souk.market.v1.Bid.settlement:type_name -> souk.market.v1.Settlement
+	0,  // 8: souk.market.v1.Bid.runner:type_name -> souk.market.v1.Runner
+	3,  // 9: souk.market.v1.Bid.tariff:type_name -> souk.market.v1.TariffLine
+	2,  // 10: souk.market.v1.Decline.reason:type_name -> souk.market.v1.DeclineReason
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_souk_market_v1_market_proto_init() }
@@ -1326,7 +1572,7 @@ func file_souk_market_v1_market_proto_init() {
 	if File_souk_market_v1_market_proto != nil {
 		return
 	}
-	file_souk_market_v1_market_proto_msgTypes[7].OneofWrappers = []any{
+	file_souk_market_v1_market_proto_msgTypes[9].OneofWrappers = []any{
 		(*OrderReply_Bid)(nil),
 		(*OrderReply_Decline)(nil),
 	}
@@ -1336,7 +1582,7 @@ func file_souk_market_v1_market_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_market_v1_market_proto_rawDesc), len(file_souk_market_v1_market_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -133,6 +133,8 @@ const (
 	EndReason_END_REASON_RESERVE_SPENT EndReason = 16
 	// The provider took its device back.
 	EndReason_END_REASON_RECLAIMED EndReason = 17
+	// The lease, job or stream needs what the provider does not understand.
+	EndReason_END_REASON_UNSUPPORTED EndReason = 18
 )
 
 // Enum value maps for EndReason.
@@ -156,6 +158,7 @@ var (
 		15: "END_REASON_PROVIDER_CHEATED",
 		16: "END_REASON_RESERVE_SPENT",
 		17: "END_REASON_RECLAIMED",
+		18: "END_REASON_UNSUPPORTED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":        0,
@@ -176,6 +179,7 @@ var (
 		"END_REASON_PROVIDER_CHEATED":   15,
 		"END_REASON_RESERVE_SPENT":      16,
 		"END_REASON_RECLAIMED":          17,
+		"END_REASON_UNSUPPORTED":        18,
 	}
 )
 
@@ -259,6 +263,88 @@ func (LogStream) EnumDescriptor() ([]byte, []int) {
 	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{2}
 }
 
+// UsageLine is what was used of one unit of the tariff under a lease so far.
+type UsageLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The unit, as in the tariff.
+	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// How much, since the lease began.
+	Quantity uint64 `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// As in the tariff.
+	PriceAtoms uint64 `protobuf:"varint,3,opt,name=price_atoms,json=priceAtoms,proto3" json:"price_atoms,omitempty"`
+	// As in the tariff.
+	Per uint64 `protobuf:"varint,4,opt,name=per,proto3" json:"per,omitempty"`
+	// The floor of quantity times price_atoms divided by per.
+	DueAtoms      uint64 `protobuf:"varint,5,opt,name=due_atoms,json=dueAtoms,proto3" json:"due_atoms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageLine) Reset() {
+	*x = UsageLine{}
+	mi := &file_souk_run_v1_run_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageLine) ProtoMessage() {}
+
+func (x *UsageLine) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_run_v1_run_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageLine.ProtoReflect.Descriptor instead.
+func (*UsageLine) Descriptor() ([]byte, []int) {
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *UsageLine) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *UsageLine) GetQuantity() uint64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *UsageLine) GetPriceAtoms() uint64 {
+	if x != nil {
+		return x.PriceAtoms
+	}
+	return 0
+}
+
+func (x *UsageLine) GetPer() uint64 {
+	if x != nil {
+		return x.Per
+	}
+	return 0
+}
+
+func (x *UsageLine) GetDueAtoms() uint64 {
+	if x != nil {
+		return x.DueAtoms
+	}
+	return 0
+}
+
 // Receipt is the usage of one interval: the fields of the EIP-712 struct. Both
 // signatures are Ed25519 over souk/receipt/1, a zero byte, and its digest.
 type Receipt struct {
@@ -281,11 +367,11 @@ type Receipt struct {
 	StartMs int64 `protobuf:"varint,8,opt,name=start_ms,json=startMs,proto3" json:"start_ms,omitempty"`
 	// End of the interval, Unix milliseconds.
 	EndMs int64 `protobuf:"varint,9,opt,name=end_ms,json=endMs,proto3" json:"end_ms,omitempty"`
-	// Running time in the interval, summed over devices.
+	// Running time in the interval, summed over devices; in version 1 alone.
 	DeviceMilliseconds uint64 `protobuf:"varint,10,opt,name=device_milliseconds,json=deviceMilliseconds,proto3" json:"device_milliseconds,omitempty"`
 	// Energy used in the interval; 0 where it is not measured.
 	EnergyMillijoules uint64 `protobuf:"varint,11,opt,name=energy_millijoules,json=energyMillijoules,proto3" json:"energy_millijoules,omitempty"`
-	// Price of one device for one hour.
+	// Price of one device for one hour; in version 1 alone.
 	PriceAtomsPerHour uint64 `protobuf:"varint,12,opt,name=price_atoms_per_hour,json=priceAtomsPerHour,proto3" json:"price_atoms_per_hour,omitempty"`
 	// Amount due under the lease so far: the floor of the exact sum.
 	CumulativeDueAtoms uint64 `protobuf:"varint,13,opt,name=cumulative_due_atoms,json=cumulativeDueAtoms,proto3" json:"cumulative_due_atoms,omitempty"`
@@ -301,13 +387,18 @@ type Receipt struct {
 	ProviderSignature []byte `protobuf:"bytes,18,opt,name=provider_signature,json=providerSignature,proto3" json:"provider_signature,omitempty"`
 	// The client's signature, 64 bytes; empty until it is countersigned.
 	ClientSignature []byte `protobuf:"bytes,19,opt,name=client_signature,json=clientSignature,proto3" json:"client_signature,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The version of the struct, which is that of the domain souk it is signed
+	// under; 0 and 1 are the first.
+	Version uint32 `protobuf:"varint,20,opt,name=version,proto3" json:"version,omitempty"`
+	// The lines of the lease's tariff with what was used, in its order; from version 2 on.
+	Usage         []*UsageLine `protobuf:"bytes,21,rep,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[0]
+	mi := &file_souk_run_v1_run_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +410,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[0]
+	mi := &file_souk_run_v1_run_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +423,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{0}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Receipt) GetLease() []byte {
@@ -468,6 +559,20 @@ func (x *Receipt) GetClientSignature() []byte {
 	return nil
 }
 
+func (x *Receipt) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Receipt) GetUsage() []*UsageLine {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // Attach opens a run stream, at first and after each reconnection.
 type Attach struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -478,14 +583,18 @@ type Attach struct {
 	// Bytes of standard output the client has.
 	StdoutOffset uint64 `protobuf:"varint,3,opt,name=stdout_offset,json=stdoutOffset,proto3" json:"stdout_offset,omitempty"`
 	// Bytes of standard error the client has.
-	StderrOffset  uint64 `protobuf:"varint,4,opt,name=stderr_offset,json=stderrOffset,proto3" json:"stderr_offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	StderrOffset uint64 `protobuf:"varint,4,opt,name=stderr_offset,json=stderrOffset,proto3" json:"stderr_offset,omitempty"`
+	// The version of the agreement that the client speaks.
+	Version uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Extensions that the provider must understand to serve this stream.
+	MustUnderstand []string `protobuf:"bytes,6,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Attach) Reset() {
 	*x = Attach{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[1]
+	mi := &file_souk_run_v1_run_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +606,7 @@ func (x *Attach) String() string {
 func (*Attach) ProtoMessage() {}
 
 func (x *Attach) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[1]
+	mi := &file_souk_run_v1_run_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +619,7 @@ func (x *Attach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attach.ProtoReflect.Descriptor instead.
 func (*Attach) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{1}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Attach) GetLease() []byte {
@@ -541,6 +650,20 @@ func (x *Attach) GetStderrOffset() uint64 {
 	return 0
 }
 
+func (x *Attach) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Attach) GetMustUnderstand() []string {
+	if x != nil {
+		return x.MustUnderstand
+	}
+	return nil
+}
+
 // Countersign answers a receipt.
 type Countersign struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -558,7 +681,7 @@ type Countersign struct {
 
 func (x *Countersign) Reset() {
 	*x = Countersign{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[2]
+	mi := &file_souk_run_v1_run_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +693,7 @@ func (x *Countersign) String() string {
 func (*Countersign) ProtoMessage() {}
 
 func (x *Countersign) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[2]
+	mi := &file_souk_run_v1_run_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +706,7 @@ func (x *Countersign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Countersign.ProtoReflect.Descriptor instead.
 func (*Countersign) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{2}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Countersign) GetReceipt() []byte {
@@ -625,7 +748,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[3]
+	mi := &file_souk_run_v1_run_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +760,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[3]
+	mi := &file_souk_run_v1_run_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +773,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{3}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Release) GetDiscardOutputs() bool {
@@ -677,7 +800,7 @@ type ToProvider struct {
 
 func (x *ToProvider) Reset() {
 	*x = ToProvider{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[4]
+	mi := &file_souk_run_v1_run_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +812,7 @@ func (x *ToProvider) String() string {
 func (*ToProvider) ProtoMessage() {}
 
 func (x *ToProvider) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[4]
+	mi := &file_souk_run_v1_run_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +825,7 @@ func (x *ToProvider) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToProvider.ProtoReflect.Descriptor instead.
 func (*ToProvider) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{4}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ToProvider) GetMessage() isToProvider_Message {
@@ -779,7 +902,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[5]
+	mi := &file_souk_run_v1_run_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +914,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[5]
+	mi := &file_souk_run_v1_run_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +927,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Log) GetStream() LogStream {
@@ -849,7 +972,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[6]
+	mi := &file_souk_run_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +984,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[6]
+	mi := &file_souk_run_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +997,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *State) GetPhase() Phase {
@@ -929,6 +1052,7 @@ type ToClient struct {
 	//	*ToClient_State
 	//	*ToClient_Log
 	//	*ToClient_Receipt
+	//	*ToClient_Decline
 	Message       isToClient_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -936,7 +1060,7 @@ type ToClient struct {
 
 func (x *ToClient) Reset() {
 	*x = ToClient{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	mi := &file_souk_run_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1072,7 @@ func (x *ToClient) String() string {
 func (*ToClient) ProtoMessage() {}
 
 func (x *ToClient) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	mi := &file_souk_run_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1085,7 @@ func (x *ToClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToClient.ProtoReflect.Descriptor instead.
 func (*ToClient) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ToClient) GetMessage() isToClient_Message {
@@ -998,6 +1122,15 @@ func (x *ToClient) GetReceipt() *Receipt {
 	return nil
 }
 
+func (x *ToClient) GetDecline() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*ToClient_Decline); ok {
+			return x.Decline
+		}
+	}
+	return nil
+}
+
 type isToClient_Message interface {
 	isToClient_Message()
 }
@@ -1017,17 +1150,32 @@ type ToClient_Receipt struct {
 	Receipt *Receipt `protobuf:"bytes,3,opt,name=receipt,proto3,oneof"`
 }
 
+type ToClient_Decline struct {
+	// A Signed of souk.market.v1.Decline: the first frame asked for what the
+	// provider does not understand. Nothing follows it.
+	Decline []byte `protobuf:"bytes,4,opt,name=decline,proto3,oneof"`
+}
+
 func (*ToClient_State) isToClient_Message() {}
 
 func (*ToClient_Log) isToClient_Message() {}
 
 func (*ToClient_Receipt) isToClient_Message() {}
 
+func (*ToClient_Decline) isToClient_Message() {}
+
 var File_souk_run_v1_run_proto protoreflect.FileDescriptor
 
 const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15souk/run/v1/run.proto\x12\vsouk.run.v1\x1a\x19souk/lease/v1/lease.proto\"\x94\x05\n" +
+	"\x15souk/run/v1/run.proto\x12\vsouk.run.v1\x1a\x19souk/lease/v1/lease.proto\"\x8b\x01\n" +
+	"\tUsageLine\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
+	"\bquantity\x18\x02 \x01(\x04R\bquantity\x12\x1f\n" +
+	"\vprice_atoms\x18\x03 \x01(\x04R\n" +
+	"priceAtoms\x12\x10\n" +
+	"\x03per\x18\x04 \x01(\x04R\x03per\x12\x1b\n" +
+	"\tdue_atoms\x18\x05 \x01(\x04R\bdueAtoms\"\xdc\x05\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\fR\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12\x18\n" +
@@ -1049,12 +1197,16 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x0etelemetry_root\x18\x10 \x01(\fR\rtelemetryRoot\x12!\n" +
 	"\fprev_receipt\x18\x11 \x01(\fR\vprevReceipt\x12-\n" +
 	"\x12provider_signature\x18\x12 \x01(\fR\x11providerSignature\x12)\n" +
-	"\x10client_signature\x18\x13 \x01(\fR\x0fclientSignature\"z\n" +
+	"\x10client_signature\x18\x13 \x01(\fR\x0fclientSignature\x12\x18\n" +
+	"\aversion\x18\x14 \x01(\rR\aversion\x12,\n" +
+	"\x05usage\x18\x15 \x03(\v2\x16.souk.run.v1.UsageLineR\x05usage\"\xbd\x01\n" +
 	"\x06Attach\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\fR\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12#\n" +
 	"\rstdout_offset\x18\x03 \x01(\x04R\fstdoutOffset\x12#\n" +
-	"\rstderr_offset\x18\x04 \x01(\x04R\fstderrOffset\"\xa1\x01\n" +
+	"\rstderr_offset\x18\x04 \x01(\x04R\fstderrOffset\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\rR\aversion\x12'\n" +
+	"\x0fmust_understand\x18\x06 \x03(\tR\x0emustUnderstand\"\xa1\x01\n" +
 	"\vCountersign\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -1079,11 +1231,12 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\x0e2\x16.souk.run.v1.EndReasonR\x06reason\x12\x1b\n" +
 	"\texit_code\x18\x04 \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06output\x18\x05 \x01(\tR\x06output\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x99\x01\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"\xb5\x01\n" +
 	"\bToClient\x12*\n" +
 	"\x05state\x18\x01 \x01(\v2\x12.souk.run.v1.StateH\x00R\x05state\x12$\n" +
 	"\x03log\x18\x02 \x01(\v2\x10.souk.run.v1.LogH\x00R\x03log\x120\n" +
-	"\areceipt\x18\x03 \x01(\v2\x14.souk.run.v1.ReceiptH\x00R\areceiptB\t\n" +
+	"\areceipt\x18\x03 \x01(\v2\x14.souk.run.v1.ReceiptH\x00R\areceipt\x12\x1a\n" +
+	"\adecline\x18\x04 \x01(\fH\x00R\adeclineB\t\n" +
 	"\amessage*\x90\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
@@ -1092,7 +1245,7 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\rPHASE_RUNNING\x10\x03\x12\x10\n" +
 	"\fPHASE_PAUSED\x10\x04\x12\x14\n" +
 	"\x10PHASE_COLLECTING\x10\x05\x12\x0f\n" +
-	"\vPHASE_ENDED\x10\x06*\xa0\x04\n" +
+	"\vPHASE_ENDED\x10\x06*\xbc\x04\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14END_REASON_COMPLETED\x10\x01\x12\x19\n" +
@@ -1112,7 +1265,8 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x18END_REASON_PROVIDER_LOST\x10\x0e\x12\x1f\n" +
 	"\x1bEND_REASON_PROVIDER_CHEATED\x10\x0f\x12\x1c\n" +
 	"\x18END_REASON_RESERVE_SPENT\x10\x10\x12\x18\n" +
-	"\x14END_REASON_RECLAIMED\x10\x11*U\n" +
+	"\x14END_REASON_RECLAIMED\x10\x11\x12\x1a\n" +
+	"\x16END_REASON_UNSUPPORTED\x10\x12*U\n" +
 	"\tLogStream\x12\x1a\n" +
 	"\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n" +
@@ -1131,37 +1285,39 @@ func file_souk_run_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_run_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_souk_run_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_souk_run_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_souk_run_v1_run_proto_goTypes = []any{
 	(Phase)(0),          // 0: souk.run.v1.Phase
 	(EndReason)(0),      // 1: souk.run.v1.EndReason
 	(LogStream)(0),      // 2: souk.run.v1.LogStream
-	(*Receipt)(nil),     // 3: souk.run.v1.Receipt
-	(*Attach)(nil),      // 4: souk.run.v1.Attach
-	(*Countersign)(nil), // 5: souk.run.v1.Countersign
-	(*Release)(nil),     // 6: souk.run.v1.Release
-	(*ToProvider)(nil),  // 7: souk.run.v1.ToProvider
-	(*Log)(nil),         // 8: souk.run.v1.Log
-	(*State)(nil),       // 9: souk.run.v1.State
-	(*ToClient)(nil),    // 10: souk.run.v1.ToClient
-	(*v1.Voucher)(nil),  // 11: souk.lease.v1.Voucher
+	(*UsageLine)(nil),   // 3: souk.run.v1.UsageLine
+	(*Receipt)(nil),     // 4: souk.run.v1.Receipt
+	(*Attach)(nil),      // 5: souk.run.v1.Attach
+	(*Countersign)(nil), // 6: souk.run.v1.Countersign
+	(*Release)(nil),     // 7: souk.run.v1.Release
+	(*ToProvider)(nil),  // 8: souk.run.v1.ToProvider
+	(*Log)(nil),         // 9: souk.run.v1.Log
+	(*State)(nil),       // 10: souk.run.v1.State
+	(*ToClient)(nil),    // 11: souk.run.v1.ToClient
+	(*v1.Voucher)(nil),  // 12: souk.lease.v1.Voucher
 }
 var file_souk_run_v1_run_proto_depIdxs = []int32{
-	11, // 0: souk.run.v1.Countersign.voucher:type_name -> souk.lease.v1.Voucher
-	4,  // 1: souk.run.v1.ToProvider.attach:type_name -> souk.run.v1.Attach
-	5,  // 2: souk.run.v1.ToProvider.countersign:type_name -> souk.run.v1.Countersign
-	6,  // 3: souk.run.v1.ToProvider.release:type_name -> souk.run.v1.Release
-	2,  // 4: souk.run.v1.Log.stream:type_name -> souk.run.v1.LogStream
-	0,  // 5: souk.run.v1.State.phase:type_name -> souk.run.v1.Phase
-	1,  // 6: souk.run.v1.State.reason:type_name -> souk.run.v1.EndReason
-	9,  // 7: souk.run.v1.ToClient.state:type_name -> souk.run.v1.State
-	8,  // 8: souk.run.v1.ToClient.log:type_name -> souk.run.v1.Log
-	3,  // 9: souk.run.v1.ToClient.receipt:type_name -> souk.run.v1.Receipt
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: souk.run.v1.Receipt.usage:type_name -> souk.run.v1.UsageLine
+	12, // 1: souk.run.v1.Countersign.voucher:type_name -> souk.lease.v1.Voucher
+	5,  // 2: souk.run.v1.ToProvider.attach:type_name -> souk.run.v1.Attach
+	6,  // 3: souk.run.v1.ToProvider.countersign:type_name -> souk.run.v1.Countersign
+	7,  // 4: souk.run.v1.ToProvider.release:type_name -> souk.run.v1.Release
+	2,  // 5: souk.run.v1.Log.stream:type_name -> souk.run.v1.LogStream
+	0,  // 6: souk.run.v1.State.phase:type_name -> souk.run.v1.Phase
+	1,  // 7: souk.run.v1.State.reason:type_name -> souk.run.v1.EndReason
+	10, // 8: souk.run.v1.ToClient.state:type_name -> souk.run.v1.State
+	9,  // 9: souk.run.v1.ToClient.log:type_name -> souk.run.v1.Log
+	4,  // 10: souk.run.v1.ToClient.receipt:type_name -> souk.run.v1.Receipt
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_souk_run_v1_run_proto_init() }
@@ -1169,15 +1325,16 @@ func file_souk_run_v1_run_proto_init() {
 	if File_souk_run_v1_run_proto != nil {
 		return
 	}
-	file_souk_run_v1_run_proto_msgTypes[4].OneofWrappers = []any{
+	file_souk_run_v1_run_proto_msgTypes[5].OneofWrappers = []any{
 		(*ToProvider_Attach)(nil),
 		(*ToProvider_Countersign)(nil),
 		(*ToProvider_Release)(nil),
 	}
-	file_souk_run_v1_run_proto_msgTypes[7].OneofWrappers = []any{
+	file_souk_run_v1_run_proto_msgTypes[8].OneofWrappers = []any{
 		(*ToClient_State)(nil),
 		(*ToClient_Log)(nil),
 		(*ToClient_Receipt)(nil),
+		(*ToClient_Decline)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1185,7 +1342,7 @@ func file_souk_run_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_run_v1_run_proto_rawDesc), len(file_souk_run_v1_run_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
