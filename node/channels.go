@@ -18,7 +18,7 @@ import (
 // it, lease by lease, and what the chain said when it was last read.
 type channelRecord struct {
 	Config  payment.Channel       `json:"config"`
-	Domain  payment.Domain        `json:"domain"`
+	Domain  payment.EIP712Domain  `json:"domain"`
 	Peer    string                `json:"peer"`   // the other side's peer id
 	Paying  bool                  `json:"paying"` // whether this node is the payer
 	Voucher payment.Voucher       `json:"voucher"`
@@ -230,7 +230,7 @@ func loadChannels(l *ledger.Ledger) (*channels, error) {
 
 // open makes the channel known; nothing is written before its first update. One
 // that a peer named, and nothing came of, is dropped again.
-func (c *channels) open(cfg payment.Channel, d payment.Domain, peer string, paying bool) souk.ChannelID {
+func (c *channels) open(cfg payment.Channel, d payment.EIP712Domain, peer string, paying bool) souk.ChannelID {
 	id := cfg.ID(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()

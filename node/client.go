@@ -31,7 +31,7 @@ import (
 
 // clientChain is what the client role asks of the chain. None of it waits for a node.
 type clientChain interface {
-	Domain() payment.Domain
+	Domain() payment.EIP712Domain
 	Address() payment.Address
 	SignDeposit(ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (chain.Deposit, error)
 }

@@ -31,7 +31,7 @@ const claimed ledger.Account = "claimed"
 
 // keeperChain is what a keeper asks of the chain.
 type keeperChain interface {
-	Domain() payment.Domain
+	Domain() payment.EIP712Domain
 	Address() payment.Address
 	Block(ctx context.Context) (number uint64, at time.Time, err error)
 	Final(ctx context.Context) (number uint64, err error)

@@ -22,7 +22,7 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 	t = payment.Terms{Lease: souk.LeaseID{Digest: sha256.Sum256(payload)}, PriceAtomsPerHour: l.PriceAtomsPerHour,
 		Devices: len(l.Devices), Interval: ms(l.IntervalMs), Grace: ms(l.GraceMs), HoldPaused: ms(l.HoldPausedMs),
 		MaxDuration: ms(l.MaxDurationMs), PayAhead: ms(l.PayAheadMs), Reserve: souk.Atoms(l.ReserveAtoms)}
-	t.Domain = payment.Domain{ChainID: l.ChainId}
+	t.Domain = payment.EIP712Domain{ChainID: l.ChainId}
 	if len(l.Settlement) != len(t.Domain.Settlement) || len(l.ProviderKey) != 32 || len(l.ClientKey) != 32 || len(l.Job) != 32 || len(l.Bid) != 32 {
 		return t, ch, fmt.Errorf("an id, key or address has the wrong length")
 	}

@@ -51,7 +51,7 @@ type providerConfig struct {
 	Channels  *channels
 	Receipts  *receiptBook
 	Files     *files.Files
-	Domain    payment.Domain // where vouchers count
+	Domain    payment.EIP712Domain // where vouchers count
 	Contracts chain.Contracts
 	Keeper    *keeper
 	Waits     *waits

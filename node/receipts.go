@@ -20,7 +20,7 @@ type receiptBook struct {
 	ledger   *ledger.Ledger
 	channels *channels
 	tree     *log.Log
-	domain   payment.Domain // of this node's chain; zero without one
+	domain   payment.EIP712Domain // of this node's chain; zero without one
 
 	mu   sync.Mutex              // guards seen
 	seen map[souk.NodeKey]uint32 // finished receipts of each provider
@@ -76,7 +76,7 @@ func (b *receiptBook) score(provider souk.NodeKey) uint32 {
 
 // domainOf is the domain that a receipt was signed under: that of its channel,
 // whatever chain this node has now.
-func (b *receiptBook) domainOf(r payment.Receipt) payment.Domain {
+func (b *receiptBook) domainOf(r payment.Receipt) payment.EIP712Domain {
 	if rec, ok := b.channels.get(r.Channel); ok {
 		return rec.Domain
 	}

@@ -138,9 +138,9 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 }
 
 // channelFor is the one channel from this client to a provider.
-func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.Domain, error) {
+func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.EIP712Domain, error) {
 	ours := c.cfg.Chain.Domain()
-	d := payment.Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
+	d := payment.EIP712Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
 	token := payment.Address(st.GetToken())
 	if d != ours || token != c.cfg.Contracts.Token || payment.Address(st.GetCollector()) != c.cfg.Contracts.Collector {
 		return payment.Channel{}, d, fmt.Errorf("the provider is paid on chain %d at %s, this node is on chain %d at %s",

@@ -20,7 +20,7 @@ type Channel struct {
 }
 
 // ID is the channel's id in d. It is known before the channel is funded.
-func (c Channel) ID(d Domain) souk.ChannelID {
+func (c Channel) ID(d EIP712Domain) souk.ChannelID {
 	w := newWords(7, channelTypeHash)
 	for _, a := range []Address{c.Payer, c.PayerAuthorizer, c.Receiver, c.ReceiverAuthorizer, c.Token} {
 		w.address(a)

@@ -7,9 +7,9 @@ import (
 	"github.com/souk-market/souk"
 )
 
-// Domain is where a signature counts: one settlement contract on one chain. The
+// EIP712Domain is where a signature counts: one settlement contract on one chain. The
 // name and version beside them differ between vouchers and receipts.
-type Domain struct {
+type EIP712Domain struct {
 	ChainID    uint64
 	Settlement Address
 }
@@ -57,7 +57,7 @@ func (w *words) address(a Address) {
 }
 
 // hash is the EIP-712 hash of the struct in w, in the domain of that name.
-func (d Domain) hash(name souk.Digest, w words) souk.Digest {
+func (d EIP712Domain) hash(name souk.Digest, w words) souk.Digest {
 	sep := newWords(4, domainTypeHash)
 	sep.digest(name)
 	sep.digest(versionOne)

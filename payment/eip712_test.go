@@ -15,7 +15,7 @@ import (
 )
 
 // typedHash hashes a message as wallets do, from the types alone.
-func typedHash(t *rapid.T, d Domain, name, primary string, fields []apitypes.Type, msg apitypes.TypedDataMessage) souk.Digest {
+func typedHash(t *rapid.T, d EIP712Domain, name, primary string, fields []apitypes.Type, msg apitypes.TypedDataMessage) souk.Digest {
 	h, _, err := apitypes.TypedDataAndHash(apitypes.TypedData{
 		Types: apitypes.Types{
 			"EIP712Domain": {{Name: "name", Type: "string"}, {Name: "version", Type: "string"}, {Name: "chainId", Type: "uint256"}, {Name: "verifyingContract", Type: "address"}},
@@ -54,7 +54,7 @@ func decimal(n uint64) string { return new(big.Int).SetUint64(n).String() }
 func TestHashesAreTheWallets(t *testing.T) {
 	const settlement = "x402 Batch Settlement"
 	rapid.Check(t, func(t *rapid.T) {
-		d := Domain{uint64(rapid.Int64Min(1).Draw(t, "chain")), drawAddress(t, "settlement")}
+		d := EIP712Domain{uint64(rapid.Int64Min(1).Draw(t, "chain")), drawAddress(t, "settlement")}
 		id := souk.ChannelID{Digest: drawDigest(t, "channel")}
 
 		c := Channel{
@@ -113,7 +113,7 @@ func drawReceipt(t *rapid.T) Receipt {
 	}
 }
 
-func checkReceiptHash(t *rapid.T, d Domain) {
+func checkReceiptHash(t *rapid.T, d EIP712Domain) {
 	r := drawReceipt(t)
 	want := typedHash(t, d, "souk", "Receipt", []apitypes.Type{
 		{Name: "leaseId", Type: "bytes32"}, {Name: "jobId", Type: "bytes32"}, {Name: "channelId", Type: "bytes32"},

@@ -42,7 +42,7 @@ type Receipt struct {
 
 // Digest is the EIP-712 hash of the receipt under domain souk/1: what both
 // parties sign, and the leaf in their logs.
-func (r Receipt) Digest(d Domain) souk.Digest {
+func (r Receipt) Digest(d EIP712Domain) souk.Digest {
 	w := newWords(17, receiptTypeHash)
 	w.digest(r.Lease.Digest)
 	w.digest(r.Job.Digest)
@@ -64,27 +64,29 @@ func (r Receipt) Digest(d Domain) souk.Digest {
 
 // SignProvider sets the provider's signature. The key must be that of
 // r.ProviderKey.
-func (r *Receipt) SignProvider(d Domain, key ed25519.PrivateKey) { r.ProviderSig = r.sign(d, key) }
+func (r *Receipt) SignProvider(d EIP712Domain, key ed25519.PrivateKey) {
+	r.ProviderSig = r.sign(d, key)
+}
 
 // SignClient sets the client's signature. The key must be that of r.ClientKey.
-func (r *Receipt) SignClient(d Domain, key ed25519.PrivateKey) { r.ClientSig = r.sign(d, key) }
+func (r *Receipt) SignClient(d EIP712Domain, key ed25519.PrivateKey) { r.ClientSig = r.sign(d, key) }
 
 // VerifyProvider checks the provider's signature. The error is [ErrSignature].
-func (r Receipt) VerifyProvider(d Domain) error {
+func (r Receipt) VerifyProvider(d EIP712Domain) error {
 	return r.verify(d, "provider", r.ProviderKey, r.ProviderSig)
 }
 
 // VerifyClient checks the client's signature. The error is [ErrSignature].
-func (r Receipt) VerifyClient(d Domain) error {
+func (r Receipt) VerifyClient(d EIP712Domain) error {
 	return r.verify(d, "client", r.ClientKey, r.ClientSig)
 }
 
-func (r Receipt) sign(d Domain, key ed25519.PrivateKey) []byte {
+func (r Receipt) sign(d EIP712Domain, key ed25519.PrivateKey) []byte {
 	digest := r.Digest(d)
 	return ed25519.Sign(key, souk.DomainReceipt.Message(digest[:]))
 }
 
-func (r Receipt) verify(d Domain, who string, key souk.NodeKey, sig []byte) error {
+func (r Receipt) verify(d EIP712Domain, who string, key souk.NodeKey, sig []byte) error {
 	digest := r.Digest(d)
 	if !verifySignature(key, souk.DomainReceipt.Message(digest[:]), sig) {
 		return fmt.Errorf("receipt %d of lease %s: %s: %w", r.Seq, r.Lease.Short(), who, ErrSignature)

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	domain = Domain{1337, common.HexToAddress("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003")}
+	domain = EIP712Domain{1337, common.HexToAddress("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003")}
 
 	providerKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
 	clientKey   = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
@@ -62,29 +62,29 @@ func TestVoucherSignatureGames(t *testing.T) {
 	order := crypto.S256().Params().N.FillBytes(make([]byte, 32))
 	for _, tt := range []struct {
 		name       string
-		change     func(v *Voucher, d *Domain)
+		change     func(v *Voucher, d *EIP712Domain)
 		authorizer Address
 		want       error
 	}{
-		{"good", func(*Voucher, *Domain) {}, authorizer, nil},
-		{"another authorizer", func(*Voucher, *Domain) {}, Address{9}, ErrSignature},
-		{"no authorizer", func(*Voucher, *Domain) {}, Address{}, ErrSignature},
-		{"one atom more", func(v *Voucher, _ *Domain) { v.MaxClaimable++ }, authorizer, ErrSignature},
-		{"negative", func(v *Voucher, _ *Domain) { v.MaxClaimable = -1 }, authorizer, ErrMalformed},
-		{"another channel", func(v *Voucher, _ *Domain) { v.Channel.Digest[0]++ }, authorizer, ErrSignature},
-		{"another chain", func(_ *Voucher, d *Domain) { d.ChainID++ }, authorizer, ErrSignature},
-		{"another contract", func(_ *Voucher, d *Domain) { d.Settlement[0]++ }, authorizer, ErrSignature},
-		{"high s", func(v *Voucher, _ *Domain) { v.Signature = flipS(v.Signature) }, authorizer, ErrSignature},
-		{"flipped v", func(v *Voucher, _ *Domain) { v.Signature[64] ^= 27 ^ 28 }, authorizer, ErrSignature},
-		{"v of 0 or 1", func(v *Voucher, _ *Domain) { v.Signature[64] -= 27 }, authorizer, ErrSignature},
-		{"v with a chain id", func(v *Voucher, _ *Domain) { v.Signature[64] += 2 }, authorizer, ErrSignature},
-		{"r zero", func(v *Voucher, _ *Domain) { clear(v.Signature[:32]) }, authorizer, ErrSignature},
-		{"s zero", func(v *Voucher, _ *Domain) { clear(v.Signature[32:64]) }, authorizer, ErrSignature},
-		{"r is the order", func(v *Voucher, _ *Domain) { copy(v.Signature, order) }, authorizer, ErrSignature},
-		{"s is the order", func(v *Voucher, _ *Domain) { copy(v.Signature[32:], order) }, authorizer, ErrSignature},
-		{"compact", func(v *Voucher, _ *Domain) { v.Signature = v.Signature[:64] }, authorizer, ErrSignature},
-		{"longer", func(v *Voucher, _ *Domain) { v.Signature = append(v.Signature, 0) }, authorizer, ErrSignature},
-		{"none", func(v *Voucher, _ *Domain) { v.Signature = nil }, authorizer, ErrSignature},
+		{"good", func(*Voucher, *EIP712Domain) {}, authorizer, nil},
+		{"another authorizer", func(*Voucher, *EIP712Domain) {}, Address{9}, ErrSignature},
+		{"no authorizer", func(*Voucher, *EIP712Domain) {}, Address{}, ErrSignature},
+		{"one atom more", func(v *Voucher, _ *EIP712Domain) { v.MaxClaimable++ }, authorizer, ErrSignature},
+		{"negative", func(v *Voucher, _ *EIP712Domain) { v.MaxClaimable = -1 }, authorizer, ErrMalformed},
+		{"another channel", func(v *Voucher, _ *EIP712Domain) { v.Channel.Digest[0]++ }, authorizer, ErrSignature},
+		{"another chain", func(_ *Voucher, d *EIP712Domain) { d.ChainID++ }, authorizer, ErrSignature},
+		{"another contract", func(_ *Voucher, d *EIP712Domain) { d.Settlement[0]++ }, authorizer, ErrSignature},
+		{"high s", func(v *Voucher, _ *EIP712Domain) { v.Signature = flipS(v.Signature) }, authorizer, ErrSignature},
+		{"flipped v", func(v *Voucher, _ *EIP712Domain) { v.Signature[64] ^= 27 ^ 28 }, authorizer, ErrSignature},
+		{"v of 0 or 1", func(v *Voucher, _ *EIP712Domain) { v.Signature[64] -= 27 }, authorizer, ErrSignature},
+		{"v with a chain id", func(v *Voucher, _ *EIP712Domain) { v.Signature[64] += 2 }, authorizer, ErrSignature},
+		{"r zero", func(v *Voucher, _ *EIP712Domain) { clear(v.Signature[:32]) }, authorizer, ErrSignature},
+		{"s zero", func(v *Voucher, _ *EIP712Domain) { clear(v.Signature[32:64]) }, authorizer, ErrSignature},
+		{"r is the order", func(v *Voucher, _ *EIP712Domain) { copy(v.Signature, order) }, authorizer, ErrSignature},
+		{"s is the order", func(v *Voucher, _ *EIP712Domain) { copy(v.Signature[32:], order) }, authorizer, ErrSignature},
+		{"compact", func(v *Voucher, _ *EIP712Domain) { v.Signature = v.Signature[:64] }, authorizer, ErrSignature},
+		{"longer", func(v *Voucher, _ *EIP712Domain) { v.Signature = append(v.Signature, 0) }, authorizer, ErrSignature},
+		{"none", func(v *Voucher, _ *EIP712Domain) { v.Signature = nil }, authorizer, ErrSignature},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v, d := good, domain

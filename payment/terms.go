@@ -15,7 +15,7 @@ type Terms struct {
 	Lease             souk.LeaseID
 	Job               souk.JobID
 	Channel           souk.ChannelID
-	Domain            Domain
+	Domain            EIP712Domain
 	ProviderKey       souk.NodeKey
 	ClientKey         souk.NodeKey
 	PriceAtomsPerHour uint64        // of one device

@@ -29,7 +29,7 @@ type Voucher struct {
 }
 
 // Digest is the EIP-712 hash that is signed.
-func (v Voucher) Digest(d Domain) souk.Digest {
+func (v Voucher) Digest(d EIP712Domain) souk.Digest {
 	w := newWords(2, voucherTypeHash)
 	w.digest(v.Channel.Digest)
 	w.uint(uint64(v.MaxClaimable))
@@ -37,7 +37,7 @@ func (v Voucher) Digest(d Domain) souk.Digest {
 }
 
 // Sign sets the signature.
-func (v *Voucher) Sign(d Domain, key *ecdsa.PrivateKey) (err error) {
+func (v *Voucher) Sign(d EIP712Domain, key *ecdsa.PrivateKey) (err error) {
 	if v.MaxClaimable < 0 {
 		return fmt.Errorf("sign voucher over %d atoms: %w", v.MaxClaimable, ErrMalformed)
 	}
@@ -46,7 +46,7 @@ func (v *Voucher) Sign(d Domain, key *ecdsa.PrivateKey) (err error) {
 }
 
 // Verify tells whether authorizer signed v in d. The error is [ErrSignature].
-func (v Voucher) Verify(d Domain, authorizer Address) error {
+func (v Voucher) Verify(d EIP712Domain, authorizer Address) error {
 	if v.MaxClaimable < 0 {
 		return fmt.Errorf("voucher over %d atoms: %w", v.MaxClaimable, ErrMalformed)
 	}
@@ -90,7 +90,7 @@ type Refund struct {
 }
 
 // Digest is the EIP-712 hash that is signed.
-func (r Refund) Digest(d Domain) souk.Digest {
+func (r Refund) Digest(d EIP712Domain) souk.Digest {
 	w := newWords(3, refundTypeHash)
 	w.digest(r.Channel.Digest)
 	w.uint(r.Nonce)
@@ -99,7 +99,7 @@ func (r Refund) Digest(d Domain) souk.Digest {
 }
 
 // Sign returns the 65-byte signature of the receiver's authorizer.
-func (r Refund) Sign(d Domain, key *ecdsa.PrivateKey) ([]byte, error) {
+func (r Refund) Sign(d EIP712Domain, key *ecdsa.PrivateKey) ([]byte, error) {
 	if r.Amount < 0 {
 		return nil, fmt.Errorf("sign refund of %d atoms: %w", r.Amount, ErrMalformed)
 	}
@@ -107,7 +107,7 @@ func (r Refund) Sign(d Domain, key *ecdsa.PrivateKey) ([]byte, error) {
 }
 
 // Verify tells whether authorizer signed r in d. The error is [ErrSignature].
-func (r Refund) Verify(d Domain, signature []byte, authorizer Address) error {
+func (r Refund) Verify(d EIP712Domain, signature []byte, authorizer Address) error {
 	if r.Amount < 0 {
 		return fmt.Errorf("refund of %d atoms: %w", r.Amount, ErrMalformed)
 	}

@@ -41,7 +41,7 @@ func receiptCommit() bench {
 
 // desk is where receipts arrive.
 type desk struct {
-	domain payment.Domain
+	domain payment.EIP712Domain
 	key    ed25519.PrivateKey // the provider's
 	next   uint64
 	log    *log.Log
@@ -66,7 +66,7 @@ func prepareReceipts(dir string) (*subject, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	ctx := context.Background()
-	d := &desk{domain: payment.Domain{ChainID: 1337}, key: key, log: tree, book: book}
+	d := &desk{domain: payment.EIP712Domain{ChainID: 1337}, key: key, log: tree, book: book}
 	return &subject{
 		ours: func() (float64, error) {
 			receipts := d.receipts(souk.NodeKey(public))
@@ -136,7 +136,7 @@ func (d *desk) take(ctx context.Context, r payment.Receipt) error {
 }
 
 // verifyBatched is the least that so many signatures cost.
-func verifyBatched(d payment.Domain, receipts []payment.Receipt) error {
+func verifyBatched(d payment.EIP712Domain, receipts []payment.Receipt) error {
 	v := voi.NewBatchVerifierWithCapacity(len(receipts))
 	for _, r := range receipts {
 		digest := r.Digest(d)

@@ -26,7 +26,7 @@ func prepareVouchers(string) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	domain := payment.Domain{ChainID: 1337, Settlement: payment.Address{0x40}}
+	domain := payment.EIP712Domain{ChainID: 1337, Settlement: payment.Address{0x40}}
 	authorizer := crypto.PubkeyToAddress(key.PublicKey)
 	vouchers := make([]payment.Voucher, 2000)
 	digests := make([]souk.Digest, len(vouchers))

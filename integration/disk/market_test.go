@@ -229,7 +229,7 @@ func (p *process) receipts(ctx context.Context) (map[string]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		d := payment.Domain{ChainID: chain.DevnetChainID, Settlement: chain.DevnetContracts().Settlement}
+		d := payment.EIP712Domain{ChainID: chain.DevnetChainID, Settlement: chain.DevnetContracts().Settlement}
 		digest := body.Digest(d)
 		have[digest.String()] = r.Logged
 	}

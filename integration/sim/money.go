@@ -6,7 +6,7 @@ import (
 )
 
 // domain is the payment domain of every simulated channel.
-var domain = payment.Domain{ChainID: 1337, Settlement: payment.Address{1}}
+var domain = payment.EIP712Domain{ChainID: 1337, Settlement: payment.Address{1}}
 
 // chain stands in for the chain: a table of balances. It is never wrong and
 // never down; how long a deposit takes is the provider's to wait.

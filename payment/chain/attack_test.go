@@ -34,7 +34,7 @@ func TestClaimAttacks(t *testing.T) { claimAttacks(t, newWorld(t)) }
 func claimAttacks(t *testing.T, w *world) {
 	ch := w.funded(1000)
 	stranger := w.client(newKey(t))
-	elsewhere := func(d payment.Domain, by *ecdsa.PrivateKey) func(*chain.Claim) {
+	elsewhere := func(d payment.EIP712Domain, by *ecdsa.PrivateKey) func(*chain.Claim) {
 		return func(c *chain.Claim) {
 			if err := c.Voucher.Sign(d, by); err != nil {
 				t.Fatal(err)
@@ -57,8 +57,8 @@ func claimAttacks(t *testing.T, w *world) {
 		{"one byte more", w.provider, func(c *chain.Claim) { c.Voucher.Signature = append(c.Voucher.Signature, 0) }, "InvalidVoucherSignature"},
 		{"signed by the provider", w.provider, elsewhere(here, w.provider.Wallet), "InvalidVoucherSignature"},
 		{"signed by the payer", w.provider, elsewhere(here, w.payer.Wallet), "InvalidVoucherSignature"},
-		{"for another chain", w.provider, elsewhere(payment.Domain{ChainID: 1, Settlement: here.Settlement}, w.voucher), "InvalidVoucherSignature"},
-		{"for another contract", w.provider, elsewhere(payment.Domain{ChainID: here.ChainID, Settlement: payment.Address{1}}, w.voucher), "InvalidVoucherSignature"},
+		{"for another chain", w.provider, elsewhere(payment.EIP712Domain{ChainID: 1, Settlement: here.Settlement}, w.voucher), "InvalidVoucherSignature"},
+		{"for another contract", w.provider, elsewhere(payment.EIP712Domain{ChainID: here.ChainID, Settlement: payment.Address{1}}, w.voucher), "InvalidVoucherSignature"},
 		{"by a stranger", stranger, func(*chain.Claim) {}, "InvalidAuthorizerSignature"},
 		{"by the payer", w.payer, func(*chain.Claim) {}, "InvalidAuthorizerSignature"},
 	} {

@@ -150,8 +150,8 @@ func orDefault(d, def time.Duration) time.Duration {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Domain is where vouchers and receipts for this chain count.
-func (c *Client) Domain() payment.Domain {
-	return payment.Domain{ChainID: c.ChainID, Settlement: c.Contracts.Settlement}
+func (c *Client) Domain() payment.EIP712Domain {
+	return payment.EIP712Domain{ChainID: c.ChainID, Settlement: c.Contracts.Settlement}
 }
 
 // Address is the wallet's, zero without one.

@@ -76,7 +76,7 @@ func (c *Client) SignDeposit(ch payment.Channel, amount souk.Atoms, validFor tim
 }
 
 // SignDeposit is [Client.SignDeposit] without a client.
-func SignDeposit(key *ecdsa.PrivateKey, at Contracts, dom payment.Domain, ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (Deposit, error) {
+func SignDeposit(key *ecdsa.PrivateKey, at Contracts, dom payment.EIP712Domain, ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (Deposit, error) {
 	if ch.Payer != crypto.PubkeyToAddress(key.PublicKey) {
 		return Deposit{}, fmt.Errorf("sign deposit: the wallet is not the payer %s", ch.Payer)
 	}
@@ -99,7 +99,7 @@ func SignDeposit(key *ecdsa.PrivateKey, at Contracts, dom payment.Domain, ch pay
 // money and the authorization is unused, the chain alone knows; whether it is
 // still valid, [Deposit.ValidAt]. Errors are [ErrDeposit] and
 // [payment.ErrSignature].
-func VerifyDeposit(d Deposit, ch payment.Channel, at Contracts, dom payment.Domain) error {
+func VerifyDeposit(d Deposit, ch payment.Channel, at Contracts, dom payment.EIP712Domain) error {
 	if err := d.check(at, ch); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (d Deposit) nonce(id souk.ChannelID) souk.Digest { return keccak(id.Digest[
 
 // digest is what the payer signs: an authorization of the token that only the
 // collector can use, and only for this channel.
-func (d Deposit) digest(at Contracts, dom payment.Domain, ch payment.Channel) souk.Digest {
+func (d Deposit) digest(at Contracts, dom payment.EIP712Domain, ch payment.Channel) souk.Digest {
 	nonce := d.nonce(ch.ID(dom))
 	word := func(n uint64) []byte { return common.LeftPadBytes(new(big.Int).SetUint64(n).Bytes(), 32) }
 	h := keccak(

@@ -28,7 +28,7 @@ func (c *Client) DepositData(ch payment.Channel, d Deposit) ([]byte, error) {
 }
 
 // ClaimDigest is the hash of a ClaimBatch.
-func ClaimDigest(d payment.Domain, claims []Claim) souk.Digest { return claimDigest(d, claims) }
+func ClaimDigest(d payment.EIP712Domain, claims []Claim) souk.Digest { return claimDigest(d, claims) }
 
 // DecodeRevert reads what a contract gave as its reason.
 func DecodeRevert(data []byte) *RevertError { return decodeRevert(data) }
@@ -49,7 +49,7 @@ func (c *Client) SendUnchecked(ctx context.Context, to payment.Address, data []b
 }
 
 // DepositDigest is what a deposit's signature covers.
-func DepositDigest(d Deposit, at Contracts, dom payment.Domain, ch payment.Channel) souk.Digest {
+func DepositDigest(d Deposit, at Contracts, dom payment.EIP712Domain, ch payment.Channel) souk.Digest {
 	return d.digest(at, dom, ch)
 }
 

@@ -31,7 +31,7 @@ func FuzzDepositFromProto(f *testing.F) {
 			t.Errorf("%+v becomes %+v, %v", d, again, err)
 		}
 		at := chain.DevnetContracts()
-		dom := payment.Domain{ChainID: chain.DevnetChainID, Settlement: at.Settlement}
+		dom := payment.EIP712Domain{ChainID: chain.DevnetChainID, Settlement: at.Settlement}
 		if chain.VerifyDeposit(d, payment.Channel{Token: at.Token}, at, dom) == nil {
 			t.Error("a deposit by nobody was taken")
 		}

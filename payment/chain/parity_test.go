@@ -81,7 +81,7 @@ func TestDomainsOfTheContracts(t *testing.T) {
 // The deposit's digest against go-ethereum's own EIP-712 code.
 func TestDepositDigestByTypedData(t *testing.T) {
 	key := newKey(t)
-	at, dom := chain.DevnetContracts(), payment.Domain{ChainID: 1337, Settlement: chain.DevnetContracts().Settlement}
+	at, dom := chain.DevnetContracts(), payment.EIP712Domain{ChainID: 1337, Settlement: chain.DevnetContracts().Settlement}
 	for range 20 {
 		ch := randomChannel(t)
 		ch.Payer, ch.Token, ch.WithdrawDelay = addressOf(key), at.Token, chain.MinWithdrawDelay

@@ -120,7 +120,7 @@ func (c *Client) claimData(claims []Claim) ([]byte, error) {
 }
 
 // claimDigest is the EIP-712 hash of the x402 ClaimBatch.
-func claimDigest(dom payment.Domain, claims []Claim) souk.Digest {
+func claimDigest(dom payment.EIP712Domain, claims []Claim) souk.Digest {
 	word := func(a souk.Atoms) []byte { return common.LeftPadBytes(big.NewInt(int64(a)).Bytes(), 32) }
 	entries := make([]byte, 0, 32*len(claims))
 	for _, cl := range claims {

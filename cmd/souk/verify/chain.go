@@ -41,8 +41,8 @@ func (r *Report) chain(rs []payment.Receipt, all []*apiv1.ProvedReceipt) {
 }
 
 // domainOfLease is the one domain that all receipts of a lease are signed under.
-func domainOfLease(lease souk.LeaseID, all []*apiv1.ProvedReceipt) (payment.Domain, error) {
-	var domain payment.Domain
+func domainOfLease(lease souk.LeaseID, all []*apiv1.ProvedReceipt) (payment.EIP712Domain, error) {
+	var domain payment.EIP712Domain
 	for _, p := range all {
 		if string(p.GetReceipt().GetLease()) != string(lease.Digest[:]) {
 			continue
@@ -51,7 +51,7 @@ func domainOfLease(lease souk.LeaseID, all []*apiv1.ProvedReceipt) (payment.Doma
 		if err != nil {
 			return domain, err
 		}
-		if domain != (payment.Domain{}) && d != domain {
+		if domain != (payment.EIP712Domain{}) && d != domain {
 			return domain, errors.New("its receipts are under two contracts")
 		}
 		domain = d
@@ -60,7 +60,7 @@ func domainOfLease(lease souk.LeaseID, all []*apiv1.ProvedReceipt) (payment.Doma
 }
 
 // follows checks receipt number seq against the one before it.
-func follows(r, before payment.Receipt, d payment.Domain, seq, ran uint64) error {
+func follows(r, before payment.Receipt, d payment.EIP712Domain, seq, ran uint64) error {
 	due, err := payment.Due(r.PriceAtomsPerHour, ran)
 	switch {
 	case r.Seq != seq:

@@ -137,11 +137,11 @@ func (r *Report) one(receipt payment.Receipt, p *apiv1.ProvedReceipt) error {
 	return nil
 }
 
-func domainOf(p *apiv1.ProvedReceipt) (payment.Domain, error) {
+func domainOf(p *apiv1.ProvedReceipt) (payment.EIP712Domain, error) {
 	if !common.IsHexAddress(p.GetSettlement()) || p.GetChainId() == 0 {
-		return payment.Domain{}, fmt.Errorf("chain %d and settlement %.64q name no contract", p.GetChainId(), p.GetSettlement())
+		return payment.EIP712Domain{}, fmt.Errorf("chain %d and settlement %.64q name no contract", p.GetChainId(), p.GetSettlement())
 	}
-	return payment.Domain{ChainID: p.ChainId, Settlement: common.HexToAddress(p.Settlement)}, nil
+	return payment.EIP712Domain{ChainID: p.ChainId, Settlement: common.HexToAddress(p.Settlement)}, nil
 }
 
 // openCheckpoint opens a checkpoint that a party to the receipt signed: its

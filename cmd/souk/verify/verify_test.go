@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-var domain = payment.Domain{ChainID: 1337, Settlement: common.HexToAddress("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003")}
+var domain = payment.EIP712Domain{ChainID: 1337, Settlement: common.HexToAddress("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003")}
 
 func key(seed byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune('a'+seed)), ed25519.SeedSize)))

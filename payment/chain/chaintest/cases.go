@@ -143,7 +143,7 @@ func claims(w *world) {
 	raised, foreign, unsigned := good, good, good
 	raised.Voucher.MaxClaimable++
 	unsigned.Voucher.Signature = nil
-	if err := foreign.Voucher.Sign(payment.Domain{ChainID: 1, Settlement: w.payer.Domain().Settlement}, w.voucher); err != nil {
+	if err := foreign.Voucher.Sign(payment.EIP712Domain{ChainID: 1, Settlement: w.payer.Domain().Settlement}, w.voucher); err != nil {
 		w.Fatal(err)
 	}
 	id := "0x" + ch.ID(w.payer.Domain()).String()

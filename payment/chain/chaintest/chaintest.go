@@ -25,7 +25,7 @@ import (
 
 // Client is a client of a chain for one wallet, which may be none.
 type Client interface {
-	Domain() payment.Domain
+	Domain() payment.EIP712Domain
 	Address() payment.Address
 	Block(ctx context.Context) (number uint64, at time.Time, err error)
 	Final(ctx context.Context) (number uint64, err error)

@@ -58,12 +58,12 @@ func (c *Chain) Client(cfg ClientConfig) *Client {
 	return client
 }
 
-func (c *Chain) domain() payment.Domain {
-	return payment.Domain{ChainID: c.cfg.ChainID, Settlement: c.cfg.Contracts.Settlement}
+func (c *Chain) domain() payment.EIP712Domain {
+	return payment.EIP712Domain{ChainID: c.cfg.ChainID, Settlement: c.cfg.Contracts.Settlement}
 }
 
 // Domain is where vouchers and receipts for this chain count.
-func (c *Client) Domain() payment.Domain { return c.chain.domain() }
+func (c *Client) Domain() payment.EIP712Domain { return c.chain.domain() }
 
 // Address is the wallet's, zero without one.
 func (c *Client) Address() payment.Address { return c.from }
