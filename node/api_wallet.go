@@ -26,7 +26,7 @@ type walletChain interface {
 	Faucet(ctx context.Context) (amount souk.Atoms, tx string, err error)
 	StartWithdraw(ctx context.Context, ch payment.Channel, amount souk.Atoms) (tx string, err error)
 	FinishWithdraw(ctx context.Context, ch payment.Channel) (tx string, err error)
-	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
 // Balance tells what the wallet holds.

@@ -42,7 +42,7 @@ type keeperChain interface {
 	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
 	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
 	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
-	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
 // keeperConfig holds what a keeper needs.

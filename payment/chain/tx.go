@@ -137,8 +137,8 @@ func (c *Client) nonce(ctx context.Context) (nonce uint64, err error) {
 	return c.sent.nonce + 1, nil
 }
 
-// Receipt says where a transaction ended up.
-type Receipt struct {
+// TxReceipt says where a transaction ended up.
+type TxReceipt struct {
 	Tx      string
 	Block   uint64
 	Time    time.Time // of the block
@@ -150,10 +150,10 @@ type Receipt struct {
 // nodes and blocks that are taken back, until ctx ends, and sends what was sent
 // last again where the nodes have lost it. The error is a
 // [RevertError] if the contract refused, [ErrDropped] if the transaction is gone.
-func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Receipt, error) {
+func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (TxReceipt, error) {
 	hash, err := parseTx(tx)
 	if err != nil {
-		return Receipt{}, err
+		return TxReceipt{}, err
 	}
 	if confirmations == 0 {
 		confirmations = c.Confirmations
@@ -170,7 +170,7 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Rec
 			known = time.Now()
 		case errors.Is(err, ErrDropped):
 			if time.Since(known) > c.DropAfter {
-				return Receipt{}, fmt.Errorf("wait for %s: %w", tx, ErrDropped)
+				return TxReceipt{}, fmt.Errorf("wait for %s: %w", tx, ErrDropped)
 			}
 			if time.Since(again) > resendEvery {
 				again = time.Now()
@@ -178,14 +178,14 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (Rec
 			}
 		default:
 			if _, ok := errors.AsType[*RevertError](err); ok {
-				return Receipt{}, fmt.Errorf("transaction %s: %w", tx, err)
+				return TxReceipt{}, fmt.Errorf("transaction %s: %w", tx, err)
 			}
 			// No node answered: that says nothing about the transaction.
 			known = time.Now()
 		}
 		select {
 		case <-ctx.Done():
-			return Receipt{}, fmt.Errorf("wait for %s: %w", tx, ctx.Err())
+			return TxReceipt{}, fmt.Errorf("wait for %s: %w", tx, ctx.Err())
 		case <-ticker.C:
 		}
 	}
@@ -208,7 +208,7 @@ func (c *Client) resend(ctx context.Context, hash common.Hash) {
 // errWaiting is the answer of look for a transaction that is on its way.
 var errWaiting = errors.New("not confirmed yet")
 
-func (c *Client) look(ctx context.Context, hash common.Hash, confirmations uint64) (r Receipt, err error) {
+func (c *Client) look(ctx context.Context, hash common.Hash, confirmations uint64) (r TxReceipt, err error) {
 	err = c.do(ctx, func(ctx context.Context, e *ethclient.Client) error {
 		receipt, err := e.TransactionReceipt(ctx, hash)
 		if errors.Is(err, ethereum.NotFound) {
@@ -235,7 +235,7 @@ func (c *Client) look(ctx context.Context, hash common.Hash, confirmations uint6
 		if err != nil {
 			return err
 		}
-		r = Receipt{Tx: hash.Hex(), Block: block, Time: time.Unix(int64(header.Time), 0), GasUsed: receipt.GasUsed}
+		r = TxReceipt{Tx: hash.Hex(), Block: block, Time: time.Unix(int64(header.Time), 0), GasUsed: receipt.GasUsed}
 		return nil
 	})
 	return r, err

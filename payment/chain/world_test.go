@@ -159,7 +159,7 @@ func (w *world) claim(ch payment.Channel, most, total souk.Atoms) chain.Claim {
 }
 
 // mined waits for what a call of c returned.
-func (w *world) mined(c *chain.Client, tx string, err error) chain.Receipt {
+func (w *world) mined(c *chain.Client, tx string, err error) chain.TxReceipt {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)

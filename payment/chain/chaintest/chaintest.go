@@ -45,7 +45,7 @@ type Client interface {
 	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
 	AnchorAt(ctx context.Context, tx string) (root souk.Digest, count, block uint64, err error)
 	Faucet(ctx context.Context) (amount souk.Atoms, tx string, err error)
-	Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
 // Chain is one to run the test on. Its transactions are mined soon, its contracts
@@ -160,7 +160,7 @@ func (w *world) claim(ch payment.Channel, most, total souk.Atoms) chain.Claim {
 }
 
 // mined waits for what a call of c returned.
-func (w *world) mined(c Client, tx string, err error) chain.Receipt {
+func (w *world) mined(c Client, tx string, err error) chain.TxReceipt {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)

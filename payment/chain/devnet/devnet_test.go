@@ -100,7 +100,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 }
 
 // gift asks the faucet and waits until the gift is there.
-func gift(t *testing.T, c *chain.Client) chain.Receipt {
+func gift(t *testing.T, c *chain.Client) chain.TxReceipt {
 	t.Helper()
 	_, tx, err := c.Faucet(t.Context())
 	if err != nil {

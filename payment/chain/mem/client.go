@@ -303,9 +303,9 @@ var errWaiting = errors.New("not confirmed yet")
 // Wait returns once tx has as many confirmations as asked for, the block it is
 // in being the first; 0 asks for the configured number. It outlives a chain that
 // is down, until ctx ends.
-func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (chain.Receipt, error) {
+func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error) {
 	if b, err := hexutil.Decode(tx); err != nil || len(b) != common.HashLength {
-		return chain.Receipt{}, fmt.Errorf("%q is not a transaction hash", tx)
+		return chain.TxReceipt{}, fmt.Errorf("%q is not a transaction hash", tx)
 	}
 	if confirmations == 0 {
 		confirmations = c.cfg.Confirmations
@@ -320,22 +320,22 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (cha
 			return r, nil
 		case errors.Is(err, chain.ErrDropped):
 			if time.Since(known) > c.cfg.DropAfter {
-				return chain.Receipt{}, fmt.Errorf("wait for %s: %w", tx, chain.ErrDropped)
+				return chain.TxReceipt{}, fmt.Errorf("wait for %s: %w", tx, chain.ErrDropped)
 			}
 		case errors.As(err, new(*chain.RevertError)):
-			return chain.Receipt{}, fmt.Errorf("transaction %s: %w", tx, err)
+			return chain.TxReceipt{}, fmt.Errorf("transaction %s: %w", tx, err)
 		default:
 			known = time.Now()
 		}
 		select {
 		case <-ctx.Done():
-			return chain.Receipt{}, fmt.Errorf("wait for %s: %w", tx, ctx.Err())
+			return chain.TxReceipt{}, fmt.Errorf("wait for %s: %w", tx, ctx.Err())
 		case <-ticker.C:
 		}
 	}
 }
 
-func (c *Client) look(ctx context.Context, tx string, confirmations uint64) (r chain.Receipt, err error) {
+func (c *Client) look(ctx context.Context, tx string, confirmations uint64) (r chain.TxReceipt, err error) {
 	err = c.ask(ctx, func(*state) error {
 		t := c.chain.known[tx]
 		switch {
@@ -344,7 +344,7 @@ func (c *Client) look(ctx context.Context, tx string, confirmations uint64) (r c
 		case t.block == 0 || c.chain.latest+1 < t.block+confirmations:
 			return errWaiting
 		}
-		r = chain.Receipt{Tx: tx, Block: t.block, Time: t.time, GasUsed: gasUsed}
+		r = chain.TxReceipt{Tx: tx, Block: t.block, Time: t.time, GasUsed: gasUsed}
 		return t.err
 	})
 	return r, err
