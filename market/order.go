@@ -137,9 +137,9 @@ func AcceptsClass(r *marketv1.Resources, class string) bool {
 	return class != CPUClass && (len(r.GetModels()) == 0 || slices.Contains(r.GetModels(), class))
 }
 
-// Decline is a refusal whose signature and fields were checked.
+// Decline is a refusal that was signed, and whose fields were checked.
 type Decline struct {
-	*marketv1.Decline
+	Refusal
 	Provider souk.NodeKey // who signed it
 }
 
@@ -155,12 +155,12 @@ func OpenDecline(envelope []byte, subject souk.Digest) (*Decline, error) {
 	var c checker
 	c.that(len(m.Subject) == len(subject), "subject")
 	c.that(m.Reason > marketv1.DeclineReason_DECLINE_REASON_UNSPECIFIED, "reason")
-	c.that(isText(m.Detail, 200), "detail")
+	c.that(isText(m.Detail, maxDetail), "detail")
 	if err := c.result(); err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(m.Subject, subject[:]) {
 		return nil, reject(Mismatch, "decline of something else")
 	}
-	return &Decline{Decline: m, Provider: signer}, nil
+	return &Decline{Refusal{m.Reason, m.Shortfall, m.Detail, m.Unsupported}, signer}, nil
 }

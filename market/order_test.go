@@ -195,7 +195,7 @@ func FuzzOpenDecline(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if text := DeclineText(d.Decline); !isText(text, 400) {
+		if text := d.Error(); !isText(text, 400) {
 			t.Errorf("%q cannot be shown", text)
 		}
 	})

@@ -32,24 +32,16 @@ func enumName(name, prefix, kind string, number int32) string {
 	return strings.ReplaceAll(strings.ToLower(short), "_", "-")
 }
 
-// DeclineText is one line for people: the reason, by how much in its own unit,
-// and what the provider adds. "busy: 1 device short", "price: 0.05/h above your cap".
-func DeclineText(d *marketv1.Decline) string {
-	text := ReasonName(d.GetReason())
-	if s := shortfall(d.GetReason(), d.GetShortfall()); s != "" {
-		text += ": " + s
+// measure says by how much a refused message fell short, or what the reason means.
+func (r *Refusal) measure() string {
+	n := r.Shortfall
+	if len(r.Unsupported) > 0 {
+		return strings.Join(r.Unsupported, ", ")
 	}
-	if detail := d.GetDetail(); detail != "" {
-		text += " (" + detail + ")"
-	}
-	return text
-}
-
-func shortfall(r marketv1.DeclineReason, n uint64) string {
 	if n == 0 {
-		return plain[r]
+		return plain[r.Reason]
 	}
-	switch r {
+	switch r.Reason {
 	case marketv1.DeclineReason_DECLINE_REASON_BUSY:
 		return plural(n, "device") + " short"
 	case marketv1.DeclineReason_DECLINE_REASON_DEVICE:
@@ -73,17 +65,18 @@ func shortfall(r marketv1.DeclineReason, n uint64) string {
 	case marketv1.DeclineReason_DECLINE_REASON_RATE:
 		return "ask again in " + span(n)
 	default:
-		return plain[r]
+		return plain[r.Reason]
 	}
 }
 
 // plain says what reasons without a measure mean.
 var plain = map[marketv1.DeclineReason]string{
-	marketv1.DeclineReason_DECLINE_REASON_RUNNER:    "no accepted runner",
-	marketv1.DeclineReason_DECLINE_REASON_REGION:    "not in an accepted region",
-	marketv1.DeclineReason_DECLINE_REASON_EVIDENCE:  "not proved well enough",
-	marketv1.DeclineReason_DECLINE_REASON_DRAINING:  "the provider is stopping",
-	marketv1.DeclineReason_DECLINE_REASON_MALFORMED: "the provider cannot act on the message",
+	marketv1.DeclineReason_DECLINE_REASON_RUNNER:      "no accepted runner",
+	marketv1.DeclineReason_DECLINE_REASON_REGION:      "not in an accepted region",
+	marketv1.DeclineReason_DECLINE_REASON_EVIDENCE:    "not proved well enough",
+	marketv1.DeclineReason_DECLINE_REASON_DRAINING:    "the provider is stopping",
+	marketv1.DeclineReason_DECLINE_REASON_MALFORMED:   "the provider cannot act on the message",
+	marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED: "the provider does not understand the message",
 }
 
 func plural(n uint64, what string) string {

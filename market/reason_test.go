@@ -8,7 +8,7 @@ import (
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
-func TestDeclineText(t *testing.T) {
+func TestRefusalText(t *testing.T) {
 	for _, tt := range []struct {
 		reason    marketv1.DeclineReason
 		shortfall uint64
@@ -36,7 +36,7 @@ func TestDeclineText(t *testing.T) {
 		{99, 7, "", "reason-99"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
-			got := DeclineText(&marketv1.Decline{Reason: tt.reason, Shortfall: tt.shortfall, Detail: tt.detail})
+			got := (&Refusal{Reason: tt.reason, Shortfall: tt.shortfall, Detail: tt.detail}).Error()
 			if got != tt.want {
 				t.Errorf("says %q", got)
 			}

@@ -32,7 +32,7 @@ func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
 }
 
 // ask sends one provider an order and returns its bid or its decline.
-func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *marketv1.Decline, error) {
+func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
 	key, err := peerKey(to)
 	if err != nil {
 		return nil, nil, err
@@ -69,7 +69,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 }
 
 // openDecline reads a decline of subject by the provider that was asked.
-func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*marketv1.Decline, error) {
+func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*market.Refusal, error) {
 	d, err := market.OpenDecline(envelope, subject)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*
 	if d.Provider != provider {
 		return nil, errors.New("a decline signed by another provider")
 	}
-	return d.Decline, nil
+	return &d.Refusal, nil
 }
 
 // pricePerDevice is the job's price cap for one device.

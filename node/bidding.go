@@ -33,30 +33,29 @@ func (p *provider) onOrder(ctx context.Context, s network.Stream) error {
 
 func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
 	subject := souk.Digest{}
-	decline := func(reason marketv1.DeclineReason, shortfall uint64, detail string) *marketv1.OrderReply {
-		d := p.decline(subject, reason, shortfall, detail)
-		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: d}}
+	decline := func(r *market.Refusal) *marketv1.OrderReply {
+		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: p.decline(subject, r)}}
 	}
 	order, err := market.OpenOrder(envelope, now)
 	if err != nil {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, err.Error())
+		return decline(malformed("%v", err))
 	}
 	subject = order.Digest
 	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, "the order is not from you to me")
+		return decline(malformed("the order is not from you to me"))
 	}
 	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full")
+		return decline(lowDisk(low.short(), "the provider's disk is nearly full"))
 	}
 	rec, known := p.cfg.Channels.with(client.String(), false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.bids) >= maxBids {
-		return decline(marketv1.DeclineReason_DECLINE_REASON_RATE, uint64(bidFirm.Milliseconds()), "too many bids are out")
+		return decline(&market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RATE, Shortfall: uint64(bidFirm.Milliseconds()), Detail: "too many bids are out"})
 	}
 	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.room() > 0)
 	if refusal != nil {
-		return decline(refusal.Reason, refusal.Shortfall, refusal.Detail)
+		return decline(refusal)
 	}
 	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
 		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(now),
@@ -68,7 +67,6 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 
 // decline signs a refusal of the payload with the digest subject; a zero digest
 // stands for something that could not be read.
-func (p *provider) decline(subject souk.Digest, reason marketv1.DeclineReason, shortfall uint64, detail string) []byte {
-	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(&marketv1.Decline{
-		Subject: subject[:], Reason: reason, Shortfall: shortfall, Detail: clip(detail, 200)}))
+func (p *provider) decline(subject souk.Digest, r *market.Refusal) []byte {
+	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(r.Proto(subject)))
 }

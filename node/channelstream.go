@@ -9,10 +9,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
-	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
 
@@ -24,13 +24,13 @@ func (p *provider) onChannel(ctx context.Context, s network.Stream) error {
 	}
 	reply, err := p.channelReply(ctx, s.Conn().RemotePeer(), &req)
 	if err != nil {
-		refused, ok := err.(*refusal)
+		refused, ok := err.(*market.Refusal)
 		if !ok {
 			p.cfg.Log.Warn("channel request", "peer", s.Conn().RemotePeer(), "err", err)
 			refused = unpaid(0, "%v", err)
 		}
 		reply = &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Decline{
-			Decline: p.decline(souk.Digest{}, refused.reason, refused.shortfall, refused.detail)}}
+			Decline: p.decline(souk.Digest{}, refused)}}
 	}
 	return wire.Write(s, reply)
 }
@@ -131,15 +131,15 @@ func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.Channe
 		if err != nil {
 			return nil, err
 		}
-		return nil, &declinedError{d}
+		return nil, &declinedError{*d}
 	}
 	return &reply, nil
 }
 
 // declinedError is a provider's refusal of something other than an order.
-type declinedError struct{ decline *marketv1.Decline }
+type declinedError struct{ why market.Refusal }
 
-func (e *declinedError) Error() string { return "the provider declined: " + e.decline.Detail }
+func (e *declinedError) Error() string { return "the provider declined: " + e.why.Error() }
 
 // errAnswer is an answer to another question than was asked.
 var errAnswer = errors.New("the provider did not answer what it was asked")

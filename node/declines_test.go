@@ -100,8 +100,8 @@ func TestLeaseRefusals(t *testing.T) {
 			if refused == nil {
 				t.Fatalf("accepted: %x", signed)
 			}
-			if refused.reason != tt.reason || (refused.shortfall > 0) != tt.short || refused.detail == "" {
-				t.Errorf("declined with %s, shortfall %d: %s", refused.reason, refused.shortfall, refused.detail)
+			if refused.Reason != tt.reason || (refused.Shortfall > 0) != tt.short || refused.Detail == "" {
+				t.Errorf("declined with %s, shortfall %d: %s", refused.Reason, refused.Shortfall, refused.Detail)
 			}
 			if free := p.offers(time.Now(), nil)[0].Free; free != 1 {
 				t.Errorf("%d devices free after a refusal", free)
@@ -135,7 +135,7 @@ func TestTaken(t *testing.T) {
 		t.Fatal(refused)
 	}
 	_, refused := provider.provider.accept(t.Context(), first.host.ID(), goodRequest(t, first.client, other))
-	if refused == nil || refused.reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
+	if refused == nil || refused.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
 		t.Errorf("second lease: %v", refused)
 	}
 	// The same request again is the same lease.

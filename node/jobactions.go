@@ -101,7 +101,7 @@ func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 	p, err := keyPeer(a.Peer)
 	var bid *market.Bid
-	var decline *marketv1.Decline
+	var decline *market.Refusal
 	if err == nil {
 		bid, decline, err = j.c.ask(ctx, p, offer, j.msg, a.Deadline)
 	}
@@ -110,7 +110,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: clip(err.Error(), 200)})
 	case decline != nil:
 		j.declined(ctx, p, decline)
-		j.post(ctx, scheduler.Declined{Peer: a.Peer, Reason: decline.Reason, Shortfall: decline.Shortfall, Detail: decline.Detail})
+		j.post(ctx, scheduler.Declined{Peer: a.Peer, Why: *decline})
 	default:
 		j.mu.Lock()
 		j.bids = append(j.bids, bid)
@@ -121,7 +121,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 }
 
 // declined keeps a refusal where souk job shows it.
-func (j *job) declined(ctx context.Context, p peer.ID, d *marketv1.Decline) {
+func (j *job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
 	err := j.note(ctx, func(r *jobRecord) {
 		n := 0
 		for _, a := range r.Attempts {
@@ -132,7 +132,7 @@ func (j *job) declined(ctx context.Context, p peer.ID, d *marketv1.Decline) {
 		}
 		c := r.current()
 		c.Declines = append(c.Declines, declineRecord{Provider: p.String(), Reason: market.ReasonName(d.Reason),
-			Shortfall: d.Shortfall, Detail: market.DeclineText(d)})
+			Shortfall: d.Shortfall, Detail: d.Error()})
 	})
 	if err != nil {
 		j.c.cfg.Log.Error("note decline", "job", j.id.Short(), "err", err)
@@ -153,7 +153,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	}
 	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
 	if err != nil {
-		d := &marketv1.Decline{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
+		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
 		if f := (*FundsError)(nil); errors.As(err, &f) {
 			d.Shortfall, d.Detail = uint64(f.Need-f.Have), f.Error() // ours alone: no provider declined
 			j.mu.Lock()
@@ -162,7 +162,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 		} else {
 			j.declined(ctx, p, d)
 		}
-		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Reason: d.Reason, Shortfall: d.Shortfall, Detail: d.Detail})
+		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Why: *d})
 		return
 	}
 	j.mu.Lock()
@@ -178,7 +178,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 			j.c.cfg.Log.Error("abandon lease", "lease", s.id.Short(), "err", err)
 		}
 		j.declined(ctx, p, decline)
-		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Reason: decline.Reason, Shortfall: decline.Shortfall, Detail: decline.Detail})
+		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Why: *decline})
 		return
 	}
 	err = j.note(ctx, func(r *jobRecord) {

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -32,21 +33,24 @@ const (
 	maxMoney      = 1 << 50          // of a price, a reserve or a deposit: no sum of them overflows
 )
 
-// refusal is why a lease or a channel request is declined.
-type refusal struct {
-	reason    marketv1.DeclineReason
-	shortfall uint64
-	detail    string
+func unpaid(shortfall souk.Atoms, format string, args ...any) *market.Refusal {
+	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(max(shortfall, 0)), Detail: fmt.Sprintf(format, args...)}
 }
 
-func (r *refusal) Error() string { return r.detail }
-
-func unpaid(shortfall souk.Atoms, format string, args ...any) *refusal {
-	return &refusal{marketv1.DeclineReason_DECLINE_REASON_PAYMENT, uint64(max(shortfall, 0)), fmt.Sprintf(format, args...)}
+func malformed(format string, args ...any) *market.Refusal {
+	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_MALFORMED, Detail: fmt.Sprintf(format, args...)}
 }
 
-func malformed(format string, args ...any) *refusal {
-	return &refusal{marketv1.DeclineReason_DECLINE_REASON_MALFORMED, 0, fmt.Sprintf(format, args...)}
+func lapsed(late time.Duration, detail string) *market.Refusal {
+	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED, Shortfall: uint64(max(0, late.Milliseconds())), Detail: detail}
+}
+
+func lowDisk(short uint64, detail string) *market.Refusal {
+	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DISK, Shortfall: short, Detail: detail}
+}
+
+func draining(detail string) *market.Refusal {
+	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING, Detail: detail}
 }
 
 // proposal is a lease request after every check that needs no state of ours.
@@ -75,7 +79,7 @@ func (p *provider) onLease(ctx context.Context, s network.Stream) error {
 		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes); err == nil {
 			subject = sha256.Sum256(payload)
 		}
-		d := p.decline(subject, refused.reason, refused.shortfall, refused.detail)
+		d := p.decline(subject, refused)
 		return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Decline{Decline: d}})
 	}
 	return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Lease{Lease: signed}})
@@ -83,7 +87,7 @@ func (p *provider) onLease(ctx context.Context, s network.Stream) error {
 
 // accept checks a proposal, takes its devices, makes the lease durable and
 // only then returns our signature. The same request again gets the same answer.
-func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *refusal) {
+func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *market.Refusal) {
 	pr, refused := openProposal(client, req)
 	if refused != nil {
 		return nil, refused
@@ -102,14 +106,14 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 		return nil, refused
 	}
 	if low := p.cfg.Space.room(diskOf(pr.lease.Resources)); low != nil {
-		return nil, &refusal{marketv1.DeclineReason_DECLINE_REASON_DISK, low.short(), "the provider's disk is nearly full"}
+		return nil, lowDisk(low.short(), "the provider's disk is nearly full")
 	}
 	h := newHosting(p, pr)
 	p.mu.Lock()
 	taken := p.floor.Commit(now, h.occupies())
 	p.mu.Unlock()
 	if taken != nil {
-		return nil, &refusal{taken.Reason, taken.Shortfall, taken.Detail}
+		return nil, taken
 	}
 	if refused := p.reserve(ctx, pr, h); refused != nil {
 		p.cfg.Channels.drop(pr.terms.Channel)
@@ -143,7 +147,7 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 
 // reserve puts the lease, its voucher and its part of the channel into the
 // ledger in one transaction, if the channel has room for it.
-func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *refusal {
+func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
 	p.cfg.Channels.open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
 	err := p.cfg.Channels.update(ctx, pr.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
 		funded := rec.room()
@@ -172,16 +176,16 @@ func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *refus
 		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
 	})
 	if errors.Is(err, badger.ErrLowDisk) {
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DISK, 0, "the provider's disk is full"}
+		return lowDisk(0, "the provider's disk is full")
 	}
 	switch err := err.(type) {
 	case nil:
 		return nil
-	case *refusal:
+	case *market.Refusal:
 		return err
 	default:
 		p.cfg.Log.Error("lease", "lease", pr.id.Short(), "err", err)
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DRAINING, 0, "the provider cannot write its ledger"}
+		return draining("the provider cannot write its ledger")
 	}
 }
 
@@ -194,7 +198,7 @@ func (p *provider) free(id souk.LeaseID) {
 }
 
 // openProposal decodes a request and checks its signatures and ranges.
-func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *refusal) {
+func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market.Refusal) {
 	payload, signer, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes)
 	if err != nil {
 		return nil, malformed("lease: %v", err)
@@ -224,13 +228,13 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *refusa
 }
 
 // checkProposal holds a proposal against the bid it names and our payment terms.
-func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *refusal {
+func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *market.Refusal {
 	l := pr.lease
 	switch {
 	case open == nil:
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0, "no such bid, or it has lapsed"}
+		return lapsed(0, "no such bid, or it has lapsed")
 	case now.After(open.until.Add(bidFirm)):
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, uint64(now.Sub(open.until).Milliseconds()), "the bid has lapsed"}
+		return lapsed(now.Sub(open.until), "the bid has lapsed")
 	case open.client != pr.client:
 		return malformed("the bid was another's")
 	case souk.NodeKey(l.ProviderKey) != p.key:
@@ -244,7 +248,7 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *re
 	case time.UnixMilli(l.SignedMs).Sub(now).Abs() > leaseSkew:
 		return malformed("the lease was signed %s away from my clock", time.UnixMilli(l.SignedMs).Sub(now).Abs().Round(time.Second))
 	case !time.UnixMilli(l.StartByMs).After(now):
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0, "the lease should have started already"}
+		return lapsed(0, "the lease should have started already")
 	case time.UnixMilli(l.StartByMs).Sub(now) > maxStart+leaseSkew:
 		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), maxStart)
 	}
@@ -253,7 +257,7 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *re
 
 // checkPayment holds a proposal's channel, keys, voucher and deposit against
 // what this provider accepts.
-func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
+func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 	ours, ch := p.cfg.Settlement, pr.channel
 	keys, err := payment.OpenKeys(pr.lease.ClientKeys, now)
 	switch {
@@ -291,12 +295,12 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *refusal {
 }
 
 // checkChannel refuses a channel that could not pay us.
-func (p *provider) checkChannel(ch payment.Channel) *refusal {
+func (p *provider) checkChannel(ch payment.Channel) *market.Refusal {
 	ours := p.cfg.Settlement
 	mine, err := payment.OpenKeys(p.cfg.Keys.at(time.Now()), time.Now())
 	switch {
 	case err != nil:
-		return &refusal{marketv1.DeclineReason_DECLINE_REASON_DRAINING, 0, "the provider's keys have lapsed"}
+		return draining("the provider's keys have lapsed")
 	case ch.Receiver != payment.Address(ours.Receiver) || ch.ReceiverAuthorizer != mine.Authorizer:
 		return unpaid(0, "the channel does not pay me")
 	case ch.Token != payment.Address(ours.Token):

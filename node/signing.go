@@ -184,7 +184,7 @@ func (e *FundsError) Error() string {
 }
 
 // countersign asks the provider to sign the lease too.
-func (c *client) countersign(ctx context.Context, s *signing) (*marketv1.Decline, error) {
+func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
 	defer cancel()
 	var reply leasev1.LeaseReply

@@ -51,8 +51,8 @@ func TestOneChannelManyLeases(t *testing.T) {
 			switch {
 			case err == nil && decline == nil:
 				taken++
-			case decline.GetReason() == marketv1.DeclineReason_DECLINE_REASON_PAYMENT && decline.Shortfall == uint64(first),
-				decline.GetReason() == marketv1.DeclineReason_DECLINE_REASON_TAKEN: // the bid held the same device
+			case err == nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_PAYMENT && decline.Shortfall == uint64(first),
+				err == nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_TAKEN: // the bid held the same device
 				short++
 			default:
 				other++
@@ -76,7 +76,7 @@ func TestManyClientsOneDevice(t *testing.T) {
 	}
 	type got struct {
 		g       *signing
-		decline *marketv1.Decline
+		decline *market.Refusal
 		err     error
 	}
 	var asks []*signing

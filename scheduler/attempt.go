@@ -208,7 +208,7 @@ func (a *Attempt) handle(e Event) {
 	case DialFailed:
 		a.missed(e.Peer, "", 0, e.Err)
 	case Declined:
-		a.missed(e.Peer, declineName(e.Reason), e.Shortfall, e.Detail)
+		a.declined(e)
 	case BidArrived:
 		a.bid(e)
 	case LeaseSigned:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -163,17 +164,17 @@ func TestAttemptChooses(t *testing.T) {
 	})
 	t.Run("the next bid when a lease is taken", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toLeasing...)
-		w.do(LeaseDeclined{Peer: key(1), Reason: marketv1.DeclineReason_DECLINE_REASON_TAKEN}).wants(SignLease{key(2), 8})
+		w.do(LeaseDeclined{Peer: key(1), Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_TAKEN}}).wants(SignLease{key(2), 8})
 		w.do(LeaseFailed{key(2), "reset"})
 		w.wants(Release{Peer: key(2), Discard: true, Drop: true}, Finish{End{State: NoMatch, Reason: ReasonDeclined, Detail: "taken 1, lease-failed 1"}})
 	})
 	t.Run("the next candidates when all decline", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(Tick{}, Candidates{[]souk.NodeKey{key(1), key(2), key(3), key(4)}})
 		w.wants(Dial{[]souk.NodeKey{key(1), key(2), key(3)}})
-		w.do(Dialed{key(1), 0}, Declined{Peer: key(1), Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY, Shortfall: 1},
+		w.do(Dialed{key(1), 0}, Declined{Peer: key(1), Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY, Shortfall: 1}},
 			DialFailed{key(2), "refused"}, DialFailed{key(3), "refused"})
 		w.wants(Dial{[]souk.NodeKey{key(4)}})
-		w.do(Dialed{key(4), 0}, Declined{Peer: key(4), Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY, Shortfall: 2})
+		w.do(Dialed{key(4), 0}, Declined{Peer: key(4), Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY, Shortfall: 2}})
 		w.ends(NoMatch, ReasonDeclined)
 		if end, _ := w.a.End(); end.Detail != "busy 2, unreachable 2" {
 			t.Errorf("detail is %q", end.Detail)
@@ -198,8 +199,8 @@ func TestAttemptEnds(t *testing.T) {
 	}{
 		{"no offer", toMatching, []Event{Candidates{}}, 0, NoMatch, ReasonNoOffer},
 		{"no answer to the search", toMatching, nil, 1, NoMatch, ReasonNoOffer},
-		{"short of funds", toLeasing, []Event{LeaseDeclined{Peer: key(1), Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT},
-			LeaseDeclined{Peer: key(2), Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}}, 0, Unpaid, ReasonPaymentRefused},
+		{"short of funds", toLeasing, []Event{LeaseDeclined{Peer: key(1), Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}},
+			LeaseDeclined{Peer: key(2), Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}}}, 0, Unpaid, ReasonPaymentRefused},
 		{"staging for too long", toStaging, nil, 1, Failed, ReasonStartTimeout},
 		{"deposit refused", toFunding, []Event{over(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, 0, "")}, 0, Unpaid, ReasonClientUnfunded},
 		{"unpaid", toPaused, []Event{over(runv1.EndReason_END_REASON_CLIENT_UNPAID, 0, "")}, 0, Unpaid, ReasonClientUnpaid},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"pgregory.net/rapid"
@@ -29,8 +30,8 @@ func everyEvent() (events []Event) {
 	for n := byte(1); n <= 3; n++ {
 		p, l := key(n), leaseID(n)
 		events = append(events, Dialed{p, 0}, Dialed{p, time.Hour}, Dialed{p, -time.Hour}, DialFailed{p, "refused"}, BidArrived{p, int(n), 300}, BidArrived{p, int(n), 501},
-			Declined{Peer: p, Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY}, LeaseSigned{p, l}, LeaseSigned{key(1), l},
-			LeaseDeclined{Peer: p, Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}, LeaseFailed{p, "reset"},
+			Declined{Peer: p, Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY}}, LeaseSigned{p, l}, LeaseSigned{key(1), l},
+			LeaseDeclined{Peer: p, Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}}, LeaseFailed{p, "reset"},
 			LinkLost{l}, LinkBack{l}, OutputsMoving{l}, OutputsVerified{l}, OutputsFailed{l, "bad block"}, Settled{l})
 		for phase := runv1.Phase_PHASE_UNSPECIFIED; phase <= runv1.Phase_PHASE_ENDED+1; phase++ {
 			events = append(events, RunState{Lease: l, Phase: phase})
@@ -271,10 +272,10 @@ func likely(t *rapid.T, a *Attempt, lease *byte) Event {
 		return Candidates{[]souk.NodeKey{key(1), key(2), key(3), key(4)}}
 	case stepAsking:
 		return rapid.SampledFrom([]Event{Dialed{peer, time.Millisecond}, DialFailed{peer, ""},
-			BidArrived{peer, int(peer[0]), uint64(peer[0]) * 100}, Declined{Peer: peer, Reason: 1}}).Draw(t, "answer")
+			BidArrived{peer, int(peer[0]), uint64(peer[0]) * 100}, Declined{Peer: peer, Why: market.Refusal{Reason: 1}}}).Draw(t, "answer")
 	case stepLeasing:
 		*lease++
-		return rapid.SampledFrom([]Event{LeaseSigned{a.peer, leaseID(*lease)}, LeaseDeclined{Peer: a.peer, Reason: 14}, LeaseFailed{a.peer, ""}}).Draw(t, "answer")
+		return rapid.SampledFrom([]Event{LeaseSigned{a.peer, leaseID(*lease)}, LeaseDeclined{Peer: a.peer, Why: market.Refusal{Reason: 14}}, LeaseFailed{a.peer, ""}}).Draw(t, "answer")
 	case stepFunding, stepStaging, stepRunning, stepPaused:
 		return rapid.SampledFrom([]Event{LinkLost{id}, LinkBack{id}, RunState{Lease: id, Phase: runv1.Phase_PHASE_STAGING},
 			RunState{Lease: id, Phase: runv1.Phase_PHASE_RUNNING}, RunState{Lease: id, Phase: runv1.Phase_PHASE_PAUSED},

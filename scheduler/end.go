@@ -79,6 +79,7 @@ const (
 	ReasonProviderCheated   Reason = "provider-cheated"
 	ReasonReserveSpent      Reason = "reserve-spent"
 	ReasonReclaimed         Reason = "reclaimed"
+	ReasonUnsupported       Reason = "unsupported" // the lease or the job needs what the provider does not understand
 )
 
 // ending is what a run's end means for its job.
@@ -113,6 +114,7 @@ var endings = map[runv1.EndReason]ending{
 	runv1.EndReason_END_REASON_PROVIDER_LOST:      {ReasonProviderLost, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_CHEATED:   {ReasonProviderCheated, Failed, lost, false},
 	runv1.EndReason_END_REASON_RECLAIMED:          {ReasonReclaimed, Failed, reclaimed, false},
+	runv1.EndReason_END_REASON_UNSUPPORTED:        {ReasonUnsupported, Failed, noRetry, false},
 }
 
 // endingOf is what a run's end means. A reason of a later version is taken as

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
-	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/market"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -41,10 +41,8 @@ type BidArrived struct {
 
 // Declined answers [Ask] with a signed refusal.
 type Declined struct {
-	Peer      souk.NodeKey
-	Reason    marketv1.DeclineReason
-	Shortfall uint64
-	Detail    string
+	Peer souk.NodeKey
+	Why  market.Refusal
 }
 
 // LeaseSigned answers [SignLease]: the provider countersigned.
@@ -56,10 +54,8 @@ type LeaseSigned struct {
 // LeaseDeclined answers [SignLease] with a refusal: the provider's, or our own
 // where the wallet cannot pay it (reason PAYMENT).
 type LeaseDeclined struct {
-	Peer      souk.NodeKey
-	Reason    marketv1.DeclineReason
-	Shortfall uint64
-	Detail    string
+	Peer souk.NodeKey
+	Why  market.Refusal
 }
 
 // LeaseFailed answers [SignLease]: no answer came. The provider may have

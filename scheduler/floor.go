@@ -41,13 +41,6 @@ type FloorConfig struct {
 // maxClients bounds the clients whose rate of orders is remembered.
 const maxClients = 4096
 
-// Refusal is why the floor cannot take an order or a lease.
-type Refusal struct {
-	Reason    marketv1.DeclineReason
-	Shortfall uint64 // in the reason's unit
-	Detail    string // one line for people; may be empty
-}
-
 // FloorBid is what the floor would lease for an order.
 type FloorBid struct {
 	Class      string
@@ -124,15 +117,15 @@ func (f *Floor) Restock(devices []FloorDevice) {
 // Commit gives a lease its devices, and uses up its client's hold. The same
 // lease again changes nothing. A device in another lease, or held for another
 // client, is refused as TAKEN.
-func (f *Floor) Commit(now time.Time, l Lease) *Refusal {
+func (f *Floor) Commit(now time.Time, l Lease) *market.Refusal {
 	if _, ok := f.leases[l.ID]; ok {
 		return nil
 	}
 	if f.draining {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
 	}
 	if late := now.Sub(l.Until); late >= 0 {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED, Shortfall: milliseconds(late)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED, Shortfall: milliseconds(late)}
 	}
 	var unknown, taken uint64
 	busy := f.taken(now, l.Client)
@@ -144,10 +137,10 @@ func (f *Floor) Commit(now time.Time, l Lease) *Refusal {
 		}
 	}
 	if unknown > 0 || len(l.Devices) == 0 {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: max(unknown, 1)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: max(unknown, 1)}
 	}
 	if taken > 0 {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_TAKEN, Shortfall: taken}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_TAKEN, Shortfall: taken}
 	}
 	use := shareOf(l.Use)
 	if r := f.fits(use, f.used(now, l.Client), "the rest is leased"); r != nil {

@@ -13,7 +13,7 @@ import (
 // Bid answers an order from what is free now. For a funded client it keeps the
 // devices until ValidUntil, one hold for each client: a new one replaces the
 // last. For a stranger nothing is kept.
-func (f *Floor) Bid(now time.Time, client souk.NodeKey, o *marketv1.Order, funded bool) (FloorBid, *Refusal) {
+func (f *Floor) Bid(now time.Time, client souk.NodeKey, o *marketv1.Order, funded bool) (FloorBid, *market.Refusal) {
 	if r := f.admit(now, client, o); r != nil {
 		return FloorBid{}, r
 	}
@@ -38,28 +38,28 @@ func (f *Floor) Bid(now time.Time, client souk.NodeKey, o *marketv1.Order, funde
 }
 
 // admit refuses what no device could change.
-func (f *Floor) admit(now time.Time, client souk.NodeKey, o *marketv1.Order) *Refusal {
+func (f *Floor) admit(now time.Time, client souk.NodeKey, o *marketv1.Order) *market.Refusal {
 	r := o.GetResources()
 	if f.draining {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
 	}
 	if wait := f.orders.Allow(now, client); wait > 0 {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RATE, Shortfall: milliseconds(wait)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RATE, Shortfall: milliseconds(wait)}
 	}
 	if late := now.Sub(time.UnixMilli(o.GetDeadlineMs())); late > market.Skew {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED, Shortfall: milliseconds(late)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED, Shortfall: milliseconds(late)}
 	}
 	if _, ok := f.runner(r); !ok {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RUNNER}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RUNNER}
 	}
 	if len(r.GetRegions()) > 0 && !slices.Contains(r.GetRegions(), f.cfg.Region) {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_REGION, Detail: f.cfg.Region}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_REGION, Detail: f.cfg.Region}
 	}
 	if max := uint64(f.cfg.MaxDuration.Milliseconds()); max > 0 && o.GetMaxDurationMs() > max {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DURATION, Shortfall: o.GetMaxDurationMs() - max}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DURATION, Shortfall: o.GetMaxDurationMs() - max}
 	}
 	if f.cfg.Evidence < r.GetMinEvidence() {
-		return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EVIDENCE, Detail: market.EvidenceName(f.cfg.Evidence)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EVIDENCE, Detail: market.EvidenceName(f.cfg.Evidence)}
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (f *Floor) runner(r *marketv1.Resources) (marketv1.Runner, bool) {
 }
 
 // fits refuses a share of the host that is not there beside what is used.
-func (f *Floor) fits(want, used share, detail string) *Refusal {
+func (f *Floor) fits(want, used share, detail string) *market.Refusal {
 	for _, h := range []struct {
 		want, used, all uint64
 		reason          marketv1.DeclineReason
@@ -90,7 +90,7 @@ func (f *Floor) fits(want, used share, detail string) *Refusal {
 		{want.disk, used.disk, f.cfg.DiskBytes, marketv1.DeclineReason_DECLINE_REASON_DISK},
 	} {
 		if free := h.all - min(h.used, h.all); h.want > free {
-			return &Refusal{Reason: h.reason, Shortfall: h.want - free, Detail: detail}
+			return &market.Refusal{Reason: h.reason, Shortfall: h.want - free, Detail: detail}
 		}
 	}
 	return nil
@@ -98,12 +98,12 @@ func (f *Floor) fits(want, used share, detail string) *Refusal {
 
 // choose picks the cheapest class that can serve the order, and in it the first
 // free devices. Otherwise it refuses for the class that came nearest.
-func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (FloorBid, *Refusal) {
+func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (FloorBid, *market.Refusal) {
 	need := market.Devices(o.GetResources())
-	nearest, nearness := &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: uint64(need)}, 0
+	nearest, nearness := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: uint64(need)}, 0
 	refuse := func(stage int, reason marketv1.DeclineReason, short uint64) {
 		if stage > nearness || stage == nearness && short < nearest.Shortfall {
-			nearest, nearness = &Refusal{Reason: reason, Shortfall: short}, stage
+			nearest, nearness = &market.Refusal{Reason: reason, Shortfall: short}, stage
 		}
 	}
 	busy := f.taken(now, client)

@@ -42,8 +42,6 @@ const (
 	closed             // missed, or the bid was taken up
 )
 
-func declineName(r marketv1.DeclineReason) string { return market.ReasonName(r) }
-
 // match starts a try.
 func (a *Attempt) match() {
 	a.search, a.silences = search{}, 0
@@ -130,12 +128,23 @@ func (a *Attempt) bid(e BidArrived) {
 		return
 	}
 	if e.Price > a.cfg.MaxPrice {
-		reason := declineName(marketv1.DeclineReason_DECLINE_REASON_PRICE)
+		reason := market.ReasonName(marketv1.DeclineReason_DECLINE_REASON_PRICE)
 		a.missed(e.Peer, reason, e.Price-a.cfg.MaxPrice, "bid above the cap")
 		return
 	}
 	r.stage, r.bid, r.price, r.came = offered, e.Bid, e.Price, a.now
 	a.closeWindow()
+}
+
+// declined notes that a provider of this round will not bid.
+func (a *Attempt) declined(e Declined) {
+	m := missOf(e.Peer, e.Why)
+	a.missed(e.Peer, m.Reason, m.Shortfall, m.Detail)
+}
+
+// missOf is a refusal as it is listed.
+func missOf(peer souk.NodeKey, r market.Refusal) Miss {
+	return Miss{peer, market.ReasonName(r.Reason), r.Shortfall, cmp.Or(r.Detail, strings.Join(r.Unsupported, ", "))}
 }
 
 // missed notes that a provider of this round will not bid. Without a reason, it
@@ -267,10 +276,10 @@ func (a *Attempt) refused(e LeaseDeclined) {
 		return
 	}
 	a.search.refused++
-	if e.Reason == marketv1.DeclineReason_DECLINE_REASON_PAYMENT {
+	if e.Why.Reason == marketv1.DeclineReason_DECLINE_REASON_PAYMENT {
 		a.search.unpaid++
 	}
-	a.note(Miss{e.Peer, declineName(e.Reason), e.Shortfall, e.Detail})
+	a.note(missOf(e.Peer, e.Why))
 	a.leaseNext()
 }
 

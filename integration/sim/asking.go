@@ -58,7 +58,7 @@ func (j *job) ask(a scheduler.Ask) {
 		to.send(n, "answer", func() {
 			if refused != nil {
 				n.w.stats.Declines["order "+market.ReasonName(refused.Reason)]++
-				j.step(scheduler.Declined{Peer: a.Peer, Reason: refused.Reason, Shortfall: refused.Shortfall, Detail: refused.Detail})
+				j.step(scheduler.Declined{Peer: a.Peer, Why: *refused})
 				return
 			}
 			j.offers = append(j.offers, offered{id, bid.FloorBid, to})
@@ -81,7 +81,7 @@ func (j *job) sign(a scheduler.SignLease) {
 	}
 	p := &paper{c: j.c, job: j, to: o.to, account: acc, terms: t, signed: n.now(), deposit: max(0, t.Reserve-acc.room())}
 	if p.deposit > n.w.chain.wallet[n.index]-j.c.pending() {
-		j.decline(a.Peer, &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: "the wallet is short"})
+		j.decline(a.Peer, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: "the wallet is short"})
 		return
 	}
 	acc.shares[t.Lease] = share{reserve: t.Reserve, deposit: p.deposit}
@@ -105,9 +105,9 @@ func (j *job) sign(a scheduler.SignLease) {
 	n.after(leaseTimeout, "lease timeout", func() { j.step(scheduler.LeaseFailed{Peer: a.Peer, Err: "timeout"}) })
 }
 
-func (j *job) decline(peer souk.NodeKey, r *scheduler.Refusal) {
+func (j *job) decline(peer souk.NodeKey, r *market.Refusal) {
 	j.c.n.w.stats.Declines["lease "+market.ReasonName(r.Reason)]++
-	e := scheduler.LeaseDeclined{Peer: peer, Reason: r.Reason, Shortfall: r.Shortfall, Detail: r.Detail}
+	e := scheduler.LeaseDeclined{Peer: peer, Why: *r}
 	j.c.n.after(0, "lease declined", func() { j.step(e) })
 }
 

@@ -133,7 +133,7 @@ func (p *provider) account(client *node) *account {
 }
 
 // order answers a client's order with a bid or a refusal.
-func (p *provider) order(from *node, o *marketv1.Order) (int, *openBid, *scheduler.Refusal) {
+func (p *provider) order(from *node, o *marketv1.Order) (int, *openBid, *market.Refusal) {
 	bid, refused := p.floor.Bid(p.n.now(), from.id, o, p.account(from).room() > 0)
 	if refused != nil {
 		return 0, nil, refused
@@ -159,14 +159,14 @@ func (p *provider) sweep() {
 }
 
 // lease answers a lease request: nil is a countersigned lease.
-func (p *provider) lease(from *node, req leaseRequest) *scheduler.Refusal {
+func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	if p.hostings[req.terms.Lease] != nil {
 		return nil // asked twice
 	}
 	now, b := p.n.now(), p.bids[req.bid]
 	if b == nil || b.client != from.index || now.After(b.ValidUntil.Add(time.Second)) ||
 		b.Price != req.terms.PriceAtomsPerHour || len(b.Devices) != req.terms.Devices {
-		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
 	}
 	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources,
 		Until: now.Add(3*req.terms.MaxDuration + 2*time.Hour)}
@@ -177,11 +177,11 @@ func (p *provider) lease(from *node, req leaseRequest) *scheduler.Refusal {
 	a := p.account(from)
 	if short := req.terms.Reserve - a.room() - req.deposit; short > 0 {
 		p.floor.Release(now, l.ID)
-		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(short)}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(short)}
 	}
 	if err := a.show(l.ID, req.terms.First(), req.voucherMax); err != nil {
 		p.floor.Release(now, l.ID)
-		return &scheduler.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: err.Error()}
+		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: err.Error()}
 	}
 	a.shares[l.ID] = share{req.terms.First(), req.terms.Reserve, req.deposit}
 	delete(p.bids, req.bid)
