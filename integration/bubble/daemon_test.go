@@ -2,9 +2,6 @@ package bubble
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	libp2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/marcopolo/simnet"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/cmd/souk/keys"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
 	fakegpu "github.com/souk-market/souk/gpu/fake"
@@ -64,36 +61,26 @@ func newDaemon(t *testing.T, m *market, number int) *daemon {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	public, identity, err := ed25519.GenerateKey(rand.Reader)
+	k, err := keys.Generate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := libp2pcrypto.UnmarshalEd25519PublicKey(public)
+	_, public, err := libp2pcrypto.KeyPairFromStdKey(&k.Identity)
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := peer.IDFromPublicKey(key)
+	id, err := peer.IDFromPublicKey(public)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wallet, voucher := newKey(t), newKey(t)
 	d := &daemon{name: fmt.Sprintf("daemon %d", number), peer: id.String(),
 		ip: simnet.IntToPublicIPv4(number<<8 + 9).String()} // each in a network of its own
-	d.chain = m.chain.Client(mem.ClientConfig{Wallet: wallet, Authorizer: voucher, Poll: time.Second})
-	d.cfg = node.Config{Home: home, Identity: identity, Wallet: wallet, VoucherKey: voucher,
+	d.chain = m.chain.Client(mem.ClientConfig{Wallet: k.Wallet, Authorizer: k.Voucher, Poll: time.Second})
+	d.cfg = node.Config{Home: home, Identity: k.Identity, Wallet: k.Wallet, VoucherKey: k.Voucher,
 		Listen: []string{"/ip4/" + d.ip + "/udp/4001/quic-v1"}, Contracts: chain.DevnetContracts(), Chain: d.chain,
 		Probes: []gpu.Probe{cpu.Probe{Hostname: d.name, Cores: 8}}, Log: slog.New(m.journal.of(d.name))}
 	m.daemons = append(m.daemons, d)
 	return d
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // sell makes the daemon a provider of gpus devices.

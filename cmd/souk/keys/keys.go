@@ -54,17 +54,8 @@ func dir(home string) string { return filepath.Join(home, "keys") }
 // PasswordFile is where a password that no person chose lies, with mode 0600.
 func PasswordFile(home string) string { return filepath.Join(dir(home), passwordFile) }
 
-// Create makes new keys in home, which it makes if need be, and encrypts those
-// that are money with password. The errors are those of [Vacant].
-func Create(home string, password Password) (Keys, error) {
-	var k Keys
-	if err := Vacant(home); err != nil {
-		return k, err
-	}
-	if err := os.MkdirAll(dir(home), 0o700); err != nil {
-		return k, fmt.Errorf("make keys: %w", err)
-	}
-	var err error
+// Generate makes new keys, and keeps them nowhere.
+func Generate() (k Keys, err error) {
 	if _, k.Identity, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return k, fmt.Errorf("make node key: %w", err)
 	}
@@ -73,6 +64,22 @@ func Create(home string, password Password) (Keys, error) {
 	}
 	if k.Voucher, err = crypto.GenerateKey(); err != nil {
 		return k, fmt.Errorf("make voucher key: %w", err)
+	}
+	return k, nil
+}
+
+// Create makes new keys in home, which it makes if need be, and encrypts those
+// that are money with password. The errors are those of [Vacant].
+func Create(home string, password Password) (Keys, error) {
+	if err := Vacant(home); err != nil {
+		return Keys{}, err
+	}
+	if err := os.MkdirAll(dir(home), 0o700); err != nil {
+		return Keys{}, fmt.Errorf("make keys: %w", err)
+	}
+	k, err := Generate()
+	if err != nil {
+		return k, err
 	}
 	if err := write(home, k, password); err != nil {
 		// Half a set of keys would be one that lost the others.
