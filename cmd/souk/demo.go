@@ -8,15 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/demo"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/cmd/souk/process"
 	"github.com/souk-market/souk/cmd/souk/verify"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
 const demoLong = `Shows the whole market on this machine, with nothing configured. It starts a test
@@ -64,9 +63,9 @@ type demoLog struct {
 
 // market is the daemons of the demo.
 type demoMarket struct {
-	chain     *demo.Daemon
-	providers []*demo.Daemon
-	client    *demo.Daemon
+	chain     *process.Daemon
+	providers []*process.Daemon
+	client    *process.Daemon
 }
 
 func (a *app) demo(ctx context.Context, keep bool) (err error) {
@@ -74,9 +73,9 @@ func (a *app) demo(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	stage, err := demo.NewStage(self, "", keep, a.log)
+	stage, err := process.NewStage(self, "", keep, a.log)
 	if err != nil {
-		return err
+		return fmt.Errorf("demo: %w", err)
 	}
 	var m demoMarket
 	defer func() {
@@ -92,7 +91,7 @@ func (a *app) demo(ctx context.Context, keep bool) (err error) {
 		return fmt.Errorf("demo: %w", err)
 	}
 	if m, err = a.demoStart(ctx, stage); err != nil {
-		return err
+		return fmt.Errorf("demo: %w", err)
 	}
 	client := *a // the commands of the client's owner, on the client's daemon
 	client.home, client.daemon = m.client.Home, m.client.Client
@@ -108,16 +107,16 @@ func (a *app) demo(ctx context.Context, keep bool) (err error) {
 }
 
 // demoStart starts the daemons and gives them test tokens.
-func (a *app) demoStart(ctx context.Context, stage *demo.Stage) (m demoMarket, err error) {
+func (a *app) demoStart(ctx context.Context, stage *process.Stage) (m demoMarket, err error) {
 	a.say("starting a test chain, three providers and a client, each a process of its own")
-	rpc, err := demo.FreePort()
+	rpc, err := process.FreePort()
 	if err != nil {
 		return m, err
 	}
-	if m.chain, err = stage.Start("chain", "--devnet", "--devnet-listen", rpc); err != nil {
+	if m.chain, err = stage.Start(ctx, "chain", "--devnet", "--devnet-listen", rpc); err != nil {
 		return m, err
 	}
-	if err := demo.Ready(ctx, m.chain); err != nil {
+	if err := process.Ready(ctx, m.chain); err != nil {
 		return m, err
 	}
 	peer, err := m.chain.Address()
@@ -126,42 +125,33 @@ func (a *app) demoStart(ctx context.Context, stage *demo.Stage) (m demoMarket, e
 	}
 	join := []string{"--bootstrap", peer, "--chain", "http://" + rpc}
 	for i, price := range []string{"0.60", "0.36", "0.48"} {
-		d, err := stage.Start(fmt.Sprintf("provider-%d", i+1), append([]string{"--provide", "--price", "CPU=" + price}, join...)...)
+		d, err := stage.Start(ctx, fmt.Sprintf("provider-%d", i+1), append([]string{"--provide", "--price", "CPU=" + price}, join...)...)
 		if err != nil {
 			return m, err
 		}
 		m.providers = append(m.providers, d)
 	}
-	if m.client, err = stage.Start("client", join...); err != nil {
+	if m.client, err = stage.Start(ctx, "client", join...); err != nil {
 		return m, err
-	}
-	everyone := append(m.providers, m.client)
-	if err := demo.Ready(ctx, everyone...); err != nil {
-		return m, err
-	}
-	g, funding := errgroup.WithContext(ctx)
-	for _, d := range everyone {
-		g.Go(func() error {
-			_, err := d.Wallet.Faucet(funding, &apiv1.FaucetRequest{})
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return m, fmt.Errorf("demo: faucet: %w", err)
 	}
 	return m, a.demoMeet(ctx, m)
 }
 
-// demoMeet waits until gossip has brought every offer to the client.
+// demoMeet waits until all have test tokens, and the client every offer.
 func (a *app) demoMeet(ctx context.Context, m demoMarket) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	err := demo.Until(ctx, func() (bool, error) {
-		res, err := m.client.Market.Offers(ctx, &apiv1.OffersRequest{})
-		return err == nil && len(res.Offers) == len(m.providers), err
-	})
-	if err != nil {
-		return fmt.Errorf("demo: wait for offers: %w", err)
+	everyone := append(m.providers, m.client)
+	if err := process.Ready(ctx, everyone...); err != nil {
+		return err
+	}
+	var wallets []*daemon.Client
+	for _, d := range everyone {
+		wallets = append(wallets, d.Client)
+	}
+	if err := process.Fund(ctx, wallets...); err != nil {
+		return err
+	}
+	if err := process.Offered(ctx, m.client.Client, len(m.providers)); err != nil {
+		return err
 	}
 	for _, d := range m.providers {
 		a.say("%s is %s", d.Name, short(d.Status.Peer))
@@ -242,7 +232,7 @@ func (a *app) demoProve(ctx context.Context, end *apiv1.JobSummary, m demoMarket
 		return r, err
 	}
 	for _, side := range []struct {
-		d        *demo.Daemon
+		d        *process.Daemon
 		balanced *bool
 	}{{m.client, &r.Client}, {provider, &r.Provider}} {
 		report, err := a.demoVerify(ctx, side.d, end.Job)
@@ -267,7 +257,7 @@ func (a *app) demoProve(ctx context.Context, end *apiv1.JobSummary, m demoMarket
 	return r, err
 }
 
-func (m demoMarket) provider(peer string) (*demo.Daemon, error) {
+func (m demoMarket) provider(peer string) (*process.Daemon, error) {
 	for _, d := range m.providers {
 		if d.Status.Peer == peer {
 			return d, nil
@@ -278,7 +268,7 @@ func (m demoMarket) provider(peer string) (*demo.Daemon, error) {
 
 // demoVerify exports the receipts of a daemon and verifies them with the code of
 // `souk receipt verify`. A provider knows leases, not jobs.
-func (a *app) demoVerify(ctx context.Context, d *demo.Daemon, job string) (verify.Report, error) {
+func (a *app) demoVerify(ctx context.Context, d *process.Daemon, job string) (verify.Report, error) {
 	res, err := d.Log.Receipts(ctx, &apiv1.ReceiptsRequest{Proofs: true})
 	if err != nil {
 		return verify.Report{}, fmt.Errorf("demo: receipts of %s: %w", d.Name, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/souk-market/souk/cmd/souk/daemon"
-	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/process"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
@@ -48,7 +47,7 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
-			rpc, err := demo.FreePort()
+			rpc, err := process.FreePort()
 			if err != nil {
 				return err
 			}
@@ -76,12 +75,8 @@ const within = 30 * time.Second
 func ready(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	d := demo.Daemon{Client: daemon.New(ts.MkAbs(args[0]), slog.New(slog.DiscardHandler))}
-	ts.Check(demo.Until(ctx, func() (bool, error) {
-		var err error
-		d.Status, err = d.Node.Status(ctx, &apiv1.StatusRequest{})
-		return err == nil, nil
-	}))
+	d := process.New(process.Config{Name: args[0], Home: ts.MkAbs(args[0])})
+	ts.Check(process.Ready(ctx, d))
 	address, err := d.Address()
 	ts.Check(err)
 	ts.Setenv(args[1]+"_PEER", d.Status.Peer)
@@ -93,7 +88,7 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	want := regexp.MustCompile("(?m)" + args[0])
-	err := demo.Until(ctx, func() (bool, error) {
+	err := process.Until(ctx, func() (bool, error) {
 		return ts.Exec(args[1], args[2:]...) == nil && want.MatchString(ts.ReadFile("stdout")), nil
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,7 @@ func prepareJob(dir string) (_ *subject, err error) {
 				return 0, err
 			}
 			x, err := millis(func() error {
-				return patiently(func() error { return soukRun(s, module, result()) })
+				return retryUnanswered(func() error { return soukRun(s, module, result()) })
 			})
 			commands = append(commands, x)
 			return float64(took.Microseconds()) / 1000, err
@@ -80,7 +81,7 @@ const exitNoMatch = 3
 
 // soukRun runs the job as a person does.
 func soukRun(s *stage, module, to string) error {
-	cmd := exec.Command(s.souk, "--home", s.client.Home, "run", "-y", "--max-price", "1", "--memory", "256MB", "--disk", "64MB",
+	cmd := s.client.Command(context.Background(), "run", "-y", "--max-price", "1", "--memory", "256MB", "--disk", "64MB",
 		"--max-duration", "60s", "--gpu", "0", "--out", to, module, "--", "hello")
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == exitNoMatch {

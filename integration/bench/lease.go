@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -21,13 +18,14 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/keys"
+	"github.com/souk-market/souk/cmd/souk/process"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
 	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/payment/chain"
-	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -161,7 +159,7 @@ func openPair(dir string) (m *pair, err error) {
 	if err := writeFile(filepath.Join(dir, "program"), "nothing"); err != nil {
 		return nil, err
 	}
-	rpc, err := freePort()
+	rpc, err := process.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -172,14 +170,11 @@ func openPair(dir string) (m *pair, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := provider.Node.Status(ctx, &apiv1.StatusRequest{})
-	if err != nil {
-		return nil, err
-	}
+	at := provider.Status.Addresses[0] + "/p2p/" + provider.Status.Peer
 	if m.raw, err = libp2p.New(libp2p.NoListenAddrs); err != nil {
 		return nil, err
 	}
-	info, err := peer.AddrInfoFromString(at.Addresses[0] + "/p2p/" + at.Peer)
+	info, err := peer.AddrInfoFromString(at)
 	if err != nil {
 		return nil, err
 	}
@@ -187,31 +182,24 @@ func openPair(dir string) (m *pair, err error) {
 		return nil, err
 	}
 	m.to = info.ID
-	m.client, err = m.start(ctx, "client", func(c *node.Config) {
-		c.ChainURLs, c.Bootstrap = []string{"http://" + rpc}, []string{at.Addresses[0] + "/p2p/" + at.Peer}
+	client, err := m.start(ctx, "client", func(c *node.Config) {
+		c.ChainURLs, c.Bootstrap = []string{"http://" + rpc}, []string{at}
 		c.Log = slog.New(m.marks)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return m, meet(ctx, m.client, provider)
+	m.client = client.Client
+	return m, meet(ctx, m.client, provider.Client)
 }
 
 // start runs a node with keys and a home of its own until m is closed.
-func (m *pair) start(ctx context.Context, name string, change func(*node.Config)) (*daemon.Client, error) {
-	_, identity, err := ed25519.GenerateKey(rand.Reader)
+func (m *pair) start(ctx context.Context, name string, change func(*node.Config)) (*process.Daemon, error) {
+	k, err := keys.Generate()
 	if err != nil {
 		return nil, err
 	}
-	wallet, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, err
-	}
-	voucher, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, err
-	}
-	cfg := node.Config{Home: filepath.Join(m.dir, name), Identity: identity, Wallet: wallet, VoucherKey: voucher, API: "127.0.0.1:0",
+	cfg := node.Config{Home: filepath.Join(m.dir, name), Identity: k.Identity, Wallet: k.Wallet, VoucherKey: k.Voucher, API: "127.0.0.1:0",
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, ChainID: chain.DevnetChainID, Probes: []gpu.Probe{cpu.Probe{}}}
 	change(&cfg)
 	n, err := node.New(cfg)
@@ -219,8 +207,8 @@ func (m *pair) start(ctx context.Context, name string, change func(*node.Config)
 		return nil, err
 	}
 	m.group.Go(func() error { return n.Run(ctx) })
-	c := daemon.New(cfg.Home, slog.New(slog.DiscardHandler))
-	return c, answers(ctx, c)
+	d := process.New(process.Config{Name: name, Home: cfg.Home})
+	return d, process.Ready(ctx, d)
 }
 
 // roundTrips is two exchanges one after the other, each on a stream of its own,

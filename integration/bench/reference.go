@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/process"
 )
 
 // ipfsProgram is where `make bench` builds the IPFS reference node.
@@ -118,7 +118,7 @@ func startIPFS(program, home string) (n *ipfsNode, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
-	err = demo.Until(ctx, func() (bool, error) {
+	err = process.Until(ctx, func() (bool, error) {
 		at, err := os.ReadFile(filepath.Join(home, "api"))
 		if err != nil {
 			return false, nil // not yet

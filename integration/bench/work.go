@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
-	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/process"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -24,42 +24,12 @@ const waitLimit = time.Minute
 
 func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }
 
-// freePort is the address of a port of loopback that nobody has now.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// answers waits until a daemon does.
-func answers(ctx context.Context, c *daemon.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, waitLimit)
-	defer cancel()
-	return demo.Until(ctx, func() (bool, error) {
-		_, err := c.Node.Status(ctx, &apiv1.StatusRequest{})
-		return err == nil, nil
-	})
-}
-
 // meet gives both tokens, and waits until the client has the provider's offer.
 func meet(ctx context.Context, client, provider *daemon.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, waitLimit)
-	defer cancel()
-	for _, d := range []*daemon.Client{provider, client} {
-		if _, err := d.Wallet.Faucet(ctx, &apiv1.FaucetRequest{}); err != nil {
-			return fmt.Errorf("faucet: %w", err)
-		}
+	if err := process.Fund(ctx, provider, client); err != nil {
+		return err
 	}
-	err := demo.Until(ctx, func() (bool, error) {
-		res, err := client.Market.Offers(ctx, &apiv1.OffersRequest{})
-		return err == nil && len(res.Offers) == 1, err
-	})
-	if err != nil {
-		return fmt.Errorf("wait for the offer: %w", err)
-	}
-	return nil
+	return process.Offered(ctx, client, 1)
 }
 
 // work is a job that can be run again and again.
@@ -97,8 +67,8 @@ func (w *work) open() error {
 // other things, its one provider can miss the window for bids.
 var errUnanswered = errors.New("no provider answered the order in time")
 
-// patiently tries again what was not answered; what that costs counts.
-func patiently(try func() error) error {
+// retryUnanswered tries again what no provider answered. The time that takes counts.
+func retryUnanswered(try func() error) error {
 	err := try()
 	for range 2 {
 		if !errors.Is(err, errUnanswered) {
@@ -115,7 +85,7 @@ func (w *work) run(saveTo string) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	begun := time.Now()
-	err = patiently(func() error {
+	err = retryUnanswered(func() error {
 		w.job.Nonce = make([]byte, 16)
 		rand.Read(w.job.Nonce)
 		job, err := w.client.Jobs.Submit(ctx, &apiv1.SubmitRequest{Job: w.job, SaveTo: []string{saveTo}})
@@ -163,36 +133,36 @@ func lastOf(s *connect.ServerStreamForClient[apiv1.FollowResponse]) (end *apiv1.
 
 // stage starts daemons as processes of their own: a chain, a provider, a client.
 type stage struct {
-	*demo.Stage
-	chain, provider, client *demo.Daemon
+	*process.Stage
+	chain, provider, client *process.Daemon
 	souk                    string
 }
 
 // openStage builds souk and starts its daemons in dir.
 func openStage(dir string) (s *stage, err error) {
-	s = new(stage)
-	if s.souk, err = program(dir, "cmd/souk"); err != nil {
+	ctx := context.Background()
+	s = &stage{souk: filepath.Join(dir, "souk")}
+	if err := process.Build(ctx, s.souk, "cmd/souk"); err != nil {
 		return nil, err
 	}
-	if s.Stage, err = demo.NewStage(s.souk, dir, false, slog.New(slog.DiscardHandler)); err != nil {
+	if s.Stage, err = process.NewStage(s.souk, dir, false, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
-	if err := s.start(); err != nil {
+	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *stage) start() error {
-	ctx := context.Background()
-	rpc, err := freePort()
+func (s *stage) start(ctx context.Context) error {
+	rpc, err := process.FreePort()
 	if err != nil {
 		return err
 	}
-	if s.chain, err = s.Start("chain", "--devnet", "--devnet-listen", rpc); err != nil {
+	if s.chain, err = s.Start(ctx, "chain", "--devnet", "--devnet-listen", rpc); err != nil {
 		return err
 	}
-	if err := demo.Ready(ctx, s.chain); err != nil {
+	if err := process.Ready(ctx, s.chain); err != nil {
 		return err
 	}
 	at, err := s.chain.Address()
@@ -200,13 +170,13 @@ func (s *stage) start() error {
 		return err
 	}
 	join := []string{"--bootstrap", at, "--chain", "http://" + rpc}
-	if s.provider, err = s.Start("provider", append([]string{"--provide", "--price", "CPU=1"}, join...)...); err != nil {
+	if s.provider, err = s.Start(ctx, "provider", append([]string{"--provide", "--price", "CPU=1"}, join...)...); err != nil {
 		return err
 	}
-	if s.client, err = s.Start("client", join...); err != nil {
+	if s.client, err = s.Start(ctx, "client", join...); err != nil {
 		return err
 	}
-	if err := demo.Ready(ctx, s.provider, s.client); err != nil {
+	if err := process.Ready(ctx, s.provider, s.client); err != nil {
 		return err
 	}
 	return meet(ctx, s.client.Client, s.provider.Client)

@@ -8,8 +8,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/cmd/souk/daemon"
-	"github.com/souk-market/souk/cmd/souk/demo"
-	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/integration/daemontest"
 )
 
 // within bounds the browser's part, which takes a few seconds.
@@ -45,14 +45,18 @@ func TestPage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: starts two daemons and a browser")
 	}
-	readTree(t)
+	daemontest.ReadTree(t)
 	chromium := need(t, "chromium")
 	node := need(t, "node")
 	modules(t, need(t, "npm"))
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 
-	souk, chatter := build(t, "../../cmd/souk"), build(t, "./testdata/chatter", "GOOS=wasip1", "GOARCH=wasm")
+	bin := t.TempDir()
+	souk, chatter := filepath.Join(bin, "souk"), filepath.Join(bin, "chatter.wasm")
+	if err := errors.Join(process.Build(ctx, souk, "../../cmd/souk"), process.BuildModule(ctx, chatter, "./testdata/chatter")); err != nil {
+		t.Fatal(err)
+	}
 	seller, buyer := trade(ctx, t, souk)
 	page, err := daemon.Page(buyer.Home, buyer.Status.Api)
 	if err != nil {
@@ -77,22 +81,6 @@ func TestPage(t *testing.T) {
 	cmd.Cancel, cmd.WaitDelay = alive.Close, 10*time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("node page.mjs: %v\n%s", err, out)
-	}
-}
-
-// readTree lists all folders of the source: go test remembers a result until
-// something changes that the test itself has looked at, and the daemon, its page
-// and the script are only looked at by other processes.
-func readTree(t *testing.T) {
-	t.Helper()
-	err := filepath.WalkDir(filepath.Join("..", ".."), func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "node_modules") {
-			return fs.SkipDir
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -125,26 +113,11 @@ func modules(t *testing.T, npm string) {
 	}
 }
 
-// build compiles a command, in the environment plus env.
-func build(t *testing.T, pkg string, env ...string) (program string) {
-	t.Helper()
-	program = filepath.Join(t.TempDir(), filepath.Base(pkg))
-	if env != nil {
-		program += ".wasm"
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, pkg)
-	cmd.Env = append(os.Environ(), env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", pkg, err, out)
-	}
-	return program
-}
-
 // trade starts a seller with a test chain and a buyer with test tokens, each a
 // process of its own, and waits until the buyer has seen the offer.
-func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *demo.Daemon) {
+func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *process.Daemon) {
 	t.Helper()
-	stage, err := demo.NewStage(souk, "", false, slog.New(slog.DiscardHandler))
+	stage, err := process.NewStage(souk, "", false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,20 +126,17 @@ func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *demo.
 			t.Error(err)
 		}
 	})
-	start := func(name string, args ...string) *demo.Daemon {
-		d, err := stage.Start(name, args...)
+	start := func(name string, args ...string) *process.Daemon {
+		d, err := stage.Start(ctx, name, args...)
 		if err == nil {
-			err = demo.Ready(ctx, d)
-		}
-		if err == nil {
-			_, err = d.Wallet.Faucet(ctx, &apiv1.FaucetRequest{})
+			err = process.Ready(ctx, d)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
-	rpc, err := demo.FreePort()
+	rpc, err := process.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +146,11 @@ func trade(ctx context.Context, t *testing.T, souk string) (seller, buyer *demo.
 		t.Fatal(err)
 	}
 	buyer = start("buyer", "--bootstrap", peer, "--chain", "http://"+rpc)
-	err = demo.Until(ctx, func() (bool, error) {
-		res, err := buyer.Market.Offers(ctx, &apiv1.OffersRequest{})
-		return err == nil && len(res.Offers) == 1, err
-	})
-	if err != nil {
-		t.Fatalf("wait for the offer: %v", err)
+	if err := process.Fund(ctx, seller.Client, buyer.Client); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Offered(ctx, buyer.Client, 1); err != nil {
+		t.Fatal(err)
 	}
 	return seller, buyer
 }

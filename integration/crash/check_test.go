@@ -10,6 +10,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/verify"
+	"github.com/souk-market/souk/integration/daemontest"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -27,7 +28,7 @@ const (
 func (m *market) ended(t *testing.T, id string) *apiv1.GetResponse {
 	t.Helper()
 	var job *apiv1.GetResponse
-	eventually(t, endWithin, "the end of job "+id[:8], func(ctx context.Context) (err error) {
+	daemontest.Eventually(t, endWithin, "the end of job "+id[:8], func(ctx context.Context) (err error) {
 		if job, err = m.client.Jobs.Get(ctx, &apiv1.GetRequest{Id: id}); err == nil && job.Summary.Ended == "" {
 			err = fmt.Errorf("state %s at %q", job.Summary.State, m.nameOf(job.Summary.Provider))
 		}
@@ -38,7 +39,7 @@ func (m *market) ended(t *testing.T, id string) *apiv1.GetResponse {
 		t.Errorf("the job ended %s, %s, exit code %d: %s; its attempts: %s", s.State, s.Reason, s.ExitCode, s.Detail, m.tries(job))
 		return job
 	}
-	got, err := m.output(t.Context(), s.Outputs["out/result"])
+	got, err := daemontest.Read(t.Context(), m.client.Client, s.Outputs["out/result"])
 	if err != nil || !bytes.Equal(got, m.result) {
 		t.Errorf("the result has %d bytes, and not those of the job: %v; outputs %v", len(got), err, s.Outputs)
 	}
@@ -67,7 +68,7 @@ func (m *market) logged(t *testing.T, job *apiv1.GetResponse) {
 
 func (m *market) nameOf(peer string) string {
 	if p := m.provider(peer); p != nil {
-		return p.name
+		return p.Name
 	}
 	return peer
 }
@@ -98,7 +99,7 @@ func (m *market) tries(job *apiv1.GetResponse) string {
 // job is left, each device is free, each offer says so, and only the daemons run.
 func (m *market) free(t *testing.T) {
 	t.Helper()
-	eventually(t, quietWithin, "every hold to go", func(ctx context.Context) error {
+	daemontest.Eventually(t, quietWithin, "every hold to go", func(ctx context.Context) error {
 		status, err := m.client.Node.Status(ctx, &apiv1.StatusRequest{})
 		if err == nil && status.Jobs > 0 {
 			err = fmt.Errorf("%d jobs of the client", status.Jobs)
@@ -108,7 +109,7 @@ func (m *market) free(t *testing.T) {
 		}
 		for _, p := range m.providers {
 			if err := p.idle(ctx); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
+				return fmt.Errorf("%s: %w", p.Name, err)
 			}
 		}
 		offers, err := m.client.Market.Offers(ctx, &apiv1.OffersRequest{})
@@ -128,7 +129,7 @@ func (m *market) free(t *testing.T) {
 }
 
 // idle tells what a provider still holds.
-func (p *process) idle(ctx context.Context) error {
+func (p *member) idle(ctx context.Context) error {
 	status, err := p.Node.Status(ctx, &apiv1.StatusRequest{})
 	if err == nil && status.Leases > 0 {
 		err = fmt.Errorf("%d leases", status.Leases)
@@ -155,9 +156,9 @@ func (m *market) alone() error {
 		return err
 	}
 	for _, p := range m.all() {
-		pid := fmt.Sprint(p.cmd.Process.Pid)
+		pid := fmt.Sprint(p.PID())
 		if pids[pid] == "" {
-			return fmt.Errorf("%s does not run", p.name)
+			return fmt.Errorf("%s does not run", p.Name)
 		}
 		delete(pids, pid)
 	}
@@ -177,7 +178,7 @@ type books struct {
 }
 
 // receipts reads one side's receipts, and verifies them as a stranger would.
-func (p *process) receipts(ctx context.Context) (b books, err error) {
+func (p *member) receipts(ctx context.Context) (b books, err error) {
 	res, err := p.Log.Receipts(ctx, &apiv1.ReceiptsRequest{Proofs: true})
 	if err != nil {
 		return b, err
@@ -200,13 +201,13 @@ func (p *process) receipts(ctx context.Context) (b books, err error) {
 	}
 	report := verify.Receipts(whole)
 	if len(report.Faults) > 0 || report.Included != len(whole) {
-		return b, fmt.Errorf("%d of %d receipts of %s verify: %s", report.Included, len(whole), p.name, strings.Join(report.Faults, "; "))
+		return b, fmt.Errorf("%d of %d receipts of %s verify: %s", report.Included, len(whole), p.Name, strings.Join(report.Faults, "; "))
 	}
 	return b, p.loggedOnce(whole, report)
 }
 
 // loggedOnce checks that the log has each countersigned receipt once, and nothing else.
-func (p *process) loggedOnce(whole []*apiv1.ProvedReceipt, report verify.Report) error {
+func (p *member) loggedOnce(whole []*apiv1.ProvedReceipt, report verify.Report) error {
 	places := map[uint64]bool{}
 	for _, r := range whole {
 		places[r.Index] = true
@@ -216,7 +217,7 @@ func (p *process) loggedOnce(whole []*apiv1.ProvedReceipt, report verify.Report)
 		size = max(size, c.Size)
 	}
 	if len(places) != len(whole) || size != uint64(len(whole)) {
-		return fmt.Errorf("%s has %d countersigned receipts at %d places of a log of %d", p.name, len(whole), len(places), size)
+		return fmt.Errorf("%s has %d countersigned receipts at %d places of a log of %d", p.Name, len(whole), len(places), size)
 	}
 	return nil
 }
@@ -232,7 +233,7 @@ func (m *market) agree(t *testing.T, job *apiv1.GetResponse) (ours books) {
 			}
 		}
 	}()
-	eventually(t, agreeWithin, "both sides to have the same receipts", func(ctx context.Context) (err error) {
+	daemontest.Eventually(t, agreeWithin, "both sides to have the same receipts", func(ctx context.Context) (err error) {
 		if ours, err = m.client.receipts(ctx); err != nil {
 			return err
 		}
@@ -248,7 +249,7 @@ func (m *market) agree(t *testing.T, job *apiv1.GetResponse) (ours books) {
 			for lease, digests := range theirs.digests {
 				leases++
 				if fmt.Sprint(digests) != fmt.Sprint(ours.digests[lease]) {
-					return fmt.Errorf("lease %s: %s has %d receipts due %s, the client %d due %s", lease.Short(), p.name,
+					return fmt.Errorf("lease %s: %s has %d receipts due %s, the client %d due %s", lease.Short(), p.Name,
 						len(digests), theirs.due[lease], len(ours.digests[lease]), ours.due[lease])
 				}
 			}

@@ -17,9 +17,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +25,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/souk-market/souk/integration/daemontest"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
@@ -77,7 +76,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: starts markets of four daemons and kills them")
 	}
-	readTree(t)
+	daemontest.ReadTree(t)
 	b := build(t)
 	tb := &table{planned: cmp.Or(*rounds, combinations())}
 	if *budget > 0 {
@@ -223,20 +222,4 @@ func tally(outcomes map[string]int) string {
 		list = append(list, o)
 	}
 	return strings.Join(list, "; ")
-}
-
-// readTree lists all folders of the source: go test remembers a result until
-// something changes that the test itself has looked at, and the daemons are only
-// looked at by the compiler.
-func readTree(t *testing.T) {
-	t.Helper()
-	err := filepath.WalkDir(filepath.Join("..", ".."), func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "node_modules") {
-			return fs.SkipDir
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -1,27 +1,22 @@
 package crash
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/cmd/souk/daemon"
+	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/integration/daemontest"
 	"github.com/souk-market/souk/payment/chain"
-	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // jobText is the job of each round. What it may cost is far below what the faucet
@@ -54,17 +49,17 @@ type market struct {
 	dir, souk     string
 	closed        bool
 	sound         bool // it was opened, and no round in it failed: its logs tell nobody anything
-	chain, client *process
-	providers     []*process    // the first is the cheapest: it gets the job
-	look          *chain.Client // reads the chain itself, not what a daemon says of it
+	chain, client *member
+	providers     []*member     // the first is the cheapest: it gets the job
+	onChain       *chain.Client // reads the chain itself, not what a daemon says of it
 
 	wasm, input string // content ids in the client's store
 	log         string // what the job prints
 	result      []byte // what it writes
 }
 
-func (m *market) all() []*process {
-	return append([]*process{m.chain, m.client}, m.providers...)
+func (m *market) all() []*member {
+	return append([]*member{m.chain, m.client}, m.providers...)
 }
 
 // built is what all markets of a test share.
@@ -74,19 +69,9 @@ func build(t *testing.T) built {
 	t.Helper()
 	dir := t.TempDir()
 	b := built{filepath.Join(dir, "souk"), filepath.Join(dir, "steps.wasm")}
-	for _, c := range []struct {
-		program, source string
-		tags            string
-		env             []string
-	}{
-		{b.souk, "../../cmd/souk", "crashpoints", nil},
-		{b.wasm, "./testdata/steps", "", []string{"GOOS=wasip1", "GOARCH=wasm"}},
-	} {
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", c.tags, "-o", c.program, c.source)
-		cmd.Env = append(os.Environ(), c.env...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", c.source, err, out)
-		}
+	if err := errors.Join(process.Build(t.Context(), b.souk, "../../cmd/souk", "-tags", "crashpoints"),
+		process.BuildModule(t.Context(), b.wasm, "./testdata/steps")); err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -110,38 +95,29 @@ func openMarket(t *testing.T, b built) *market {
 		t.Fatal(err)
 	}
 	rpc := freePort(t)
-	m.chain = initHome(t, m.souk, dir, "chain")
-	m.chain.args = append(listen(t), "--devnet", "--devnet-listen", rpc)
+	m.chain = newMember(t, m.souk, dir, "chain", append(listen(t), "--devnet", "--devnet-listen", rpc)...)
 	m.chain.up(t)
-	m.client = initHome(t, m.souk, dir, "client")
 	m.chain.ready(t)
-	join := func(p *process, args ...string) {
-		p.wire = newWire(t, rpc)
-		p.args = append(append(listen(t), "--bootstrap", m.chain.address, "--chain", "http://"+p.wire.addr), args...)
-	}
-	join(m.client)
-	for i, price := range []string{"CPU=3.6", "CPU=3.7"} {
-		p := initHome(t, m.souk, dir, fmt.Sprintf("provider-%d", i+1))
-		join(p, "--provide", "--price", price)
-		m.providers = append(m.providers, p)
-	}
-	for _, p := range append(m.providers, m.client) {
+	join := func(name string, args ...string) *member {
+		w := newWire(t, rpc)
+		p := newMember(t, m.souk, dir, name, append(append(listen(t), "--bootstrap", m.chain.address, "--chain", "http://"+w.addr), args...)...)
+		p.wire = w
 		p.up(t)
+		return p
 	}
-	var g errgroup.Group
+	m.client = join("client")
+	for i, price := range []string{"CPU=3.6", "CPU=3.7"} {
+		m.providers = append(m.providers, join(fmt.Sprintf("provider-%d", i+1), "--provide", "--price", price))
+	}
+	var wallets []*daemon.Client
 	for _, p := range append(m.providers, m.client) {
 		p.ready(t)
-		g.Go(func() error {
-			if _, err := p.Wallet.Faucet(t.Context(), &apiv1.FaucetRequest{}); err != nil {
-				return fmt.Errorf("faucet for %s: %w", p.name, err)
-			}
-			return nil
-		})
+		wallets = append(wallets, p.Client)
 	}
-	if err := g.Wait(); err != nil {
+	if err := process.Fund(t.Context(), wallets...); err != nil {
 		t.Fatal(err)
 	}
-	if m.look, err = chain.New(chain.Config{URLs: []string{"http://" + rpc}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts()}); err != nil {
+	if m.onChain, err = chain.New(chain.Config{URLs: []string{"http://" + rpc}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts()}); err != nil {
 		t.Fatal(err)
 	}
 	m.stock(t, b.wasm)
@@ -150,21 +126,14 @@ func openMarket(t *testing.T, b built) *market {
 	return m
 }
 
-// freePort is the address of a port that nobody has now. It lies below those
-// that the kernel gives to connections: one of them could take it, or meet
-// itself, while its daemon is down.
+// freePort is the address of a port that nobody has now.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(20_000)))
-		if err != nil {
-			continue // taken
-		}
-		l.Close()
-		return l.Addr().String()
+	address, err := process.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port of loopback is free")
-	return ""
+	return address
 }
 
 // listen gives a daemon a port that it has in each of its lives.
@@ -184,19 +153,7 @@ func (m *market) stock(t *testing.T, wasm string) {
 	if err := os.WriteFile(name, salt, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, put := range []struct {
-		req *apiv1.AddRequest
-		cid *string
-	}{
-		{&apiv1.AddRequest{Path: wasm}, &m.wasm},
-		{&apiv1.AddRequest{Entries: []*apiv1.AddEntry{{From: name, Name: "salt"}}}, &m.input},
-	} {
-		res, err := m.client.Files.Add(t.Context(), put.req)
-		if err != nil {
-			t.Fatalf("add %v: %v", put.req, err)
-		}
-		*put.cid = res.Cid
-	}
+	m.wasm, m.input = daemontest.Add(t, m.client.Client, wasm, name)
 	h := sha256.Sum256(salt)
 	var log strings.Builder
 	for step := range steps {
@@ -215,43 +172,20 @@ func (m *market) stock(t *testing.T, wasm string) {
 // job is the round's job as souk run makes it.
 func (m *market) job(t *testing.T) *jobv1.Job {
 	t.Helper()
-	spec, err := jobfile.Parse(fmt.Appendf(nil, jobText, steps, hashes, bulk), "job.yaml", m.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var nonce [16]byte
-	rand.Read(nonce[:])
-	file, err := spec.Build(time.Now(), nonce)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file.Job.Wasm, file.Job.Input = m.wasm, m.input
-	file.Job.Price.PayEveryMs = 500 // the least that providers take: many receipts in a short job
-	return file.Job
+	j := daemontest.Job(t, fmt.Appendf(nil, jobText, steps, hashes, bulk), m.dir)
+	j.Wasm, j.Input = m.wasm, m.input
+	j.Price.PayEveryMs = 500 // the least that providers take: many receipts in a short job
+	return j
 }
 
 // provider is the daemon with a peer id.
-func (m *market) provider(peer string) *process {
+func (m *market) provider(peer string) *member {
 	for _, p := range m.providers {
 		if p.peer == peer {
 			return p
 		}
 	}
 	return nil
-}
-
-// output reads what the job wrote, from the client's store.
-func (m *market) output(ctx context.Context, cid string) ([]byte, error) {
-	stream, err := m.client.Files.Cat(ctx, &apiv1.CatRequest{Cid: cid})
-	if err != nil {
-		return nil, err
-	}
-	defer stream.Close()
-	var b bytes.Buffer
-	for stream.Receive() {
-		b.Write(stream.Msg().Data)
-	}
-	return b.Bytes(), stream.Err()
 }
 
 // close ends every daemon and removes their homes; once is enough. None of their processes may
@@ -264,7 +198,7 @@ func (m *market) close(t *testing.T) {
 	if !m.sound {
 		for _, p := range m.all() {
 			if p != nil {
-				t.Logf("the end of the log of %s:\n%s", p.name, p.lastWords(60))
+				t.Logf("the end of the log of %s:\n%s", p.Name, p.LogEnd(60))
 			}
 		}
 	}
@@ -272,7 +206,7 @@ func (m *market) close(t *testing.T) {
 		if p == nil {
 			continue
 		}
-		if err := p.stop(); err != nil {
+		if err := p.Stop(); err != nil {
 			t.Error(err)
 		}
 	}

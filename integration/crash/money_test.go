@@ -7,6 +7,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/integration/daemontest"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -31,7 +32,7 @@ func (m *market) settle(t *testing.T, ours books) {
 	for _, c := range channels.Channels {
 		p, due := m.provider(c.Peer), due[c.Id]
 		g.Go(func() error {
-			err := until(t, refundWithin, func(ctx context.Context) error {
+			err := daemontest.Until(t.Context(), refundWithin, func(ctx context.Context) error {
 				if m.settled(ctx, c.Id, p, due) == nil {
 					return nil // by an earlier round, or the provider never heard of it
 				}
@@ -41,7 +42,7 @@ func (m *market) settle(t *testing.T, ours books) {
 				return m.settled(ctx, c.Id, p, due)
 			})
 			if err != nil {
-				return fmt.Errorf("claim and refund by %s in %s: %w", p.name, refundWithin, err)
+				return fmt.Errorf("claim and refund by %s in %s: %w", p.Name, refundWithin, err)
 			}
 			return nil
 		})
@@ -61,12 +62,12 @@ func (m *market) settle(t *testing.T, ours books) {
 
 // settled checks that a channel's claims on chain are what its receipts say, that
 // it is empty, and that both sides say the same.
-func (m *market) settled(ctx context.Context, id string, p *process, due souk.Atoms) error {
+func (m *market) settled(ctx context.Context, id string, p *member, due souk.Atoms) error {
 	digest, err := souk.ParseDigest(id)
 	if err != nil {
 		return err
 	}
-	state, err := m.look.Channel(ctx, souk.ChannelID{Digest: digest}, 0)
+	state, err := m.onChain.Channel(ctx, souk.ChannelID{Digest: digest}, 0)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (m *market) settled(ctx context.Context, id string, p *process, due souk.At
 		return fmt.Errorf("channel %.8s has %s deposited and not refunded, and %s claimed; receipts say %s", id, state.Balance, state.Claimed, due)
 	}
 	vouched := uint64(due) // what the provider may hold beyond it, it holds of the client
-	for _, side := range []*process{p, m.client} {
+	for _, side := range []*member{p, m.client} {
 		channels, err := side.Wallet.Channels(ctx, &apiv1.ChannelsRequest{})
 		if err != nil {
 			return err
@@ -85,11 +86,11 @@ func (m *market) settled(ctx context.Context, id string, p *process, due souk.At
 			}
 			if c.DueAtoms != uint64(due) || c.ClaimedAtoms != uint64(due) || c.ReservedAtoms != 0 {
 				return fmt.Errorf("channel %.8s: %s says due %d, claimed %d, reserved %d; receipts say %d",
-					id, side.name, c.DueAtoms, c.ClaimedAtoms, c.ReservedAtoms, due)
+					id, side.Name, c.DueAtoms, c.ClaimedAtoms, c.ReservedAtoms, due)
 			}
 			if c.VouchedAtoms < vouched || c.VouchedAtoms > uint64(due)+aheadAtoms {
 				return fmt.Errorf("channel %.8s: the vouchers of %s are for %d, with %d due and the provider's for %d",
-					id, side.name, c.VouchedAtoms, due, vouched)
+					id, side.Name, c.VouchedAtoms, due, vouched)
 			}
 			vouched = c.VouchedAtoms
 		}
@@ -102,15 +103,15 @@ func (m *market) settled(ctx context.Context, id string, p *process, due souk.At
 func (m *market) balanced(t *testing.T) {
 	t.Helper()
 	for _, p := range m.all() {
-		eventually(t, agreeWithin, "the ledger of "+p.name, func(ctx context.Context) error {
+		daemontest.Eventually(t, agreeWithin, "the ledger of "+p.Name, func(ctx context.Context) error {
 			b, err := p.Wallet.Balance(ctx, &apiv1.BalanceRequest{})
 			if err != nil {
 				return err
 			}
 			if !b.Balanced {
-				t.Fatalf("the ledger of %s does not balance: %v", p.name, b.Accounts)
+				t.Fatalf("the ledger of %s does not balance: %v", p.Name, b.Accounts)
 			}
-			held, err := m.look.TokenBalance(ctx, common.HexToAddress(b.Address))
+			held, err := m.onChain.TokenBalance(ctx, common.HexToAddress(b.Address))
 			if err == nil && uint64(held) != b.WalletAtoms {
 				err = fmt.Errorf("its wallet is %d, on chain %d", b.WalletAtoms, held)
 			}
@@ -135,7 +136,7 @@ func (m *market) booked(t *testing.T, ours books) {
 		}
 		for lease, due := range theirs.due {
 			if got := sums[entry{"usage", lease.String()}]; got != due {
-				t.Errorf("%s booked %s for lease %s, its receipts say %s", p.name, got, lease.Short(), due)
+				t.Errorf("%s booked %s for lease %s, its receipts say %s", p.Name, got, lease.Short(), due)
 			}
 			delete(sums, entry{"usage", lease.String()})
 		}
@@ -145,16 +146,16 @@ func (m *market) booked(t *testing.T, ours books) {
 		}
 		for _, c := range channels.Channels {
 			if got := sums[entry{"claim", c.Id}]; got != souk.Atoms(c.ClaimedAtoms) {
-				t.Errorf("%s booked claims of %s on channel %.8s, the chain says %d", p.name, got, c.Id, c.ClaimedAtoms)
+				t.Errorf("%s booked claims of %s on channel %.8s, the chain says %d", p.Name, got, c.Id, c.ClaimedAtoms)
 			}
 			got := sums[entry{"deposit", c.Id}] - sums[entry{"refund", c.Id}]
 			if c.Paying && got != souk.Atoms(c.BalanceAtoms) {
-				t.Errorf("%s booked %s deposited and not refunded on channel %.8s, the chain says %d", p.name, got, c.Id, c.BalanceAtoms)
+				t.Errorf("%s booked %s deposited and not refunded on channel %.8s, the chain says %d", p.Name, got, c.Id, c.BalanceAtoms)
 			}
 		}
 		for e, sum := range sums {
 			if e.kind == "usage" || e.kind == "overclaim" || e.kind == "unbooked" {
-				t.Errorf("%s booked %s of kind %s for %.8s, of which no receipt tells", p.name, sum, e.kind, e.ref)
+				t.Errorf("%s booked %s of kind %s for %.8s, of which no receipt tells", p.Name, sum, e.kind, e.ref)
 			}
 		}
 	}
@@ -164,7 +165,7 @@ func (m *market) booked(t *testing.T, ours books) {
 type entry struct{ kind, ref string }
 
 // journal adds up the whole history of a ledger.
-func (p *process) journal(ctx context.Context) (map[entry]souk.Atoms, error) {
+func (p *member) journal(ctx context.Context) (map[entry]souk.Atoms, error) {
 	sums := map[entry]souk.Atoms{}
 	for last := uint64(0); ; {
 		page, err := p.Wallet.History(ctx, &apiv1.HistoryRequest{After: last})
@@ -176,7 +177,7 @@ func (p *process) journal(ctx context.Context) (map[entry]souk.Atoms, error) {
 		}
 		for _, e := range page.Entries {
 			if e.Seq != last+1 {
-				return nil, fmt.Errorf("the journal of %s goes from entry %d to %d", p.name, last, e.Seq)
+				return nil, fmt.Errorf("the journal of %s goes from entry %d to %d", p.Name, last, e.Seq)
 			}
 			last = e.Seq
 			sums[entry{e.Kind, e.Ref}] += souk.Atoms(e.AmountAtoms)

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/integration/daemontest"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -18,7 +19,7 @@ import (
 const strikeWithin = 30 * time.Second
 
 // daemon is the one that a plan means: of the providers the one that gets the job.
-func (m *market) daemon(role string) *process {
+func (m *market) daemon(role string) *member {
 	switch role {
 	case "client":
 		return m.client
@@ -43,7 +44,7 @@ func (m *market) strike(t *testing.T, p plan, begin func(context.Context) error)
 	var g errgroup.Group
 	g.Go(func() error { return begin(ctx) })
 	select {
-	case <-victim.done:
+	case <-victim.Done():
 	case <-ctx.Done():
 		cancel()
 		t.Log("what led to it ended with: ", g.Wait())
@@ -76,7 +77,7 @@ func (m *market) fund(t *testing.T) {
 // refund asks the provider for what is left, as soon as the lease is over there.
 func (m *market) refund(ctx context.Context) error {
 	var last error
-	err := demo.Until(ctx, func() (bool, error) {
+	err := process.Until(ctx, func() (bool, error) {
 		_, last = m.client.Wallet.Refund(ctx, &apiv1.RefundRequest{Peer: m.providers[0].peer})
 		return last == nil, nil
 	})
@@ -84,7 +85,7 @@ func (m *market) refund(ctx context.Context) error {
 }
 
 // anchorer is who anchors in a round: each side of a lease has a log of its own.
-func (m *market) anchorer(p plan) *process {
+func (m *market) anchorer(p plan) *member {
 	if p.moment.at == "client" {
 		return m.client
 	}
@@ -93,14 +94,14 @@ func (m *market) anchorer(p plan) *process {
 
 // anchored checks that a log has one anchor for its present size, and that the
 // chain has it too.
-func (m *market) anchored(t *testing.T, p *process) {
+func (m *market) anchored(t *testing.T, p *member) {
 	t.Helper()
-	eventually(t, refundWithin, "an anchor of "+p.name, func(ctx context.Context) error {
+	daemontest.Eventually(t, refundWithin, "an anchor of "+p.Name, func(ctx context.Context) error {
 		made, err := p.Log.Anchor(ctx, &apiv1.AnchorRequest{})
 		if err != nil {
 			return err
 		}
-		root, count, block, err := m.look.AnchorAt(ctx, made.Anchor.Tx)
+		root, count, block, err := m.onChain.AnchorAt(ctx, made.Anchor.Tx)
 		if err == nil && (root.String() != made.Anchor.Root || count != made.Anchor.Count || block != made.Anchor.Block) {
 			err = fmt.Errorf("the chain has %s over %d in block %d, the log says %s over %d in block %d",
 				root, count, block, made.Anchor.Root, made.Anchor.Count, made.Anchor.Block)

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/souk-market/souk/cmd/souk/demo"
+	"github.com/souk-market/souk/cmd/souk/process"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
@@ -32,7 +32,7 @@ type truth struct {
 }
 
 // read asks a daemon for it.
-func (p *process) read(ctx context.Context, cid string) (got truth, err error) {
+func (p trader) read(ctx context.Context, cid string) (got truth, err error) {
 	got.cid = cid
 	if got.receipts, err = p.receipts(ctx); err != nil {
 		return got, err
@@ -97,21 +97,21 @@ func TestDamagedHome(t *testing.T) {
 	m := openMarket(t, build(t), dir)
 	m.done(t)
 	m.agree(t, nil)
-	m.buyer.kill()
-	m.seller.kill()
+	m.buyer.Kill()
+	m.seller.Kill()
 	table := map[string][2]int{} // by kind of file: found, harmless
-	for _, p := range []*process{m.seller, m.buyer} {
+	for _, p := range []trader{m.seller, m.buyer} {
 		cid := m.wasm
-		whole := p.home + ".whole"
-		if err := os.Rename(p.home, whole); err != nil {
+		whole := p.Home + ".whole"
+		if err := os.Rename(p.Home, whole); err != nil {
 			t.Fatal(err)
 		}
 		if p == m.buyer {
 			// Alone it only watches: its chain is down.
-			p.args = []string{"--mdns=false", "--api", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"}
+			p.Args = []string{"--listen", "/ip4/127.0.0.1/tcp/0"}
 		}
 		h := harmer{p: p, whole: whole, rng: rand.New(rand.NewPCG(*seed, 0)), table: table}
-		copyHome(t, whole, p.home)
+		copyHome(t, whole, p.Home)
 		if h.want, err = h.open(t, cid); err != nil {
 			t.Fatalf("the home as it was left: %v", err)
 		}
@@ -124,7 +124,7 @@ func TestDamagedHome(t *testing.T) {
 
 // harmer harms the files of one home.
 type harmer struct {
-	p     *process
+	p     trader
 	whole string // the home as it was left
 	want  truth
 	rng   *rand.Rand
@@ -181,8 +181,8 @@ func (h *harmer) walk(t *testing.T, cid string) {
 // harm flips a bit of one file, or cuts it, and starts the daemon.
 func (h *harmer) harm(t *testing.T, name string, turn int, cid string) {
 	t.Helper()
-	copyHome(t, h.whole, h.p.home)
-	path := filepath.Join(h.p.home, name)
+	copyHome(t, h.whole, h.p.Home)
+	path := filepath.Join(h.p.Home, name)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -192,10 +192,10 @@ func (h *harmer) harm(t *testing.T, name string, turn int, cid string) {
 	if used > 0 {
 		at = h.rng.IntN(used)
 	}
-	place := fmt.Sprintf("seed %d: %s/%s of %d bytes, cut after %d", *seed, filepath.Base(h.p.home), name, len(b), at)
+	place := fmt.Sprintf("seed %d: %s/%s of %d bytes, cut after %d", *seed, filepath.Base(h.p.Home), name, len(b), at)
 	if turn%2 == 0 && used > 0 {
 		bit := byte(1) << h.rng.IntN(8)
-		place = fmt.Sprintf("seed %d: %s/%s of %d bytes, byte %d: %02x made %02x", *seed, filepath.Base(h.p.home), name, len(b), at, b[at], b[at]^bit)
+		place = fmt.Sprintf("seed %d: %s/%s of %d bytes, byte %d: %02x made %02x", *seed, filepath.Base(h.p.Home), name, len(b), at, b[at], b[at]^bit)
 		b[at] ^= bit
 	} else {
 		b = b[:at]
@@ -213,7 +213,7 @@ func (h *harmer) harm(t *testing.T, name string, turn int, cid string) {
 		said = said[max(0, strings.LastIndex(said, "souk: ")):] // go-ethereum prints what it knows before
 	}
 	switch {
-	case err != nil && isClear(said, h.p.home):
+	case err != nil && isClear(said, h.p.Home):
 		n[0]++
 		t.Logf("%s: %v", place, strings.TrimPrefix(err.Error(), "souk: up: "))
 	case err != nil:
@@ -237,11 +237,13 @@ func isClear(said, home string) bool {
 // if it did not start, or ended by itself.
 func (h *harmer) open(t *testing.T, cid string) (got truth, err error) {
 	t.Helper()
-	os.Remove(h.p.log)
-	h.p.up(t)
-	asked := demo.Until(t.Context(), func() (bool, error) {
+	os.Remove(h.p.LogName())
+	if err := h.p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	asked := process.Until(t.Context(), func() (bool, error) {
 		select {
-		case <-h.p.done:
+		case <-h.p.Done():
 			return false, errors.New("it ended")
 		default:
 		}
@@ -249,13 +251,12 @@ func (h *harmer) open(t *testing.T, cid string) (got truth, err error) {
 		return err == nil, nil
 	})
 	if asked == nil {
-		h.p.kill()
+		h.p.Kill()
 		return got, nil
 	}
-	h.p.cmd = nil
 	var said []string
-	for line := range strings.Lines(h.p.lastWords(1000)) {
-		if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, "ready as ") {
+	for line := range strings.Lines(h.p.LogEnd(1000)) {
+		if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, "ready as ") && !strings.HasPrefix(line, process.StartLine) {
 			said = append(said, strings.TrimSpace(line))
 		}
 	}

@@ -111,7 +111,7 @@ func (f filler) remove(t *testing.T) {
 }
 
 // readOnly waits until a daemon says that it only reads, or that it writes again.
-func (p *process) readOnly(t *testing.T, want bool) {
+func (p trader) readOnly(t *testing.T, want bool) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("read-only %t", want), func(ctx context.Context) error {
 		s, err := p.Node.Status(ctx, &apiv1.StatusRequest{})
@@ -158,7 +158,7 @@ func TestFullDisk(t *testing.T) {
 // the daemon again.
 func (m *market) fillSeller(t *testing.T, had map[string]bool) map[string]bool {
 	t.Helper()
-	fill := filler(filepath.Join(m.seller.home, "filler"))
+	fill := filler(filepath.Join(m.seller.Home, "filler"))
 	m.offered(t)
 	id := m.mustSubmit(t, longJob)
 	m.paid(t, id, 2)
@@ -174,25 +174,24 @@ func (m *market) fillSeller(t *testing.T, had map[string]bool) map[string]bool {
 	} else if s := m.ended(t, id).Summary; s.State != "no-match" {
 		t.Errorf("a job that only a full seller could take ended %s, %s: %s", s.State, s.Reason, s.Detail)
 	}
-	if n := strings.Count(m.seller.lastWords(10_000), "no new work is taken"); n != 1 {
+	if n := strings.Count(m.seller.LogEnd(10_000), "no new work is taken"); n != 1 {
 		t.Errorf("that the seller is read-only stands %d times in its log", n)
 	}
 	fill.leave(t, 0)
 	out, code := m.seller.run(t, "status")
-	if code != 0 || !strings.Contains(out, "read-only: the disk of "+m.seller.home+" has ") {
+	if code != 0 || !strings.Contains(out, "read-only: the disk of "+m.seller.Home+" has ") {
 		t.Errorf("souk status on a full disk: exit %d\n%s", code, out)
 	}
-	if out, code := m.seller.run(t, "add", m.seller.souk); code != 1 || !strings.Contains(out, "read-only: ") {
+	if out, code := m.seller.run(t, "add", m.seller.Program); code != 1 || !strings.Contains(out, "read-only: ") {
 		t.Errorf("souk add on a full disk: exit %d\n%s", code, out)
 	}
 	m.seller.stop(t)
-	if out, code := m.seller.run(t, append([]string{"up"}, m.seller.args...)...); code != 1 ||
+	if out, code := m.seller.run(t, m.seller.UpArgs()...); code != 1 ||
 		strings.Count(strings.TrimSpace(out), "\n") > 0 || !strings.Contains(out, "too little free space") {
 		t.Errorf("souk up on a full disk: exit %d\n%s", code, out)
 	}
 	fill.remove(t)
 	m.seller.up(t)
-	m.seller.ready(t)
 	m.done(t)
 	return m.agree(t, had)
 }
@@ -201,7 +200,7 @@ func (m *market) fillSeller(t *testing.T, had map[string]bool) map[string]bool {
 // started again.
 func (m *market) fillBuyer(t *testing.T, had map[string]bool) {
 	t.Helper()
-	fill := filler(filepath.Join(m.buyer.home, "filler"))
+	fill := filler(filepath.Join(m.buyer.Home, "filler"))
 	m.offered(t)
 	id := m.mustSubmit(t, longJob)
 	m.paid(t, id, 2)
@@ -215,7 +214,7 @@ func (m *market) fillBuyer(t *testing.T, had map[string]bool) {
 	}
 	eventually(t, "the seller to stop unpaid work", func(ctx context.Context) error {
 		s, err := m.seller.Node.Status(ctx, &apiv1.StatusRequest{})
-		if err == nil && s.Leases > 0 && !strings.Contains(m.seller.lastWords(50), "phase=paused") {
+		if err == nil && s.Leases > 0 && !strings.Contains(m.seller.LogEnd(50), "phase=paused") {
 			err = errors.New("it runs on")
 		}
 		return err
@@ -226,9 +225,8 @@ func (m *market) fillBuyer(t *testing.T, had map[string]bool) {
 	t.Logf("the job of the full buyer ended %s, %s: %q, %d receipts", s.State, s.Reason, s.Detail, s.Receipts)
 	m.done(t)
 	had = m.agree(t, had)
-	m.buyer.kill()
+	m.buyer.Kill()
 	m.buyer.up(t)
-	m.buyer.ready(t)
 	m.agree(t, had)
 	m.buyer.stop(t)
 	m.seller.stop(t)

@@ -1,41 +1,37 @@
 package disk
 
 import (
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/souk-market/souk/cmd/souk/process"
 	"golang.org/x/sys/unix"
 )
 
 // said runs souk with the environment env, as user, and returns the last line of
 // what it printed: a refusal is one line after what it logged.
-func (p *process) said(t *testing.T, user uint32, env []string, args ...string) (line string, code int) {
+func (p trader) said(t *testing.T, user uint32, env []string, args ...string) (line string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), p.souk, append([]string{"--home", p.home, "--log-level", "error"}, args...)...)
-	cmd.Env = append(plainEnviron(), env...)
+	cmd := p.Command(t.Context(), append([]string{"--log-level", "error"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
 	if user != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	}
-	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	text := strings.TrimSpace(string(out))
-	if cmd.ProcessState.ExitCode() != 0 && strings.Contains(text, "\n") {
+	out, code := output(t, cmd)
+	text := strings.TrimSpace(out)
+	if code != 0 && strings.Contains(text, "\n") {
 		t.Errorf("souk %v says more than a line:\n%s", args, text)
 	}
-	return text, cmd.ProcessState.ExitCode()
+	return text, code
 }
 
 // refused checks that souk up on a home exits 1 with one line that has want.
-func (p *process) refused(t *testing.T, user uint32, want string, env ...string) {
+func (p trader) refused(t *testing.T, user uint32, want string, env ...string) {
 	t.Helper()
-	if line, code := p.said(t, user, env, append([]string{"up"}, p.args...)...); code != 1 || !strings.Contains(line, want) {
+	if line, code := p.said(t, user, env, p.UpArgs()...); code != 1 || !strings.Contains(line, want) {
 		t.Errorf("souk up: exit %d, %q; want 1 and %q", code, line, want)
 	}
 }
@@ -59,29 +55,28 @@ func TestHomeOutOfReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	const nobody = 65534
-	p := newProcess(t, b.souk, filepath.Join(dir, "home"))
+	p := newTrader(t, b.souk, filepath.Join(dir, "home"))
 	if os.Getuid() == 0 && identityMapped(t) {
 		p.refused(t, nobody, "permission denied")
-		other := &process{home: filepath.Join(dir, "none", "home"), souk: b.souk}
+		other := trader{process.New(process.Config{Home: filepath.Join(dir, "none", "home"), Program: b.souk})}
 		if line, code := other.said(t, nobody, nil, "init"); code != 1 || !strings.Contains(line, "permission denied") {
 			t.Errorf("souk init where nobody may write: exit %d, %q", code, line)
 		}
 	}
 	small := filepath.Join(dir, "small")
 	mount(t, small, "size=512m")
-	p = newProcess(t, b.souk, filepath.Join(small, "home"))
+	p = newTrader(t, b.souk, filepath.Join(small, "home"))
 	// There is no TMPDIR, and none is needed.
-	p.args = append(p.args, "--devnet", "--devnet-listen", freePort(t), "--provide")
+	p.Args = append(p.Args, "--devnet", "--devnet-listen", freePort(t), "--provide")
 	t.Setenv("TMPDIR", filepath.Join(dir, "no-such-folder"))
 	p.up(t)
-	p.ready(t)
 	p.stop(t)
 	t.Setenv("TMPDIR", "")
 	if err := unix.Mount("", small, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
 	p.refused(t, 0, "read-only file system")
-	fresh := &process{home: filepath.Join(small, "fresh"), souk: b.souk}
+	fresh := trader{process.New(process.Config{Home: filepath.Join(small, "fresh"), Program: b.souk})}
 	if line, code := fresh.said(t, 0, nil, "init"); code != 1 || !strings.Contains(line, "read-only file system") {
 		t.Errorf("souk init on a read-only disk: exit %d, %q", code, line)
 	}
@@ -89,7 +84,6 @@ func TestHomeOutOfReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.up(t)
-	p.ready(t)
 	p.stop(t)
 }
 

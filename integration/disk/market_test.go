@@ -2,18 +2,15 @@ package disk
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/souk-market/souk/cmd/souk/demo"
-	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/integration/daemontest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -78,25 +75,19 @@ var buildOnce = sync.OnceValues(func() (built, error) {
 	if _, err := os.Stat(b.wasm); err == nil {
 		return b, nil // the last that is made
 	}
-	for _, c := range []struct {
-		program, source string
-		env             []string
-	}{
-		{b.souk, "../../cmd/souk", nil},
-		{b.wasm, "../crash/testdata/steps", []string{"GOOS=wasip1", "GOARCH=wasm"}},
-	} {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", c.program, c.source)
-		cmd.Env = append(os.Environ(), c.env...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return b, fmt.Errorf("build %s: %w\n%s", c.source, err, out)
-		}
+	ctx := context.Background() // no test's: others wait for this
+	if err := process.Build(ctx, b.souk, "../../cmd/souk"); err != nil {
+		return b, err
+	}
+	if err := process.BuildModule(ctx, b.wasm, "../crash/testdata/steps"); err != nil {
+		return b, err
 	}
 	return b, nil
 })
 
 // market is two daemons: a seller, that serves the chain as well, and a buyer.
 type market struct {
-	seller, buyer *process
+	seller, buyer trader
 	wasm, input   string // content ids in the buyer's store
 }
 
@@ -104,38 +95,22 @@ type market struct {
 func openMarket(t *testing.T, b built, dir string) *market {
 	t.Helper()
 	rpc := freePort(t)
-	m := &market{seller: newProcess(t, b.souk, filepath.Join(dir, "seller"), "--devnet", "--devnet-listen", rpc, "--provide", "--price", "CPU=3.6")}
+	m := &market{seller: newTrader(t, b.souk, filepath.Join(dir, "seller"), "--devnet", "--devnet-listen", rpc, "--provide", "--price", "CPU=3.6")}
 	m.seller.up(t)
-	m.seller.ready(t)
-	address, err := (&demo.Daemon{Name: "seller", Status: m.seller.status}).Address()
+	address, err := m.seller.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.buyer = newProcess(t, b.souk, filepath.Join(dir, "buyer"), "--bootstrap", address, "--chain", "http://"+rpc)
+	m.buyer = newTrader(t, b.souk, filepath.Join(dir, "buyer"), "--bootstrap", address, "--chain", "http://"+rpc)
 	m.buyer.up(t)
-	m.buyer.ready(t)
-	for _, p := range []*process{m.seller, m.buyer} {
-		if _, err := p.Wallet.Faucet(t.Context(), &apiv1.FaucetRequest{}); err != nil {
-			t.Fatal(err)
-		}
+	if err := process.Fund(t.Context(), m.seller.Client, m.buyer.Client); err != nil {
+		t.Fatal(err)
 	}
 	salt := filepath.Join(t.TempDir(), "salt")
 	if err := os.WriteFile(salt, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, put := range []struct {
-		req *apiv1.AddRequest
-		cid *string
-	}{
-		{&apiv1.AddRequest{Path: b.wasm}, &m.wasm},
-		{&apiv1.AddRequest{Entries: []*apiv1.AddEntry{{From: salt, Name: "salt"}}}, &m.input},
-	} {
-		res, err := m.buyer.Files.Add(t.Context(), put.req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*put.cid = res.Cid
-	}
+	m.wasm, m.input = daemontest.Add(t, m.buyer.Client, b.wasm, salt)
 	return m
 }
 
@@ -154,19 +129,10 @@ func (m *market) offered(t *testing.T) {
 // submit starts a job of so many steps.
 func (m *market) submit(t *testing.T, steps int) (id string, err error) {
 	t.Helper()
-	spec, err := jobfile.Parse(fmt.Appendf(nil, jobText, steps), "job.yaml", filepath.Dir(m.buyer.souk))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var nonce [16]byte
-	rand.Read(nonce[:])
-	file, err := spec.Build(time.Now(), nonce)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file.Job.Wasm, file.Job.Input = m.wasm, m.input
-	file.Job.Price.PayEveryMs = 500 // many receipts in a short job
-	res, err := m.buyer.Jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: file.Job})
+	j := daemontest.Job(t, fmt.Appendf(nil, jobText, steps), filepath.Dir(m.buyer.Program))
+	j.Wasm, j.Input = m.wasm, m.input
+	j.Price.PayEveryMs = 500 // many receipts in a short job
+	res, err := m.buyer.Jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: j})
 	return res.GetId(), err
 }
 
@@ -215,7 +181,7 @@ func (m *market) paid(t *testing.T, id string, receipts uint32) {
 
 // receipts are the finished receipts of a daemon, by digest: it has told its peer
 // that it has them.
-func (p *process) receipts(ctx context.Context) (map[string]bool, error) {
+func (p trader) receipts(ctx context.Context) (map[string]bool, error) {
 	all, err := p.Log.Receipts(ctx, &apiv1.ReceiptsRequest{})
 	if err != nil {
 		return nil, err
@@ -265,11 +231,11 @@ func (m *market) agree(t *testing.T, before map[string]bool) (now map[string]boo
 		now = ours
 		return nil
 	})
-	for _, p := range []*process{m.seller, m.buyer} {
+	for _, p := range []trader{m.seller, m.buyer} {
 		eventually(t, "balance", func(ctx context.Context) error {
 			b, err := p.Wallet.Balance(ctx, &apiv1.BalanceRequest{})
 			if err == nil && !b.Balanced {
-				t.Errorf("the ledger of %s does not balance", p.home)
+				t.Errorf("the ledger of %s does not balance", p.Home)
 			}
 			return err
 		})

@@ -1,14 +1,14 @@
+// Package demo finds the job of souk's demo, and builds its module where that is
+// needed.
 package demo
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/souk-market/souk/cmd/souk/process"
 )
 
 // Digits is the demo's job: where its file and its module lie.
@@ -30,13 +30,8 @@ func FindDigits(ctx context.Context, self, dir string) (Digits, error) {
 		return d, nil
 	}
 	d.Module = filepath.Join(dir, "digits.wasm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", d.Module, ".")
-	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Run(); err != nil {
-		return Digits{}, fmt.Errorf("build %s for WebAssembly: %w %s", source, err, strings.TrimSpace(said.String()))
+	if err := process.BuildModule(ctx, d.Module, source); err != nil {
+		return Digits{}, err
 	}
 	return d, nil
 }

@@ -1,11 +1,11 @@
-package demo
+package process
 
 import "syscall"
 
-// apart puts a daemon into a process group of its own, so that Ctrl-C reaches the
-// demo alone, which then ends its daemons in order. Unless it is kept, a daemon
-// ends with the demo even if that is killed.
-func apart(keep bool) *syscall.SysProcAttr {
+// separate puts a daemon into a process group of its own, so that Ctrl-C reaches this
+// process alone, which then ends its daemons in order. Unless it is kept, a daemon
+// ends with this process even if that is killed.
+func separate(keep bool) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true}
 	if !keep {
 		a.Pdeathsig = syscall.SIGTERM
