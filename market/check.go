@@ -75,9 +75,8 @@ func isDevice(s string) bool { return s != "" && isText(s, 96) && !strings.Conta
 
 func isAddress(s string) bool { return strings.HasPrefix(s, "/") && isText(s, 256) }
 
-func isEvidence(e marketv1.Evidence) bool {
-	return e >= marketv1.Evidence_EVIDENCE_NONE && e <= marketv1.Evidence_EVIDENCE_ATTESTED
-}
+// isEvidence tells whether e can be a level of evidence, of this version or a later one.
+func isEvidence(e marketv1.Evidence) bool { return e >= marketv1.Evidence_EVIDENCE_NONE }
 
 func isKnownRunner(r marketv1.Runner) bool {
 	return r >= marketv1.Runner_RUNNER_WASM && r <= marketv1.Runner_RUNNER_OCI

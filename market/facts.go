@@ -43,7 +43,7 @@ type facts struct {
 func factsOf(o *Offer) (f facts) {
 	m := o.Offer
 	f.number = [sizes]uint64{ofVRAM: m.MemoryBytes, ofComputeCap: uint64(m.ComputeCap), ofCount: uint64(m.Count), ofFree: uint64(m.Free),
-		ofEvidence: uint64(m.Evidence), ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
+		ofEvidence: uint64(knownEvidence(m.Evidence)), ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
 		ofDuration: o.duration(), ofPrice: m.PriceAtomsPerHour}
 	for _, r := range m.Runners {
 		if isKnownRunner(r) {
@@ -51,6 +51,15 @@ func factsOf(o *Offer) (f facts) {
 		}
 	}
 	return f
+}
+
+// knownEvidence is a level of evidence as far as it is understood: one of a later
+// version proves nothing to this one.
+func knownEvidence(e marketv1.Evidence) marketv1.Evidence {
+	if e > marketv1.Evidence_EVIDENCE_ATTESTED {
+		return marketv1.Evidence_EVIDENCE_NONE
+	}
+	return e
 }
 
 // row is an offer on a shelf, and the book, which knows more of its provider.

@@ -5,7 +5,7 @@
 // It is pure: nothing here starts a goroutine, reads a clock or does I/O, so a
 // whole market replays from its inputs. Whatever comes from a peer is bounded
 // and checked before it changes anything, and each refusal has one of the
-// reasons of [Reasons], which are counted. A [Book] has one owner at a time;
+// reasons of a [RejectError], which are counted. A [Book] has one owner at a time;
 // the functions that open messages may run at once.
 package market
 
@@ -60,6 +60,7 @@ const (
 	Oversized Reason = "oversized" // larger than its kind may be
 	Signature Reason = "signature" // the signature does not cover it
 	Malformed Reason = "malformed" // a field is missing or out of bounds
+	Newer     Reason = "newer"     // well-formed, but of a later version than can be taken
 	Mismatch  Reason = "mismatch"  // a well-formed answer to another question
 	Stale     Reason = "stale"     // something newer is known
 	Duplicate Reason = "duplicate" // the same is known
@@ -70,7 +71,7 @@ const (
 
 // RejectError is why a peer's message was refused.
 type RejectError struct {
-	Reason Reason // one of [Reasons]
+	Reason Reason // one of those above
 	Detail string // the field or bound that failed; may be empty
 }
 

@@ -2,6 +2,7 @@ package market
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -24,8 +25,10 @@ type Order struct {
 	Deadline time.Time    // when the client stops waiting, by its own clock
 }
 
-// OpenOrder checks the envelope of an order. The error is a *[RejectError]. An
-// order whose deadline has passed is opened all the same: the scheduler
+// OpenOrder checks the envelope of an order. The error is a *[RejectError], or a
+// *[Refusal] where the order needs what this build does not understand. An order
+// that was signed and is refused comes back with its client and digest alone, which
+// a decline repeats. An order whose deadline has passed is opened all the same: the scheduler
 // declines it, so that its sender learns by how much. That the order came from
 // its signer's own stream, and is meant [Order.For] this node, is for the caller
 // to check.
@@ -35,6 +38,10 @@ func OpenOrder(envelope []byte, now time.Time) (*Order, error) {
 	if err != nil {
 		return nil, err
 	}
+	refused := &Order{Client: signer, Digest: id}
+	if r := Understand(m.MustUnderstand, OrderExtensions(m)); r != nil {
+		return refused, r // before its fields: they may mean something else
+	}
 	var c checker
 	c.that(len(m.Nonce) == 16, "nonce")
 	c.resources(m.Resources)
@@ -43,11 +50,11 @@ func OpenOrder(envelope []byte, now time.Time) (*Order, error) {
 	c.that(isTime(m.DeadlineMs), "deadline_ms")
 	c.that(len(m.ProviderKey) == len(souk.NodeKey{}), "provider_key")
 	if err := c.result(); err != nil {
-		return nil, err
+		return refused, err
 	}
 	o := &Order{Order: m, Client: signer, Digest: id, Deadline: at(m.DeadlineMs)}
 	if wait := o.Deadline.Sub(now); wait > maxOrderWait {
-		return nil, reject(Malformed, "deadline_ms: %s ahead", wait)
+		return refused, reject(Malformed, "deadline_ms: %s ahead", wait)
 	}
 	return o, nil
 }
@@ -66,12 +73,16 @@ type Bid struct {
 
 // OpenBid checks the envelope of a bid, and that it answers order: the provider
 // asked, at most the price allowed, as many devices as wanted, a class and a
-// runner that the order accepts, still firm. The error is a *[RejectError].
+// runner that the order accepts, still firm. The error is a *[RejectError], or a
+// *[Refusal] where the bid needs what this build does not understand.
 func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	m := new(marketv1.Bid)
 	signer, id, err := open(souk.DomainBid, envelope, MaxBidBytes, m)
 	if err != nil {
 		return nil, err
+	}
+	if r := cmp.Or(UnderstandVersion(m.Version), Understand(m.MustUnderstand)); r != nil {
+		return nil, r
 	}
 	var c checker
 	c.that(len(m.Order) == len(souk.Digest{}), "order")
@@ -84,7 +95,7 @@ func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	c.that(isTime(m.ValidUntilMs), "valid_until_ms")
 	c.settlement(m.Settlement)
 	c.that(len(m.Keys) >= 1 && len(m.Keys) <= 1024, "keys")
-	c.that(isKnownRunner(m.Runner), "runner")
+	c.that(m.Runner > marketv1.Runner_RUNNER_UNSPECIFIED, "runner")
 	c.that(m.MinIntervalMs <= uint64(maxInterval.Milliseconds()), "min_interval_ms")
 	if err := c.result(); err != nil {
 		return nil, err
@@ -105,6 +116,8 @@ func (b *Bid) answers(o Order, now time.Time) error {
 		return reject(Mismatch, "bid on another order")
 	case !o.For(b.Provider):
 		return reject(Mismatch, "bid of another provider")
+	case b.Version > max(o.Version, 1):
+		return reject(Mismatch, "version %d in answer to %d", b.Version, o.Version)
 	case b.PriceAtomsPerHour > o.MaxPriceAtomsPerHour:
 		return reject(Mismatch, "price %d above the cap of %d", b.PriceAtomsPerHour, o.MaxPriceAtomsPerHour)
 	case len(b.Devices) != Devices(r):
@@ -162,5 +175,5 @@ func OpenDecline(envelope []byte, subject souk.Digest) (*Decline, error) {
 	if !bytes.Equal(m.Subject, subject[:]) {
 		return nil, reject(Mismatch, "decline of something else")
 	}
-	return &Decline{Refusal{m.Reason, m.Shortfall, m.Detail, m.Unsupported}, signer}, nil
+	return &Decline{Refusal{m.Reason, m.Shortfall, m.Detail, terms(m.Unsupported)}, signer}, nil
 }

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 
@@ -38,7 +39,16 @@ func (r *Refusal) Error() string {
 // a decline is cut.
 func (r *Refusal) Proto(subject souk.Digest) *marketv1.Decline {
 	return &marketv1.Decline{Subject: subject[:], Reason: r.Reason, Shortfall: r.Shortfall,
-		Detail: line(r.Detail, maxDetail), Unsupported: r.Unsupported}
+		Detail: line(r.Detail, maxDetail), Unsupported: terms(r.Unsupported)}
+}
+
+// RefusalOf is the refusal that err is, or one for a message that cannot be
+// acted on.
+func RefusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
+	return &Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_MALFORMED, Detail: err.Error()}
 }
 
 // line makes s one line of at most n bytes that a terminal can show.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -31,7 +32,8 @@ func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
 	return c.cfg.Dial(ctx, p, addrs)
 }
 
-// ask sends one provider an order and returns its bid or its decline.
+// ask sends one provider an order and returns its bid, or its decline, or our own
+// of a bid that needs what we do not understand.
 func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
 	key, err := peerKey(to)
 	if err != nil {
@@ -40,13 +42,12 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	c.cfg.Log.Debug("order", "peer", to)
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
-	payload := mustMarshal(&marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
-		MaxPriceAtomsPerHour: pricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:]})
+	m := &marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
+		MaxPriceAtomsPerHour: pricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:],
+		Version: market.Version, MustUnderstand: market.JobExtensions(job)}
+	payload := mustMarshal(m)
 	envelope := wire.Seal(c.cfg.Key, souk.DomainOrder, payload)
-	order, err := market.OpenOrder(envelope, time.Now())
-	if err != nil {
-		return nil, nil, fmt.Errorf("order: %w", err)
-	}
+	order := market.Order{Order: m, Client: c.key, Digest: sha256.Sum256(payload), Deadline: deadline}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var out wirev1.Signed
@@ -61,7 +62,11 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 		d, err := openDecline(env, order.Digest, key)
 		return nil, d, err
 	}
-	bid, err := market.OpenBid(reply.GetBid(), time.Now(), *order)
+	bid, err := market.OpenBid(reply.GetBid(), time.Now(), order)
+	if r, ok := errors.AsType[*market.Refusal](err); ok {
+		r.Detail = "the provider's bid needs it"
+		return nil, r, nil
+	}
 	if err == nil && bid.PriceAtomsPerHour > offer.PriceAtomsPerHour {
 		err = fmt.Errorf("bid of %s above the posted %s", souk.Atoms(bid.PriceAtomsPerHour), souk.Atoms(offer.PriceAtomsPerHour))
 	}

@@ -37,10 +37,12 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: p.decline(subject, r)}}
 	}
 	order, err := market.OpenOrder(envelope, now)
-	if err != nil {
-		return decline(malformed("%v", err))
+	if order != nil {
+		subject = order.Digest
 	}
-	subject = order.Digest
+	if err != nil {
+		return decline(market.RefusalOf(err))
+	}
 	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
 		return decline(malformed("the order is not from you to me"))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
 
@@ -36,6 +37,9 @@ func (p *provider) onChannel(ctx context.Context, s network.Stream) error {
 }
 
 func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+	if refused := market.Understand(req.MustUnderstand); refused != nil {
+		return nil, refused
+	}
 	switch r := req.Request.(type) {
 	case *leasev1.ChannelRequest_Terms:
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
@@ -62,6 +66,9 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Refunded{
 			Refunded: &leasev1.Refunded{ClaimTx: claim, RefundTx: refund, AmountAtoms: uint64(amount)}}}, nil
 	default:
+		if len(req.ProtoReflect().GetUnknown()) > 0 {
+			return nil, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED, Detail: "a request of a later version"}
+		}
 		return nil, malformed("no request")
 	}
 }
@@ -118,6 +125,7 @@ func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.Channe
 	if _, err := c.reach(ctx, to); err != nil {
 		return nil, err
 	}
+	req.Version = market.Version
 	var reply leasev1.ChannelReply
 	if err := exchange(ctx, c.cfg.Host, to, ChannelProtocol, req, &reply, MaxChannelBytes); err != nil {
 		return nil, err

@@ -210,6 +210,9 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 	if key, err := peerKey(client); err != nil || key != signer || !bytes.Equal(l.ClientKey, signer[:]) {
 		return nil, malformed("the lease is not signed by who sent it")
 	}
+	if refused := market.UnderstandLease(&l, req.MustUnderstand); refused != nil {
+		return nil, refused
+	}
 	pr := &proposal{id: souk.LeaseID{Digest: sha256.Sum256(payload)}, payload: payload, request: req, lease: &l, client: signer, peer: client}
 	if pr.terms, pr.channel, err = leaseTerms(payload, &l); err != nil {
 		return nil, malformed("lease: %v", err)
@@ -241,6 +244,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease names another provider")
 	case !slices.Equal(l.Devices, open.bid.Devices) || l.PriceAtomsPerHour != open.bid.PriceAtomsPerHour || l.Runner != open.bid.Runner:
 		return malformed("the lease differs from the bid")
+	case l.Version != open.bid.Version:
+		return malformed("the lease is of version %d, the bid of %d", l.Version, open.bid.Version)
 	case !bytes.Equal(l.ProviderKeys, open.bid.Keys):
 		return malformed("the provider's keys are not those of the bid")
 	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):

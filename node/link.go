@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
@@ -154,7 +155,7 @@ func ignoreCancel(err error) error {
 func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
 	rec, _ := l.j.look()
-	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs}
+	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
 	if err := wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		return err
 	}
@@ -212,9 +213,27 @@ func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error 
 		return l.pay(ctx, w, m.Receipt)
 	case *runv1.ToClient_State:
 		return l.state(ctx, m.State)
+	case *runv1.ToClient_Decline:
+		return l.declined(ctx, m.Decline)
 	default:
+		if len(f.ProtoReflect().GetUnknown()) > 0 {
+			return nil // a message of a later version: what we must know comes in those of this one
+		}
 		return fmt.Errorf("a frame without a message: %w", errBreach)
 	}
+}
+
+// declined ends a run whose provider does not understand its stream.
+func (l *link) declined(ctx context.Context, envelope []byte) error {
+	why, err := openDecline(envelope, l.s.id.Digest, l.s.terms.ProviderKey)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBreach, err)
+	}
+	l.j.declined(ctx, l.s.peer, why)
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
+		Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: clip(why.Error(), 200)})
+	l.over = true
+	return l.closeMoney(ctx)
 }
 
 func (l *link) state(ctx context.Context, s *runv1.State) error {
@@ -259,6 +278,9 @@ func (l *link) logOf(stream runv1.LogStream) (*logFile, uint64) {
 // keepLog appends what is new of a piece of log. What a full disk drops, and all
 // that follows it, comes again with the next connection.
 func (l *link) keepLog(p *runv1.Log) error {
+	if p.Stream > runv1.LogStream_LOG_STREAM_STDERR {
+		return nil // a stream of a later version
+	}
 	f, _ := l.logOf(p.Stream)
 	have := l.offset(p.Stream)
 	l.gap = l.gap || f.room() != nil

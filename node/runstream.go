@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,9 @@ func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 		// Another's lease and no lease look the same from outside.
 		return wire.Write(s, stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_ENDED,
 			Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: "no such lease of yours"}))
+	}
+	if refused := market.Understand(attach.MustUnderstand); refused != nil {
+		return wire.Write(s, &runv1.ToClient{Message: &runv1.ToClient_Decline{Decline: p.decline(id, refused)}})
 	}
 	if len(attach.Job) > 0 {
 		select {
@@ -80,8 +84,13 @@ func (h *hosting) listen(frames *wire.Reader) error {
 			case h.releases <- m.Release.GetDiscardOutputs():
 			default: // asked already
 			}
+		case nil:
+			if len(msg.ProtoReflect().GetUnknown()) == 0 {
+				return errors.New("run stream: a frame without a message")
+			}
+			// A message of a later version, which Attach.must_understand did not insist on.
 		default:
-			return errors.New("run stream: a second attach, or no message")
+			return errors.New("run stream: a second attach")
 		}
 	}
 }

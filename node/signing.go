@@ -122,7 +122,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
 		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.at(time.Now()), ProviderKeys: bid.Keys,
-		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli()}
+		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, MustUnderstand: market.JobExtensions(job)}
 	if in, err := inputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	} else if !in.IsZero() {
@@ -133,7 +133,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	s.id = s.terms.Lease
-	s.request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.payload)}
+	s.request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.payload), Version: market.Version}
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/souk-market/souk/market"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/files"
@@ -40,6 +41,9 @@ func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
 	var job jobv1.Job
 	if err := proto.Unmarshal(msg, &job); err != nil || sha256.Sum256(msg) != h.terms.Job.Digest {
 		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the job is not the leased one")
+	}
+	if refused := market.Understand(market.JobExtensions(&job)); refused != nil {
+		return nil, ended(runv1.EndReason_END_REASON_UNSUPPORTED, "%v", refused)
 	}
 	if job.Wasm == "" {
 		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the job has no module")

@@ -40,6 +40,9 @@ func (f *Floor) Bid(now time.Time, client souk.NodeKey, o *marketv1.Order, funde
 // admit refuses what no device could change.
 func (f *Floor) admit(now time.Time, client souk.NodeKey, o *marketv1.Order) *market.Refusal {
 	r := o.GetResources()
+	if r := market.Understand(o.GetMustUnderstand(), market.OrderExtensions(o)); r != nil {
+		return r
+	}
 	if f.draining {
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
 	}
