@@ -189,7 +189,7 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 	}
 	for _, rec := range a.n.channels.all() {
 		if rec.Paying {
-			out.AvailableAtoms += uint64(max(rec.room(), 0))
+			out.AvailableAtoms += uint64(max(rec.Free(), 0))
 		}
 	}
 	return out, nil

@@ -180,8 +180,8 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 		return nil, coded(err)
 	}
 	out := &apiv1.WithdrawResponse{}
-	switch left := rec.Balance - rec.Claimed; {
-	case rec.live():
+	switch left := rec.Left(); {
+	case rec.Live():
 		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("a lease on the channel is live; stop its job first"))
 	case left <= 0:
 		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("the channel is empty"))
@@ -209,8 +209,8 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 
 func (r *channelRecord) proto() *apiv1.Channel {
 	return &apiv1.Channel{Id: r.id().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
-		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.due()), ClaimedAtoms: uint64(r.Claimed),
-		ReservedAtoms: uint64(r.reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
+		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.Due()), ClaimedAtoms: uint64(r.Claimed),
+		ReservedAtoms: uint64(r.Reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
 }
 
 // Channels lists the channels of this node.

@@ -55,7 +55,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if len(p.bids) >= maxBids {
 		return decline(&market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_RATE, Shortfall: uint64(bidFirm.Milliseconds()), Detail: "too many bids are out"})
 	}
-	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.room() > 0)
+	got, refusal := p.floor.Bid(now, order.Client, order.Order, known && rec.Free() > 0)
 	if refusal != nil {
 		return decline(refusal)
 	}

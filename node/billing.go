@@ -32,9 +32,7 @@ func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(
 	change(&rec)
 	rec.Phase = runv1.Phase_PHASE_COLLECTING
 	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		m := c.Leases[h.id.String()]
-		m.Paid, m.Reserve = min(m.Paid, r.CumulativeDue), 0
-		c.Leases[h.id.String()] = m
+		c.Cap(h.id, r.CumulativeDue)
 		return ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
 	})
 	if err != nil {
@@ -63,7 +61,7 @@ func (h *hosting) countersigned(ctx context.Context, c *runv1.Countersign) payme
 	if err != nil {
 		h.p.cfg.Log.Debug("meter", "lease", h.id.Short(), "err", err) // a restored lease has a fresh meter
 	}
-	if known, ok := h.p.cfg.Channels.get(h.terms.Channel); ok && known.uncovered() {
+	if known, ok := h.p.cfg.Channels.get(h.terms.Channel); ok && known.Overdrawn() {
 		// What is due was taken; more would be paid from what the client withdraws.
 		return payment.Action{Do: payment.Stop, Reason: runv1.EndReason_END_REASON_CLIENT_UNPAID}
 	}
@@ -98,25 +96,8 @@ func (h *hosting) checkCountersign(msg *runv1.Receipt, c *runv1.Countersign) (pa
 // post makes a countersigned receipt and its voucher durable with the usage
 // they stand for, in one transaction; then the receipt goes into the log.
 func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher, paid souk.Atoms) error {
-	digest := r.Digest(h.terms.Domain)
 	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		m := c.Leases[h.id.String()]
-		if err := c.tab().Show(h.terms.Lease, paid, v.MaxClaimable); err != nil {
-			return ledger.Batch{}, err
-		}
-		usage := r.CumulativeDue - m.Due
-		m.Paid, m.Due = max(m.Paid, paid), r.CumulativeDue
-		c.Leases[h.id.String()] = m
-		c.take(v)
-		if r.Kind == payment.KindFinal {
-			c.settle(h.id)
-		}
-		b := ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, r.Proto())}}
-		if usage > 0 {
-			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Receivable(h.terms.Channel),
-				Credit: ledger.Earned, Amount: usage, Kind: "usage", Ref: h.id.String(), At: time.Now()}}
-		}
-		return b, nil
+		return c.post(r, paid, v, time.Now())
 	})
 	if err != nil {
 		return err

@@ -96,8 +96,8 @@ func (b *books) openChannel(t *testing.T, paying bool) {
 	b.channels.open(b.channel, b.terms.Domain, "the other", paying)
 	err := b.channels.update(t.Context(), b.terms.Channel, func(r *channelRecord) (ledger.Batch, error) {
 		r.Balance = 1_000_000
-		r.Leases[b.terms.Lease.String()] = leaseMoney{Paid: b.terms.First(), Reserve: b.terms.Reserve, Live: true}
-		r.Leases[souk.LeaseID{Digest: souk.Digest{7}}.String()] = leaseMoney{Paid: otherShare, Reserve: 5000, Live: true}
+		r.Leases[b.terms.Lease] = payment.Share{Paid: b.terms.First(), Reserve: b.terms.Reserve, Live: true}
+		r.Leases[souk.LeaseID{Digest: souk.Digest{7}}] = payment.Share{Paid: otherShare, Reserve: 5000, Live: true}
 		r.Voucher = b.voucher(t, b.terms.Channel, otherShare+b.terms.First())
 		return ledger.Batch{}, nil
 	})
@@ -137,8 +137,8 @@ func (b *books) record(t *testing.T) *channelRecord {
 	if rec.Paying {
 		account = ledger.Owed(b.terms.Channel)
 	}
-	if have := b.ledger.Balance(account); have != rec.due() {
-		t.Fatalf("%s is due by the channel, %s by the ledger", rec.due(), have)
+	if have := b.ledger.Balance(account); have != rec.Due() {
+		t.Fatalf("%s is due by the channel, %s by the ledger", rec.Due(), have)
 	}
 	if err := rec.Voucher.Verify(b.terms.Domain, b.channel.PayerAuthorizer); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,181 +15,25 @@ import (
 	"github.com/souk-market/souk/payment/ledger"
 )
 
-// channelRecord is what this node knows of one channel: what was promised on
-// it, lease by lease, and what the chain said when it was last read.
+// channelRecord is what this node knows of one channel: its config and account,
+// and the transactions that were last sent on it.
 type channelRecord struct {
-	Config  payment.Channel       `json:"config"`
-	Domain  payment.EIP712Domain  `json:"domain"`
-	Peer    string                `json:"peer"`   // the other side's peer id
-	Paying  bool                  `json:"paying"` // whether this node is the payer
-	Voucher payment.Voucher       `json:"voucher"`
-	Leases  map[string]leaseMoney `json:"leases"` // by lease id; those that are not over
-	Past    souk.Atoms            `json:"past"`   // due on leases that are over: both paid and due
+	Config payment.Channel      `json:"config"`
+	Domain payment.EIP712Domain `json:"domain"`
+	Peer   string               `json:"peer"` // the other side's peer id
 
-	Balance       souk.Atoms `json:"balance"` // deposited less refunded, over the channel's life
-	Claimed       souk.Atoms `json:"claimed"` // claimed by the receiver, over the channel's life
-	Withdrawing   souk.Atoms `json:"withdrawing"`
-	WithdrawReady time.Time  `json:"withdraw_ready"`
-	RefundNonce   uint64     `json:"refund_nonce"`
-	Refunding     bool       `json:"refunding"` // a refund is under way: no lease may count on the balance
-	Revision      uint64     `json:"revision"`  // counts changes seen on chain; part of their transfer ids
-	DepositTx     string     `json:"deposit_tx"`
-	ClaimTx       string     `json:"claim_tx"`
-	RefundTx      string     `json:"refund_tx"`
-}
+	payment.Account
 
-// leaseMoney is one lease's part of a channel.
-type leaseMoney struct {
-	Paid    souk.Atoms `json:"paid"`    // vouched for this lease, in all
-	Due     souk.Atoms `json:"due"`     // by countersigned receipts
-	Reserve souk.Atoms `json:"reserve"` // the most it may cost
-	Deposit souk.Atoms `json:"deposit"` // signed for it and not yet seen on chain
-	Live    bool       `json:"live"`    // whether more may become due
+	DepositTx string `json:"deposit_tx"`
+	ClaimTx   string `json:"claim_tx"`
+	RefundTx  string `json:"refund_tx"`
 }
 
 func (r *channelRecord) id() souk.ChannelID { return r.Config.ID(r.Domain) }
 
-// vouched is the sum over leases of what was vouched for each.
-func (r *channelRecord) vouched() souk.Atoms {
-	sum := r.Past
-	for _, l := range r.Leases {
-		sum += l.Paid
-	}
-	return sum
-}
-
-// due is the sum over leases of what their receipts say: what is claimed.
-func (r *channelRecord) due() souk.Atoms {
-	sum := r.Past
-	for _, l := range r.Leases {
-		sum += l.Due
-	}
-	return sum
-}
-
-// reserved is what live leases may still cost beyond what was vouched.
-func (r *channelRecord) reserved() (sum souk.Atoms) {
-	for _, l := range r.Leases {
-		if l.Live && l.Reserve > l.Paid {
-			sum += l.Reserve - l.Paid
-		}
-	}
-	return sum
-}
-
-// room is what a new lease may reserve: vouchers and live reserves stay within
-// the balance less a pending withdrawal. A deposit on its way counts, for the
-// lease that it came with counts too. It may be negative.
-func (r *channelRecord) room() souk.Atoms {
-	return r.Balance + r.coming() - r.Withdrawing - r.vouched() - r.reserved()
-}
-
-// covered is what the chain holds beyond what every lease may cost that does not
-// wait for a deposit of its own: while it is below nothing, none of the others
-// may run. A deposit on its way covers the lease that it came with and no other,
-// since it may never arrive.
-func (r *channelRecord) covered() souk.Atoms {
-	left := r.Balance - r.Withdrawing - r.Past
-	for _, l := range r.Leases {
-		need := l.Paid
-		if l.Live {
-			need = max(l.Paid, l.Reserve)
-		}
-		left -= max(0, need-l.Deposit)
-	}
-	return left
-}
-
-// coming is what was signed for leases and not yet seen on chain.
-func (r *channelRecord) coming() (sum souk.Atoms) {
-	for _, l := range r.Leases {
-		sum += l.Deposit
-	}
-	return sum
-}
-
-// landed says that nothing more will come of a lease's deposit: it is in the
-// balance, or was before.
-func (r *channelRecord) landed(lease souk.LeaseID) {
-	if m, ok := r.Leases[lease.String()]; ok {
-		m.Deposit = 0
-		r.Leases[lease.String()] = m
-	}
-}
-
-// arrived takes what was deposited on chain off what is on its way: the deposit
-// of just that amount, or, where several came together, as much off each, as too
-// little room does less harm than too much.
-func (r *channelRecord) arrived(amount souk.Atoms) {
-	if amount <= 0 {
-		return
-	}
-	for id, l := range r.Leases {
-		if l.Deposit == amount {
-			l.Deposit = 0
-			r.Leases[id] = l
-			return
-		}
-	}
-	for id, l := range r.Leases {
-		l.Deposit -= min(l.Deposit, amount)
-		r.Leases[id] = l
-	}
-}
-
-// uncovered tells whether a withdrawal takes what was promised: then no more
-// work is done on the channel's vouchers.
-func (r *channelRecord) uncovered() bool {
-	return r.Withdrawing > 0 && r.vouched() > r.Balance-r.Withdrawing
-}
-
-// live tells whether a lease on the channel may still cost something.
-func (r *channelRecord) live() bool {
-	for _, l := range r.Leases {
-		if l.Live {
-			return true
-		}
-	}
-	return false
-}
-
-// settle says that nothing more becomes due on a lease: what was vouched beyond
-// what is due serves the channel's other leases.
-func (r *channelRecord) settle(lease souk.LeaseID) {
-	if m, ok := r.Leases[lease.String()]; ok {
-		m.Live, m.Paid, m.Deposit = false, m.Due, 0
-		r.Leases[lease.String()] = m
-	}
-}
-
-// end forgets a lease whose receipts are all in: its money joins the past, so
-// that a channel's record does not grow with its leases.
-func (r *channelRecord) end(lease souk.LeaseID) {
-	r.Past += r.Leases[lease.String()].Due
-	delete(r.Leases, lease.String())
-}
-
-// tab is the channel's arithmetic over its leases.
-func (r *channelRecord) tab() *payment.Tab {
-	paid := make(map[souk.LeaseID]souk.Atoms, len(r.Leases))
-	for id, l := range r.Leases {
-		d, err := souk.ParseDigest(id)
-		if err != nil {
-			continue // written by us; the ledger's hash chain vouches for it
-		}
-		paid[souk.LeaseID{Digest: d}] = l.Paid
-	}
-	paid[souk.LeaseID{}] = r.Past
-	return payment.NewTab(r.Voucher.MaxClaimable, paid)
-}
-
 func (r *channelRecord) clone() *channelRecord {
 	c := *r
-	c.Leases = maps.Clone(r.Leases)
-	if c.Leases == nil {
-		c.Leases = map[string]leaseMoney{}
-	}
-	c.Voucher.Signature = slices.Clone(r.Voucher.Signature)
+	c.Account = r.Account.Clone()
 	return &c
 }
 
@@ -235,8 +80,7 @@ func (c *channels) open(cfg payment.Channel, d payment.EIP712Domain, peer string
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.slots[id]; !ok {
-		c.slots[id] = &channelSlot{rec: &channelRecord{Config: cfg, Domain: d, Peer: peer, Paying: paying,
-			Voucher: payment.Voucher{Channel: id}, Leases: map[string]leaseMoney{}}}
+		c.slots[id] = &channelSlot{rec: &channelRecord{Config: cfg, Domain: d, Peer: peer, Account: payment.NewAccount(id, paying)}}
 	}
 	return id
 }
@@ -331,9 +175,52 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 	return nil
 }
 
-// take keeps the higher of two vouchers.
-func (r *channelRecord) take(v payment.Voucher) {
-	if v.MaxClaimable >= r.Voucher.MaxClaimable {
-		r.Voucher = v
+// post enters a receipt that both sides signed, with the voucher that the client
+// answered it with, and returns what else becomes durable with that: the receipt,
+// and the transfer of what it adds to what is due.
+func (r *channelRecord) post(receipt payment.Receipt, paid souk.Atoms, v payment.Voucher, now time.Time) (ledger.Batch, error) {
+	usage, err := r.Post(receipt, paid, v)
+	if err != nil {
+		return ledger.Batch{}, err
 	}
+	b := ledger.Batch{Records: []ledger.Record{receiptRecord(receipt.Lease, receipt.Seq, receipt.Proto())}}
+	if usage > 0 {
+		debit, credit := ledger.Receivable(receipt.Channel), ledger.Earned
+		if r.Paying {
+			debit, credit = ledger.Spent, ledger.Owed(receipt.Channel)
+		}
+		digest := receipt.Digest(r.Domain)
+		b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: debit, Credit: credit,
+			Amount: usage, Kind: "usage", Ref: receipt.Lease.String(), At: now}}
+	}
+	return b, nil
+}
+
+// postRead takes what the chain now says of the channel and returns the transfers
+// that explain what has changed. Booked is the ledger's balance of what is due on
+// the channel and not claimed, wallet whose address claims are paid to there.
+func (r *channelRecord) postRead(now payment.OnChain, booked souk.Atoms, wallet payment.Address, at time.Time) (b ledger.Batch) {
+	id, moved := r.id(), r.Read(now, booked)
+	var revision [8]byte
+	binary.BigEndian.PutUint64(revision[:], r.Revision)
+	post := func(kind string, debit, credit ledger.Account, amount souk.Atoms) {
+		if amount > 0 {
+			b.Transfers = append(b.Transfers, ledger.Transfer{ID: ledger.TransferID(kind, id.Digest[:], revision[:]),
+				Debit: debit, Credit: credit, Amount: amount, Kind: kind, Ref: id.String(), At: at})
+		}
+	}
+	if r.Paying {
+		post("deposit", ledger.Channel(id), ledger.Wallet, moved.Deposited)
+		post("claim", ledger.Owed(id), ledger.Channel(id), moved.Claimed)
+		post("overclaim", ledger.Spent, ledger.Channel(id), moved.Unbooked) // within what was vouched, beyond what was due
+		post("refund", ledger.Wallet, ledger.Channel(id), moved.Refunded)
+		return b
+	}
+	to := claimed
+	if r.Config.Receiver != wallet {
+		to = ledger.External // a payout address of another wallet
+	}
+	post("claim", to, ledger.Receivable(id), moved.Claimed)
+	post("unbooked", to, ledger.Earned, moved.Unbooked) // claimed by a life of this node that its ledger does not know
+	return b
 }

@@ -20,13 +20,13 @@ func (k *keeper) claimDue(ctx context.Context) error {
 	defer k.pass()
 	var due []*channelRecord
 	for _, rec := range k.cfg.Channels.all() {
-		open := min(rec.due(), rec.Balance) - rec.Claimed // past the balance there is nothing to claim
+		open := rec.Claimable() - rec.Claimed
 		switch {
 		case rec.Paying || open <= 0:
 		case rec.Withdrawing > 0: // also while a lease is live: what is not claimed by then is lost
 			due = append(due, rec)
-		case rec.live():
-		case open >= claimAt, rec.due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
+		case rec.Live():
+		case open >= claimAt, rec.Due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
 			due = append(due, rec)
 		}
 	}
@@ -44,7 +44,7 @@ func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx str
 	defer cancel()
 	claims := make([]chain.Claim, 0, len(recs))
 	for _, rec := range recs {
-		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: min(rec.due(), rec.Voucher.MaxClaimable, rec.Balance)})
+		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: rec.Claimable()})
 	}
 	if tx, err = k.cfg.Chain.ClaimAndSettle(ctx, claims); err != nil {
 		return "", err
@@ -72,7 +72,7 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 		switch {
 		case r.Paying:
 			return ledger.Batch{}, errors.New("no such channel")
-		case r.live():
+		case r.Live():
 			return ledger.Batch{}, errors.New("a lease on the channel is live")
 		}
 		r.Refunding = true // durable before the chain hears of it: from here on no lease is taken
@@ -91,13 +91,13 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 		return "", "", 0, err
 	}
 	rec, _ := k.cfg.Channels.get(id)
-	if claimTx = rec.ClaimTx; min(rec.due(), rec.Balance) > rec.Claimed {
+	if claimTx = rec.ClaimTx; rec.Claimable() > rec.Claimed {
 		if claimTx, err = k.claimLocked(ctx, []*channelRecord{rec}); err != nil {
 			return "", "", 0, err
 		}
 		rec, _ = k.cfg.Channels.get(id)
 	}
-	amount = rec.Balance - rec.Claimed
+	amount = rec.Left()
 	if amount <= 0 {
 		return claimTx, rec.RefundTx, 0, nil
 	}

@@ -23,7 +23,7 @@ func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
 		t.Fatal(err)
 	}
 	defer k.pass()
-	if rec, _ := provider.channels.get(id); rec.due() > rec.Claimed {
+	if rec, _ := provider.channels.get(id); rec.Due() > rec.Claimed {
 		if _, err := k.claimLocked(t.Context(), []*channelRecord{rec}); err != nil {
 			t.Fatal(err)
 		}
@@ -105,8 +105,8 @@ func TestPayoutElsewhere(t *testing.T) {
 		checkBooks(t, c)
 		rec, _ := s.provider.channels.with(c.host.ID().String(), false)
 		there, err := s.provider.chain.TokenBalance(t.Context(), elsewhere)
-		if err != nil || there != claimedOnChain || there == 0 || there != rec.due() {
-			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.due(), err)
+		if err != nil || there != claimedOnChain || there == 0 || there != rec.Due() {
+			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.Due(), err)
 		}
 		l := s.provider.ledger
 		if l.Balance(ledger.Earned) != there || l.Balance(claimed) != 0 || l.Balance(ledger.Receivable(rec.id())) != 0 || l.Balance(ledger.Wallet) != before {

@@ -155,22 +155,18 @@ func (c *client) Run(ctx context.Context) error {
 // of this node ended between a lease and the job's record of it. A provider that
 // signed one is told.
 func (c *client) forget(ctx context.Context) error {
-	held := map[string]bool{}
+	held := map[souk.LeaseID]bool{}
 	for _, j := range c.list() {
 		if rec, _ := j.look(); rec.Ended.IsZero() {
-			held[rec.Snapshot.Lease.String()] = true
+			held[rec.Snapshot.Lease] = true
 		}
 	}
 	for _, rec := range c.cfg.Channels.all() {
-		for id, m := range rec.Leases {
-			if !rec.Paying || !m.Live || held[id] {
+		for id, share := range rec.Leases {
+			if !rec.Paying || !share.Live || held[id] {
 				continue
 			}
-			lease, err := souk.ParseDigest(id)
-			if err != nil {
-				return fmt.Errorf("lease on channel %s: %w", rec.id().Short(), err)
-			}
-			s, err := c.signed(souk.LeaseID{Digest: lease})
+			s, err := c.signed(id)
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (h *hosting) close(e *ending) error {
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
 	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		c.end(h.id)
+		c.Close(h.id)
 		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}, nil
 	})
 	if err != nil {

@@ -46,15 +46,12 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 			break
 		}
 	}
-	k.landing = lease
-	err = patiently(ctx, func() error { return k.reconcileLocked(ctx) })
-	k.landing = souk.LeaseID{}
-	if err != nil {
+	if err := patiently(ctx, func() error { return k.reconcileLocked(ctx) }); err != nil {
 		return tx, err
 	}
 	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) {
 		r.DepositTx = tx
-		r.landed(lease) // also where the chain had nothing new: an authorization counts once
+		r.DepositCounted(lease, d.Amount, tx != "")
 	})
 }
 

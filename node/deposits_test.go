@@ -72,8 +72,8 @@ func TestDepositCountsOnce(t *testing.T) {
 		}
 	}
 	rec, _ := s.provider.channels.get(first.terms.Channel)
-	if rec.covered() < 0 || rec.Balance != d.Amount {
-		t.Errorf("the channel is %s over what it holds of %s", -rec.covered(), rec.Balance)
+	if rec.Backing() < 0 || rec.Balance != d.Amount {
+		t.Errorf("the channel is %s over what it holds of %s", -rec.Backing(), rec.Balance)
 	}
 }
 

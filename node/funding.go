@@ -57,9 +57,9 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	for {
 		known, ok := h.p.cfg.Channels.get(h.terms.Channel)
 		switch {
-		case ok && known.covered() >= 0:
+		case ok && known.Backing() >= 0:
 			return nil
-		case !ok || known.coming() == 0:
+		case !ok || known.Unconfirmed() == 0:
 			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the channel holds less than was promised on it")
 		case !sleep(ctx, fundLook):
 			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the deposit that the lease counts on did not come")

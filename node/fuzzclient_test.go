@@ -268,8 +268,8 @@ func (h *hearing) check() {
 	ahead := h.cost(h.t, h.terms.Interval+h.terms.PayAhead)
 	ran := h.cost(h.t, time.Since(time.UnixMilli(h.lease.SignedMs))+payment.Slack)
 	switch {
-	case rec.Voucher.MaxClaimable < h.vouched, rec.due() != due:
-		h.t.Fatalf("vouched %s after %s; due %s of %s signed", rec.Voucher.MaxClaimable, h.vouched, rec.due(), due)
+	case rec.Voucher.MaxClaimable < h.vouched, rec.Due() != due:
+		h.t.Fatalf("vouched %s after %s; due %s of %s signed", rec.Voucher.MaxClaimable, h.vouched, rec.Due(), due)
 	case due > ran, share > min(h.terms.Reserve, due+ahead):
 		h.t.Fatalf("vouched %s where %s is due, at most %s could have run, %s is ahead and %s reserved", share, due, ran, ahead, h.terms.Reserve)
 	}
@@ -282,7 +282,7 @@ func (h *hearing) check() {
 
 // end looks at what is left of a run.
 func (h *hearing) end() {
-	if _, live := h.record(h.t).Leases[h.terms.Lease.String()]; h.l.over && live {
+	if _, live := h.record(h.t).Leases[h.terms.Lease]; h.l.over && live {
 		h.t.Error("the run is over, and its lease still reserves")
 	}
 	if err := h.ledger.Verify(); err != nil {

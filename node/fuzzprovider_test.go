@@ -254,7 +254,7 @@ func (m *metered) listen(b []byte) {
 // check holds what the provider counts on against what was signed.
 func (m *metered) check() {
 	rec := m.record(m.t)
-	share := rec.Leases[m.terms.Lease.String()]
+	share := rec.Leases[m.terms.Lease]
 	var due souk.Atoms
 	for _, r := range m.signed(m.t) {
 		if due = max(due, r.CumulativeDue); !m.agreed[r.Digest(m.terms.Domain)] {
@@ -268,8 +268,8 @@ func (m *metered) check() {
 		m.t.Fatalf("due %s after %s, %s by receipts", share.Due, m.due, due)
 	case share.Paid > m.terms.Reserve || share.Paid < share.Due:
 		m.t.Fatalf("paid %s of %s due, %s reserved", share.Paid, share.Due, m.terms.Reserve)
-	case rec.Voucher.MaxClaimable > m.vouchers, rec.vouched() > rec.Voucher.MaxClaimable:
-		m.t.Fatalf("counts on %s by a voucher of %s; the client signed %s", rec.vouched(), rec.Voucher.MaxClaimable, m.vouchers)
+	case rec.Voucher.MaxClaimable > m.vouchers, rec.Vouched() > rec.Voucher.MaxClaimable:
+		m.t.Fatalf("counts on %s by a voucher of %s; the client signed %s", rec.Vouched(), rec.Voucher.MaxClaimable, m.vouchers)
 	case unpaid > m.cost(m.t, m.terms.Interval+m.terms.Grace), len(owed) > 2:
 		m.t.Fatalf("%s of work unpaid, %d receipts out", unpaid, len(owed))
 	}

@@ -66,7 +66,6 @@ type keeper struct {
 
 	turn      chan struct{} // holds one: whoever takes it does one thing on chain, and owns what follows
 	lastClaim time.Time
-	landing   souk.LeaseID // whose deposit the chain has now; zero: of any
 }
 
 func newKeeper(cfg keeperConfig) *keeper {
@@ -236,53 +235,19 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 	if !ok {
 		return nil // dropped since it was read
 	}
-	if rec.Balance == st.Balance && rec.Claimed == st.Claimed &&
-		rec.Withdrawing == st.PendingWithdrawal && rec.RefundNonce == st.RefundNonce {
+	now := payment.OnChain{Balance: st.Balance, Claimed: st.Claimed, Withdrawing: st.PendingWithdrawal, RefundNonce: st.RefundNonce}
+	if at, ok := st.WithdrawReady(rec.Config); ok {
+		now.WithdrawReady = at
+	}
+	if now.Same(rec.OnChain) {
 		return nil
 	}
 	return k.cfg.Channels.update(ctx, id, func(rec *channelRecord) (ledger.Batch, error) {
-		rec.Revision++
-		var b ledger.Batch
-		post := func(kind string, debit, credit ledger.Account, amount souk.Atoms) {
-			if amount <= 0 {
-				return
-			}
-			var rev [8]byte
-			binary.BigEndian.PutUint64(rev[:], rec.Revision)
-			b.Transfers = append(b.Transfers, ledger.Transfer{ID: ledger.TransferID(kind, id.Digest[:], rev[:]),
-				Debit: debit, Credit: credit, Amount: amount, Kind: kind, Ref: id.String(), At: time.Now()})
-		}
-		taken := st.Claimed - rec.Claimed
+		booked := ledger.Receivable(id)
 		if rec.Paying {
-			post("deposit", ledger.Channel(id), ledger.Wallet, st.Balance-rec.Balance)
-			owed := k.cfg.Ledger.Balance(ledger.Owed(id))
-			post("claim", ledger.Owed(id), ledger.Channel(id), min(taken, owed))
-			post("overclaim", ledger.Spent, ledger.Channel(id), taken-min(taken, owed)) // within what was vouched, beyond what was due
-			post("refund", ledger.Wallet, ledger.Channel(id), rec.Balance-st.Balance)
-		} else {
-			to := claimed
-			if rec.Config.Receiver != k.cfg.Chain.Address() {
-				to = ledger.External // a payout address of another wallet
-			}
-			known := min(taken, k.cfg.Ledger.Balance(ledger.Receivable(id)))
-			post("claim", to, ledger.Receivable(id), known)
-			post("unbooked", to, ledger.Earned, taken-known) // claimed by a life of this node that its ledger does not know
-			rec.Past += max(0, taken-known)                  // it was due: else as much of what comes next would never be claimed
+			booked = ledger.Owed(id)
 		}
-		if _, ok := rec.Leases[k.landing.String()]; ok {
-			rec.landed(k.landing)
-		} else {
-			rec.arrived(st.Balance - rec.Balance)
-		}
-		if rec.RefundNonce != st.RefundNonce {
-			rec.Refunding = false
-		}
-		rec.Balance, rec.Claimed, rec.Withdrawing = st.Balance, st.Claimed, st.PendingWithdrawal
-		rec.RefundNonce, rec.WithdrawReady = st.RefundNonce, time.Time{}
-		if at, ok := st.WithdrawReady(rec.Config); ok {
-			rec.WithdrawReady = at
-		}
-		return b, nil
+		return rec.postRead(now, k.cfg.Ledger.Balance(booked), k.cfg.Chain.Address(), time.Now()), nil
 	})
 }
 

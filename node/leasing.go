@@ -150,29 +150,20 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
 	p.cfg.Channels.open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
 	err := p.cfg.Channels.update(ctx, pr.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		funded := rec.room()
+		var deposit, short souk.Atoms
 		if pr.deposit != nil {
-			funded += pr.deposit.Amount
+			deposit = pr.deposit.Amount
 		}
-		if short := pr.terms.Reserve - funded; short > 0 {
-			return ledger.Batch{}, unpaid(short, "the channel is %s short of the lease's reserve", short)
-		}
-		if rec.Withdrawing > 0 {
-			return ledger.Batch{}, unpaid(0, "a withdrawal from the channel is pending")
-		}
-		if rec.Refunding {
-			return ledger.Batch{}, unpaid(0, "a refund of the channel is under way; if that stays so, ask for the refund again")
+		if err := rec.Open(pr.id, pr.terms.Reserve, deposit); err != nil {
+			if no, ok := errors.AsType[*payment.ReserveError](err); ok {
+				short = no.Short
+			}
+			return ledger.Batch{}, unpaid(short, "%v", err)
 		}
 		first := pr.terms.First()
-		if err := rec.tab().Show(pr.id, first, pr.voucher.MaxClaimable); err != nil {
+		if err := rec.Show(pr.id, first, pr.voucher); err != nil {
 			return ledger.Batch{}, unpaid(first, "first voucher: %v", err)
 		}
-		rec.take(pr.voucher)
-		m := leaseMoney{Paid: first, Reserve: pr.terms.Reserve, Live: true}
-		if pr.deposit != nil {
-			m.Deposit = pr.deposit.Amount
-		}
-		rec.Leases[pr.id.String()] = m
 		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
 	})
 	if errors.Is(err, badger.ErrLowDisk) {

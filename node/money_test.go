@@ -88,7 +88,7 @@ func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID)
 		if ok {
 			id = rec.id()
 		}
-		return ok && !rec.live() && rec.Balance > 0
+		return ok && !rec.Live() && rec.Balance > 0
 	})
 	return id
 }
@@ -312,42 +312,5 @@ func TestWalletFilledAndDrained(t *testing.T) {
 	checkBooks(t, client)
 	if have := client.ledger.Balance(ledger.Wallet); have != 0 {
 		t.Errorf("wallet at %s", have)
-	}
-}
-
-// TestRoom counts deposits on their way once, and nothing of leases that ended.
-func TestRoom(t *testing.T) {
-	lease := func(b byte) souk.LeaseID { return souk.LeaseID{Digest: souk.Digest{b}} }
-	r := &channelRecord{Leases: map[string]leaseMoney{}}
-	r.Leases[lease(1).String()] = leaseMoney{Paid: 10, Reserve: 100, Deposit: 120, Live: true}
-	r.Leases[lease(2).String()] = leaseMoney{Paid: 10, Reserve: 50, Deposit: 30, Live: true}
-	for _, step := range []struct {
-		name string
-		do   func()
-		want souk.Atoms
-	}{
-		{"both on their way", func() {}, 0},
-		{"the first arrives", func() { r.Balance += 120; r.arrived(120) }, 0},
-		{"the second's is refused", func() { r.end(lease(2)) }, 20},
-		{"the first ends", func() {
-			m := r.Leases[lease(1).String()]
-			m.Paid, m.Due = 40, 35
-			r.Leases[lease(1).String()] = m
-			r.end(lease(1))
-		}, 85},
-	} {
-		if step.do(); r.room() != step.want {
-			t.Errorf("%s: room for %d, want %d", step.name, r.room(), step.want)
-		}
-	}
-	if r.vouched() != 35 || r.due() != 35 || r.tab().Total() != 35 || len(r.Leases) != 0 {
-		t.Errorf("in the end %d vouched, %d due, %d on the tab, %d leases", r.vouched(), r.due(), r.tab().Total(), len(r.Leases))
-	}
-	if r.uncovered() {
-		t.Error("uncovered without a withdrawal")
-	}
-	r.Withdrawing = 100
-	if !r.uncovered() {
-		t.Error("a withdrawal of all but 20 leaves 35 covered")
 	}
 }

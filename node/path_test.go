@@ -251,7 +251,7 @@ func TestPath(t *testing.T) {
 	peer := provider.host.ID().String()
 	eventually(t, "the provider's last voucher", func() bool {
 		rec, ok := provider.channels.with(client.host.ID().String(), false)
-		return ok && !rec.live() && rec.due() == souk.Atoms(s.PaidAtoms)
+		return ok && !rec.Live() && rec.Due() == souk.Atoms(s.PaidAtoms)
 	})
 	if _, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer}); err != nil {
 		t.Fatal(err)

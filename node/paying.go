@@ -40,7 +40,7 @@ func (j *job) payer(s *signing) (*payment.Payer, error) {
 // closeMoney frees what the lease reserved and did not use.
 func (l *link) closeMoney(ctx context.Context) error {
 	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		rec.end(l.s.id)
+		rec.Close(l.s.id)
 		return ledger.Batch{}, nil
 	})
 	if l.paid {
@@ -132,10 +132,8 @@ func (l *link) cheated(ctx context.Context, err error) error {
 
 // book posts a receipt and its voucher in one transaction, then logs the receipt.
 func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) error {
-	digest := r.Digest(l.s.terms.Domain)
 	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		m := rec.Leases[l.s.id.String()]
-		total, err := rec.tab().Promise(l.s.id, paid)
+		total, err := rec.Promise(l.s.id, paid)
 		if err != nil {
 			return ledger.Batch{}, err
 		}
@@ -146,16 +144,7 @@ func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) err
 				return ledger.Batch{}, err
 			}
 		}
-		usage := r.CumulativeDue - m.Due
-		m.Paid, m.Due = max(m.Paid, paid), max(m.Due, r.CumulativeDue)
-		rec.Leases[l.s.id.String()] = m
-		rec.take(v)
-		b := ledger.Batch{Records: []ledger.Record{receiptRecord(l.s.id, r.Seq, r.Proto())}}
-		if usage > 0 {
-			b.Transfers = []ledger.Transfer{{ID: ledger.TransferID("usage", digest[:]), Debit: ledger.Spent,
-				Credit: ledger.Owed(l.s.terms.Channel), Amount: usage, Kind: "usage", Ref: l.s.id.String(), At: time.Now()}}
-		}
-		return b, nil
+		return rec.post(r, paid, v, time.Now())
 	})
 	if err != nil {
 		return err

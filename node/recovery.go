@@ -78,7 +78,7 @@ func (h *hosting) restoreMeter() error {
 	}
 	var paid souk.Atoms
 	if rec, ok := h.p.cfg.Channels.get(h.terms.Channel); ok {
-		paid = rec.Leases[h.id.String()].Paid
+		paid = rec.Leases[h.id].Paid
 	}
 	h.meter, err = payment.RestoreMeter(h.terms, signed, paid)
 	return err

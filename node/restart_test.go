@@ -79,17 +79,17 @@ func (p *duo) agree(t *testing.T) souk.Atoms {
 		var ok, too bool
 		theirs, ok = p.provider.channels.with(p.client.host.ID().String(), false)
 		ours, too = p.client.channels.with(p.provider.host.ID().String(), true)
-		return ok && too && !theirs.live() && !ours.live() && theirs.due() == ours.due()
+		return ok && too && !theirs.Live() && !ours.Live() && theirs.Due() == ours.Due()
 	})
 	if len(theirs.Leases) != 0 || len(ours.Leases) != 0 {
 		t.Errorf("leases that are over stay in the channel: %v and %v", theirs.Leases, ours.Leases)
 	}
-	if theirs.vouched() > theirs.Voucher.MaxClaimable {
-		t.Errorf("the provider is due %s by vouchers of %s", theirs.vouched(), theirs.Voucher.MaxClaimable)
+	if theirs.Vouched() > theirs.Voucher.MaxClaimable {
+		t.Errorf("the provider is due %s by vouchers of %s", theirs.Vouched(), theirs.Voucher.MaxClaimable)
 	}
 	checkBooks(t, p.provider)
 	checkBooks(t, p.client)
-	return ours.due()
+	return ours.Due()
 }
 
 // TestClientRestart stops a client whose job runs, and starts it again: the job
@@ -197,7 +197,7 @@ func TestProviderRestartRunning(t *testing.T) {
 	}
 	eventually(t, "the lease's reserve", func() bool {
 		rec, ok := p.client.channels.with(p.provider.host.ID().String(), true)
-		return ok && !rec.live()
+		return ok && !rec.Live()
 	})
 	eventually(t, "the offer", func() bool {
 		offers := p.client.book.Offers()

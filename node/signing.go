@@ -68,24 +68,26 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 	defer c.proposing.Unlock()
 	elsewhere := c.signedAway(s.terms.Channel)
 	err = c.cfg.Channels.update(ctx, s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
-		if short := s.terms.Reserve - rec.room(); short > 0 {
-			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.coming())
+		if short := s.terms.Reserve - rec.Free(); short > 0 {
+			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
 			if err != nil {
 				return ledger.Batch{}, err
 			}
 			s.request.Deposit, s.deposits = dep.Proto(), dep.Amount
 		}
-		total, err := rec.tab().Promise(s.id, s.terms.First())
+		if err := rec.Open(s.id, s.terms.Reserve, s.deposits); err != nil {
+			return ledger.Batch{}, err
+		}
+		total, err := rec.Promise(s.id, s.terms.First())
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: max(total, rec.Voucher.MaxClaimable)}
+		v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: total}
 		if err := v.Sign(s.terms.Domain, c.cfg.VoucherKey); err != nil {
 			return ledger.Batch{}, err
 		}
 		s.request.Voucher = v.Proto()
-		rec.take(v)
-		rec.Leases[s.id.String()] = leaseMoney{Paid: s.terms.First(), Reserve: s.terms.Reserve, Deposit: s.deposits, Live: true}
+		rec.Take(v)
 		return ledger.Batch{Records: []ledger.Record{{Key: "signed/" + s.id.String(), Value: s.payload}}}, nil
 	})
 	if err != nil {
@@ -210,7 +212,7 @@ func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, 
 // so a provider that takes vouchers and declines never holds more than one.
 func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
 	return c.cfg.Channels.update(ctx, ch, func(rec *channelRecord) (ledger.Batch, error) {
-		rec.end(lease)
+		rec.Close(lease)
 		return ledger.Batch{}, nil
 	})
 }
@@ -253,7 +255,7 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 func (c *client) signedAway(but souk.ChannelID) (sum souk.Atoms) {
 	for _, rec := range c.cfg.Channels.all() {
 		if rec.Paying && rec.id() != but {
-			sum += rec.coming()
+			sum += rec.PendingDeposits()
 		}
 	}
 	return sum

@@ -240,7 +240,7 @@ func TestLyingProvider(t *testing.T) {
 		s.liar.lie(c.host.ID(), nil)
 		eventually(t, "the lease's end", func() bool { return s.over(c) })
 		rec, _ := c.channels.with(s.provider.host.ID().String(), true)
-		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.due(), price(t, 500*time.Millisecond)
+		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.Due(), price(t, 500*time.Millisecond)
 		return o
 	})
 	show(t, out)

@@ -20,22 +20,29 @@ func (w *channelOfLies) lease(i int) error {
 	first := d.terms.First()
 	d.payer, d.began = NewPayer(d.terms), w.now
 	d.payer.Start(w.now)
-	total, err := w.ours.Promise(d.terms.Lease, first)
+	if err := w.ours.Open(d.terms.Lease, d.terms.Reserve, 0); err != nil {
+		return err
+	}
+	shown, err := w.promise(d, first)
 	if err != nil {
 		return err
 	}
-	w.ourPart[d.terms.Lease], w.ourMax = first, max(w.ourMax, total)
-	shown := total
 	if w.liar == theClient && w.rng.IntN(2) == 0 {
 		w.worst.lies++
-		shown = w.amount(0, first, w.theirMax, total) // one voucher at many leases
+		shown.MaxClaimable = w.amount(0, first, w.theirs.Voucher.MaxClaimable, shown.MaxClaimable) // one voucher at many leases
 	}
-	if err := w.show(d, first, shown); err != nil {
+	theirs := w.theirs.Clone()
+	err = theirs.Open(d.terms.Lease, d.terms.Reserve, 0)
+	if err == nil {
+		err = theirs.Show(d.terms.Lease, first, shown)
+	}
+	if err != nil {
 		if w.liar != theClient {
 			return fmt.Errorf("an honest first voucher: %w", err)
 		}
 		return nil // no lease
 	}
+	w.theirs = theirs
 	d.meter, d.base = NewMeter(d.terms), w.now
 	d.meter.Start(w.now)
 	d.running = true
@@ -43,14 +50,14 @@ func (w *channelOfLies) lease(i int) error {
 	return nil
 }
 
-// show is the provider's durable part of a payment.
-func (w *channelOfLies) show(d *deal, paid, voucher souk.Atoms) error {
-	w.theirMax = max(w.theirMax, voucher)
-	if err := w.theirs.Show(d.terms.Lease, paid, voucher); err != nil {
-		return err
+// promise is the client's durable part of a payment: the voucher it signs.
+func (w *channelOfLies) promise(d *deal, paid souk.Atoms) (Voucher, error) {
+	total, err := w.ours.Promise(d.terms.Lease, paid)
+	v := Voucher{Channel: d.terms.Channel, MaxClaimable: total}
+	if err == nil {
+		w.ours.Take(v)
 	}
-	w.theirPart[d.terms.Lease] = max(w.theirPart[d.terms.Lease], paid)
-	return nil
+	return v, err
 }
 
 // clock is the provider's; a liar's is fast.
@@ -164,16 +171,18 @@ func (w *channelOfLies) hear(m word) error {
 	case err != nil:
 		return fmt.Errorf("an honest receipt is refused: %w", err)
 	}
-	total, err := w.ours.Promise(d.terms.Lease, paid)
+	v, err := w.promise(d, paid)
 	if err != nil {
 		return err
 	}
-	w.ourPart[d.terms.Lease], w.ourMax = max(w.ourPart[d.terms.Lease], paid), max(w.ourMax, total)
 	if !known {
+		if _, err := w.ours.Post(r, paid, v); err != nil {
+			return err
+		}
 		d.payer.Accept(r)
 		d.accepted = append(d.accepted, r)
 	}
-	w.send(word{deal: m.deal, seq: r.Seq, digest: d.payer.digest, paid: paid, voucher: total})
+	w.send(word{deal: m.deal, seq: r.Seq, digest: d.payer.digest, paid: paid, voucher: v.MaxClaimable})
 	return nil
 }
 
@@ -187,7 +196,7 @@ func (w *channelOfLies) lieAbout(i int) {
 	k := w.rng.IntN(len(d.signed))
 	due, need := d.signed[k].CumulativeDue, d.terms.need(d.ran)
 	m := word{deal: i, seq: d.signed[k].Seq, digest: d.digests[k], paid: w.amount(0, due, need, d.terms.Reserve, 1<<62)}
-	m.voucher = w.amount(0, due, m.paid, w.theirMax, w.theirs.Total(), w.theirs.Total()-w.theirPart[d.terms.Lease]+m.paid)
+	m.voucher = w.amount(0, due, m.paid, w.theirs.Voucher.MaxClaimable, w.theirs.Vouched(), w.theirs.Vouched()-w.theirs.Leases[d.terms.Lease].Paid+m.paid)
 	if w.rng.IntN(8) == 0 {
 		m.digest[0] ^= 1
 	}
@@ -211,7 +220,7 @@ func (w *channelOfLies) take(m word) error {
 	if m.digest != d.digests[k] || m.paid < r.CumulativeDue || m.paid > d.terms.Reserve {
 		return nil
 	}
-	if err := w.show(d, m.paid, m.voucher); err != nil {
+	if _, err := w.theirs.Post(r, m.paid, Voucher{Channel: d.terms.Channel, MaxClaimable: m.voucher}); err != nil {
 		if w.liar == nobody && !errors.Is(err, ErrShort) { // of two vouchers the later may come first
 			return err
 		}

@@ -71,9 +71,7 @@ type channelOfLies struct {
 	deals   []*deal
 	words   []word
 
-	theirs, ours       *Tab                        // the provider's and the client's
-	theirMax, ourMax   souk.Atoms                  // of vouchers, durable
-	theirPart, ourPart map[souk.LeaseID]souk.Atoms // durable
+	theirs, ours Account // the provider's and the client's, durable
 
 	worst losses
 }
@@ -99,8 +97,8 @@ func (l *losses) add(o losses) {
 
 func newChannelOfLies(seed uint64) *channelOfLies {
 	rng := rand.New(rand.NewPCG(seed, 3))
-	w := &channelOfLies{rng: rng, now: epoch, liar: side(seed % 3), real: seed%realEvery == 0, theirs: NewTab(0, nil), ours: NewTab(0, nil),
-		theirPart: map[souk.LeaseID]souk.Atoms{}, ourPart: map[souk.LeaseID]souk.Atoms{}}
+	w := &channelOfLies{rng: rng, now: epoch, liar: side(seed % 3), real: seed%realEvery == 0,
+		theirs: NewAccount(someTerms().Channel, false), ours: NewAccount(someTerms().Channel, true)}
 	for i := range 1 + rng.IntN(3) {
 		t := someTerms()
 		t.Lease.Digest[1] = byte(i)
@@ -117,6 +115,8 @@ func newChannelOfLies(seed uint64) *channelOfLies {
 		w.deposit += t.Reserve
 		w.deals = append(w.deals, &deal{terms: t, fast: []int64{100, 101, 150, 1000, 100_000}[rng.IntN(5)]})
 	}
+	w.theirs.Read(OnChain{Balance: w.deposit}, 0)
+	w.ours.Read(OnChain{Balance: w.deposit}, 0)
 	return w
 }
 
@@ -124,7 +124,6 @@ func newChannelOfLies(seed uint64) *channelOfLies {
 func (w *channelOfLies) crash() error {
 	w.worst.crashes++
 	if w.rng.IntN(2) == 0 {
-		w.ours = NewTab(w.ourMax, w.ourPart)
 		for i, d := range w.deals {
 			if d.payer == nil {
 				continue
@@ -142,12 +141,11 @@ func (w *channelOfLies) crash() error {
 		}
 		return nil
 	}
-	w.theirs = NewTab(w.theirMax, w.theirPart)
 	for i, d := range w.deals {
 		if d.meter == nil {
 			continue
 		}
-		m, err := RestoreMeter(d.terms, d.signed, w.theirPart[d.terms.Lease])
+		m, err := RestoreMeter(d.terms, d.signed, w.theirs.Leases[d.terms.Lease].Paid)
 		if err != nil {
 			return fmt.Errorf("restore the meter of lease %d: %w", i, err)
 		}
@@ -170,7 +168,7 @@ func (w *channelOfLies) check() error {
 		t := d.terms
 		if d.meter != nil && w.liar != theProvider {
 			most := t.price(t.Interval+t.Grace) + 1
-			loss := t.price(time.Duration(d.ran)*time.Millisecond) - w.theirPart[t.Lease]
+			loss := t.price(time.Duration(d.ran)*time.Millisecond) - w.theirs.Leases[t.Lease].Paid
 			if loss > most {
 				return fmt.Errorf("lease %d: %d of unpaid work, at most %d", i, loss, most)
 			}
@@ -196,13 +194,14 @@ func (w *channelOfLies) check() error {
 			}
 		}
 	}
+	theirMax, ourMax := w.theirs.Voucher.MaxClaimable, w.ours.Voucher.MaxClaimable
 	switch {
-	case w.theirs.Total() > w.theirs.Max() || w.theirs.Max() != w.theirMax:
-		return fmt.Errorf("the provider counts on %d of vouchers over %d", w.theirs.Total(), w.theirs.Max())
-	case w.liar != theProvider && w.theirs.Total() > w.deposit:
-		return fmt.Errorf("the provider counts on %d of a deposit of %d", w.theirs.Total(), w.deposit)
-	case w.liar != theClient && (w.ours.Max() > w.deposit || w.ours.Max() != w.ourMax || w.theirs.Max() > w.ourMax):
-		return fmt.Errorf("vouchers over %d (%d durable, %d shown) of a deposit of %d", w.ours.Max(), w.ourMax, w.theirs.Max(), w.deposit)
+	case w.theirs.Vouched() > theirMax || w.theirs.Claimable() < w.theirs.Due():
+		return fmt.Errorf("the provider counts on %d of vouchers over %d, %d is due", w.theirs.Vouched(), theirMax, w.theirs.Due())
+	case w.liar != theProvider && w.theirs.Vouched() > w.deposit:
+		return fmt.Errorf("the provider counts on %d of a deposit of %d", w.theirs.Vouched(), w.deposit)
+	case w.liar != theClient && (ourMax > w.deposit || theirMax > ourMax || w.ours.Vouched() > ourMax):
+		return fmt.Errorf("vouchers over %d (%d shown) of a deposit of %d", ourMax, theirMax, w.deposit)
 	}
 	return nil
 }

@@ -20,11 +20,11 @@ const (
 
 // leaseRequest is a lease with its first voucher and its deposit.
 type leaseRequest struct {
-	terms      payment.Terms
-	job        *job
-	bid        int
-	voucherMax souk.Atoms
-	deposit    souk.Atoms
+	terms   payment.Terms
+	job     *job
+	bid     int
+	voucher payment.Voucher // not signed
+	deposit souk.Atoms
 }
 
 // byKey is the node with a key.
@@ -79,13 +79,15 @@ func (j *job) sign(a scheduler.SignLease) {
 	if err := t.Validate(); err != nil {
 		n.w.failf("the terms of job %s: %v", j.id.Short(), err)
 	}
-	p := &paper{c: j.c, job: j, to: o.to, account: acc, terms: t, signed: n.now(), deposit: max(0, t.Reserve-acc.room())}
+	p := &paper{c: j.c, job: j, to: o.to, account: acc, terms: t, signed: n.now(), deposit: max(0, t.Reserve-acc.free())}
 	if p.deposit > n.w.chain.wallet[n.index]-j.c.pending() {
 		j.decline(a.Peer, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: "the wallet is short"})
 		return
 	}
-	acc.shares[t.Lease] = share{reserve: t.Reserve, deposit: p.deposit}
-	req := leaseRequest{terms: t, job: j, bid: o.id, deposit: p.deposit, voucherMax: acc.promise(t.Lease, t.First())}
+	if err := acc.Open(t.Lease, t.Reserve, p.deposit); err != nil {
+		n.w.failf("open lease %s: %v", t.Lease.Short(), err)
+	}
+	req := leaseRequest{terms: t, job: j, bid: o.id, deposit: p.deposit, voucher: acc.promise(t.Lease, t.First())}
 	j.c.papers = append(j.c.papers, p)
 	if n.w.mishap(0.002) {
 		n.crash() // after the promise was kept, before it was sent

@@ -91,8 +91,8 @@ func (p *provider) check() {
 func (h *hosting) checkExposure() {
 	work := h.work().Milliseconds()
 	paid := h.settled
-	if s, ok := h.account.shares[h.terms.Lease]; ok {
-		paid = s.paid
+	if s, ok := h.account.Leases[h.terms.Lease]; ok {
+		paid = s.Paid
 	}
 	unpaid := price(h.terms, work) - paid
 	most := price(h.terms, (h.terms.Interval+h.terms.Grace).Milliseconds()) + 1
@@ -135,7 +135,7 @@ func (p *paper) checkPrepaid() {
 	if h := p.to.provider.hostings[p.terms.Lease]; h != nil {
 		billed = h.billed()
 	}
-	prepaid := p.account.shares[p.terms.Lease].paid - price(p.terms, billed)
+	prepaid := p.account.Leases[p.terms.Lease].Paid - price(p.terms, billed)
 	most := price(p.terms, (p.terms.Interval+p.terms.PayAhead).Milliseconds()) + 1
 	if prepaid > most {
 		p.c.n.w.failf("lease %s: the client's prepayment is %d atoms, one interval and what it pays ahead are %d", p.terms.Lease.Short(), prepaid, most)
@@ -226,15 +226,16 @@ func (w *world) checkChannel(client, provider *node) souk.Atoms {
 	mine := client.client.accounts[provider.index]
 	theirs := provider.provider.accounts[client.index]
 	if theirs == nil {
-		theirs = newAccount(client, provider)
+		theirs = newAccount(client, provider, false)
 	}
-	if len(mine.shares)+len(theirs.shares) > 0 {
-		w.failf("channel %s has %d and %d leases in force at the end", mine.channel.Short(), len(mine.shares), len(theirs.shares))
+	if len(mine.Leases)+len(theirs.Leases) > 0 {
+		w.failf("channel %s has %d and %d leases in force at the end", mine.channel.Short(), len(mine.Leases), len(theirs.Leases))
 	}
-	claim := theirs.tab.Total()
-	if claim > mine.tab.Total() || theirs.tab.Max() > mine.tab.Max() || claim > theirs.tab.Max() {
+	theirs.read()
+	claim, signed := theirs.Claimable(), mine.Voucher.MaxClaimable
+	if claim != theirs.Due() || claim != theirs.Vouched() || claim > mine.Vouched() || theirs.Voucher.MaxClaimable > signed {
 		w.failf("channel %s: the provider has %d of vouchers over %d, the client gave %d of %d",
-			mine.channel.Short(), claim, theirs.tab.Max(), mine.tab.Total(), mine.tab.Max())
+			mine.channel.Short(), theirs.Vouched(), theirs.Voucher.MaxClaimable, mine.Vouched(), signed)
 	}
 	if !w.chain.claim(mine.channel, provider.index, client.index, claim) {
 		w.failf("channel %s holds less than the %d that are claimed", mine.channel.Short(), claim)

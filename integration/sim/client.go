@@ -281,7 +281,7 @@ func (c *client) paper(id souk.LeaseID) *paper {
 func (c *client) account(provider *node) *account {
 	a := c.accounts[provider.index]
 	if a == nil {
-		a = newAccount(c.n, provider)
+		a = newAccount(c.n, provider, true)
 		c.accounts[provider.index] = a
 	}
 	return a

@@ -63,6 +63,10 @@ func (h *hosting) fund() {
 		case h.deposit > 0 && !w.chain.deposit(h.client.index, h.account.channel, h.terms.Lease, h.deposit):
 			h.end(runv1.EndReason_END_REASON_CLIENT_UNFUNDED)
 		default:
+			if h.deposit > 0 {
+				h.account.read()
+				h.account.DepositCounted(h.terms.Lease, h.deposit, true)
+			}
 			h.stage()
 		}
 	})
@@ -194,7 +198,8 @@ func (h *hosting) end(reason runv1.EndReason) {
 	h.halt()
 	h.p.free(h)
 	h.settled = h.due()
-	h.account.settle(h.terms.Lease, h.settled)
+	h.account.Close(h.terms.Lease)
+	h.account.check()
 	h.p.live = slices.DeleteFunc(h.p.live, func(o *hosting) bool { return o == h })
 	if h.cause == 0 {
 		h.cause = h.reason
@@ -243,12 +248,16 @@ func (h *hosting) countersigned(c countersign) {
 	w, r := h.p.n.w, &h.receipts[len(h.receipts)-len(owed)]
 	signed := *r
 	signed.ClientSig = c.signature
-	if signed.VerifyClient(domain) != nil || c.leasePaid < r.CumulativeDue || c.leasePaid > h.terms.Reserve ||
-		h.account.show(h.terms.Lease, c.leasePaid, c.voucherMax) != nil {
+	err := signed.VerifyClient(domain)
+	if err == nil && c.leasePaid <= h.terms.Reserve {
+		_, err = h.account.Post(signed, c.leasePaid, c.voucher)
+	}
+	if err != nil || c.leasePaid > h.terms.Reserve {
 		w.stats.Refused++
 		h.blameless("a countersignature")
 		return
 	}
+	h.account.check()
 	*r = signed
 	w.stats.Countersigned++
 	act, err := h.meter.Countersigned(h.p.n.now(), r.Seq, c.leasePaid)
@@ -275,7 +284,7 @@ func (h *hosting) blameless(what string) {
 
 // restart goes on after a crash, as far as what is durable allows.
 func (h *hosting) restart() {
-	m, err := payment.RestoreMeter(h.terms, h.receipts, h.account.shares[h.terms.Lease].paid)
+	m, err := payment.RestoreMeter(h.terms, h.receipts, h.account.Leases[h.terms.Lease].Paid)
 	if err != nil && h.p.overcharges { // its receipts are not those of its meter
 		h.end(runv1.EndReason_END_REASON_PROVIDER_RESTARTED)
 		return

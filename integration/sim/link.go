@@ -44,10 +44,10 @@ type paper struct {
 
 // countersign is a client's answer to a receipt.
 type countersign struct {
-	receipt    souk.Digest
-	signature  []byte
-	leasePaid  souk.Atoms
-	voucherMax souk.Atoms // stands in for the voucher
+	receipt   souk.Digest
+	signature []byte
+	leasePaid souk.Atoms
+	voucher   payment.Voucher // not signed
 }
 
 // attach opens the link. A lease that has ended since is not attached to.
@@ -150,7 +150,8 @@ func (p *paper) close() {
 	if p.c.paper(p.terms.Lease) == nil {
 		return
 	}
-	p.account.settle(p.terms.Lease, p.due())
+	p.account.Close(p.terms.Lease)
+	p.account.check()
 	p.c.papers = slices.DeleteFunc(p.c.papers, func(o *paper) bool { return o == p })
 	p.c.settled = append(p.c.settled, p)
 	if p.payer != nil && p.payer.Done() {
@@ -198,12 +199,12 @@ func (p *paper) receive(r payment.Receipt) {
 	}
 	c := countersign{receipt: r.Digest(domain)}
 	c.leasePaid, c.signature = p.answer(r, paid)
-	c.voucherMax = p.account.promise(p.terms.Lease, paid)
+	c.voucher = p.account.promise(p.terms.Lease, paid)
 	if r.Seq == uint64(p.payer.Receipts())+1 {
 		r.ClientSig = c.signature
 		p.payer.Accept(r)
 		if n.w.cfg.fault != losesReceipt || r.Kind != payment.KindFinal {
-			p.receipts = append(p.receipts, r)
+			p.post(r, paid, c.voucher)
 		}
 	}
 	if n.w.mishap(0.001) {
@@ -211,6 +212,14 @@ func (p *paper) receive(r payment.Receipt) {
 		return
 	}
 	n.send(p.to, "countersign", func() { p.to.provider.hostings[p.terms.Lease].countersigned(c) })
+}
+
+// post makes a receipt and the voucher that answers it durable.
+func (p *paper) post(r payment.Receipt, paid souk.Atoms, v payment.Voucher) {
+	if _, err := p.account.Post(r, paid, v); err != nil {
+		p.c.n.w.fail(err.Error())
+	}
+	p.receipts = append(p.receipts, r)
 }
 
 // answer is what the client says to a receipt, after its habit.

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"encoding/json"
+
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 )
@@ -63,101 +65,75 @@ func (c *chain) sum() (total souk.Atoms) {
 	return total
 }
 
-// share is what one lease has of a channel.
-type share struct {
-	paid, reserve, deposit souk.Atoms
-}
-
-// account is one side of a channel: a Tab, and beside it the same sums kept in
-// the plainest way, which are what survives a crash.
+// account is one side of a channel, and what the simulation checks of it.
 type account struct {
+	payment.Account
 	w       *world
 	channel souk.ChannelID
-	tab     *payment.Tab
-	max     souk.Atoms // of the vouchers signed or seen
-	past    souk.Atoms // due on leases that are over
-	shares  map[souk.LeaseID]share
+	highest souk.Atoms // of the vouchers signed or seen
 }
 
-func newAccount(client, provider *node) *account {
+func newAccount(client, provider *node, paying bool) *account {
 	ch := payment.Channel{WithdrawDelay: 86400, Salt: client.w.digest("channel %d %d", client.index, provider.index),
 		Payer: payment.Address(client.id[:20]), PayerAuthorizer: payment.Address(client.id[12:]),
 		Receiver: payment.Address(provider.id[:20]), ReceiverAuthorizer: payment.Address(provider.id[12:]), Token: payment.Address{2}}
-	return &account{w: client.w, channel: ch.ID(domain), tab: payment.NewTab(0, nil), shares: map[souk.LeaseID]share{}}
+	id := ch.ID(domain)
+	return &account{Account: payment.NewAccount(id, paying), w: client.w, channel: id}
 }
 
-// restore is what a restart makes of an account.
+// restore is what a restart makes of an account: what was stored of it.
 func (a *account) restore() {
-	shares := map[souk.LeaseID]souk.Atoms{{}: a.past}
-	for id, s := range a.shares {
-		shares[id] = s.paid
+	stored, err := json.Marshal(a.Account)
+	if err == nil {
+		a.Account = payment.Account{}
+		err = json.Unmarshal(stored, &a.Account)
 	}
-	a.tab = payment.NewTab(a.max, shares)
+	if err != nil {
+		a.w.failf("restore channel %s: %v", a.channel.Short(), err)
+	}
 	a.check()
 }
 
-// room is what may still be reserved, counting deposits on their way.
-func (a *account) room() souk.Atoms {
-	room := a.w.chain.escrow[a.channel] - a.past
-	for id, s := range a.shares {
-		if room -= s.reserve; !a.w.chain.deposited[id] {
-			room += s.deposit
-		}
+// read brings an account up to what the chain says.
+func (a *account) read() {
+	now := payment.OnChain{Balance: a.w.chain.escrow[a.channel]}
+	if !now.Same(a.OnChain) {
+		a.Read(now, 0)
 	}
-	return room
 }
 
-// promise raises a lease's share at the client; the result is the next voucher.
-func (a *account) promise(l souk.LeaseID, paid souk.Atoms) souk.Atoms {
-	total, err := a.tab.Promise(l, paid)
+// free is what may still be reserved, as of the chain's present state.
+func (a *account) free() souk.Atoms {
+	a.read()
+	return a.Free()
+}
+
+// promise raises a lease's share at the client; the result is the next voucher,
+// which it signs.
+func (a *account) promise(l souk.LeaseID, paid souk.Atoms) payment.Voucher {
+	total, err := a.Promise(l, paid)
 	if err != nil {
 		a.w.fail(err.Error())
 	}
-	a.raise(l, paid)
-	a.max = max(a.max, total)
+	v := payment.Voucher{Channel: a.channel, MaxClaimable: total}
+	a.Take(v)
 	a.check()
-	return total
+	return v
 }
 
-// show raises a lease's share at the provider, shown a voucher over voucherMax.
-func (a *account) show(l souk.LeaseID, paid, voucherMax souk.Atoms) error {
-	a.max = max(a.max, voucherMax)
-	if err := a.tab.Show(l, paid, voucherMax); err != nil {
-		return err
-	}
-	a.raise(l, paid)
-	a.check()
-	return nil
-}
-
-func (a *account) raise(l souk.LeaseID, paid souk.Atoms) {
-	s := a.shares[l]
-	s.paid = max(s.paid, paid)
-	a.shares[l] = s
-}
-
-// settle fixes the share of a lease that is over.
-func (a *account) settle(l souk.LeaseID, due souk.Atoms) {
-	s, ok := a.shares[l]
-	if !ok {
-		return
-	}
-	a.tab.Settle(l, due)
-	a.past += min(due, s.paid)
-	delete(a.shares, l)
-	a.check()
-}
-
-// check holds the Tab against the plain sums.
+// check holds the account against the plain sum of its shares.
 func (a *account) check() {
-	total := a.past
-	for _, s := range a.shares {
-		total += s.paid
+	total := a.Past
+	for _, s := range a.Leases {
+		if total += s.Paid; s.Due > s.Paid {
+			a.w.failf("channel %s: %d due on a lease, %d paid", a.channel.Short(), s.Due, s.Paid)
+		}
 	}
-	if a.tab.Total() != total || a.tab.Max() != a.max || total > a.max {
-		a.w.failf("the tab of channel %s has %d of vouchers over %d, its leases add up to %d of %d",
-			a.channel.Short(), a.tab.Total(), a.tab.Max(), total, a.max)
+	if a.Vouched() != total || total > a.Voucher.MaxClaimable || a.Voucher.MaxClaimable < a.highest {
+		a.w.failf("the account of channel %s has %d of vouchers over %d, its leases add up to %d, and a voucher over %d was signed",
+			a.channel.Short(), a.Vouched(), a.Voucher.MaxClaimable, total, a.highest)
 	}
+	a.highest = a.Voucher.MaxClaimable
 }
 
 // price is what a time costs, at most the reserve.

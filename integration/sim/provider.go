@@ -126,7 +126,7 @@ func (p *provider) announce() {
 func (p *provider) account(client *node) *account {
 	a := p.accounts[client.index]
 	if a == nil {
-		a = newAccount(client, p.n)
+		a = newAccount(client, p.n, false)
 		p.accounts[client.index] = a
 	}
 	return a
@@ -134,7 +134,7 @@ func (p *provider) account(client *node) *account {
 
 // order answers a client's order with a bid or a refusal.
 func (p *provider) order(from *node, o *marketv1.Order) (int, *openBid, *market.Refusal) {
-	bid, refused := p.floor.Bid(p.n.now(), from.id, o, p.account(from).room() > 0)
+	bid, refused := p.floor.Bid(p.n.now(), from.id, o, p.account(from).free() > 0)
 	if refused != nil {
 		return 0, nil, refused
 	}
@@ -175,15 +175,18 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 		return refused
 	}
 	a := p.account(from)
-	if short := req.terms.Reserve - a.room() - req.deposit; short > 0 {
-		p.floor.Release(now, l.ID)
-		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(short)}
+	a.read()
+	next := a.Clone()
+	err := next.Open(l.ID, req.terms.Reserve, req.deposit)
+	if err == nil {
+		err = next.Show(l.ID, req.terms.First(), req.voucher)
 	}
-	if err := a.show(l.ID, req.terms.First(), req.voucherMax); err != nil {
+	if err != nil {
 		p.floor.Release(now, l.ID)
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: err.Error()}
 	}
-	a.shares[l.ID] = share{req.terms.First(), req.terms.Reserve, req.deposit}
+	a.Account = next
+	a.check()
 	delete(p.bids, req.bid)
 	p.n.w.stats.Leases++
 	h := &hosting{p: p, client: from, account: a, terms: req.terms, occupies: l, deposit: req.deposit, job: req.job,

@@ -100,7 +100,7 @@ func (w *world) dump(out io.Writer) {
 func dumpAccounts(out io.Writer, accounts map[int]*account) {
 	for _, i := range sortedKeys(accounts) {
 		a := accounts[i]
-		fmt.Fprintln(out, "channel", a.channel, int64(a.tab.Total()), int64(a.tab.Max()))
+		fmt.Fprintln(out, "channel", a.channel, int64(a.Vouched()), int64(a.Voucher.MaxClaimable))
 	}
 }
 
