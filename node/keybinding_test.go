@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 )
 
 // TestKeyBindingOutlivesItself shows the keys of a node that runs for a year: at
@@ -17,10 +17,7 @@ func TestKeyBindingOutlivesItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	voucher, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	voucher := chaintest.NewKey(t)
 	start := time.Now()
 	b, err := newKeyBinding(id, voucher, start)
 	if err != nil {

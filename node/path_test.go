@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -89,19 +89,11 @@ func testConfig(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wallet, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	voucher, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Home: t.TempDir(), Identity: id, Wallet: wallet, VoucherKey: voucher, API: "127.0.0.1:0",
+	return Config{Home: t.TempDir(), Identity: id, Wallet: chaintest.NewKey(t), VoucherKey: chaintest.NewKey(t), API: "127.0.0.1:0",
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}, Probes: []gpu.Probe{cpu.Probe{}}, Runners: []runner.Runner{r},
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
 }
@@ -179,19 +171,7 @@ func serveChain(t *testing.T) string {
 
 func serveChainLike(t *testing.T, eager bool) string {
 	t.Helper()
-	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: eager})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- d.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("devnet: %v", err)
-		}
-	})
+	d, _ := chaintest.RunDevnet(t, devnet.Config{Eager: eager})
 	return d.URL()
 }
 

@@ -1,11 +1,11 @@
 package node
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -14,14 +14,8 @@ import (
 // without another deposit, and takes the rest out by the timed way: while that is
 // pending the provider claims what it is due and leases nothing more.
 func TestDepositAndWithdraw(t *testing.T) {
-	d, err := devnet.New(devnet.Config{Dir: t.TempDir(), Eager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- d.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-served })
+	ctx := t.Context()
+	d, _ := chaintest.RunDevnet(t, devnet.Config{Eager: true})
 	provider, client := twoNodes(t, d.URL())
 	peer := provider.host.ID().String()
 

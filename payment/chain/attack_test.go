@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/contracts/collector"
 	"github.com/souk-market/souk/payment/chain/contracts/settlement"
 	"github.com/souk-market/souk/payment/chain/contracts/testtoken"
@@ -33,7 +34,7 @@ func TestClaimAttacks(t *testing.T) { claimAttacks(t, newWorld(t)) }
 
 func claimAttacks(t *testing.T, w *world) {
 	ch := w.funded(1000)
-	stranger := w.client(newKey(t))
+	stranger := w.client(chaintest.NewKey(t))
 	elsewhere := func(d payment.EIP712Domain, by *ecdsa.PrivateKey) func(*chain.Claim) {
 		return func(c *chain.Claim) {
 			if err := c.Voucher.Sign(d, by); err != nil {
@@ -66,7 +67,7 @@ func claimAttacks(t *testing.T, w *world) {
 			c := w.claim(ch, 500, 500)
 			tt.change(&c)
 			_, err := tt.by.Claim(t.Context(), []chain.Claim{c})
-			reverts(t, err, tt.want)
+			chaintest.Refused(t, err, tt.want)
 		})
 	}
 	t.Run("by a stranger, plainly", func(t *testing.T) {
@@ -77,21 +78,21 @@ func claimAttacks(t *testing.T, w *world) {
 		}
 		data := w.settle.PackClaim([]settlement.SettlementVoucherClaim{row})
 		_, err := stranger.Send(t.Context(), stranger.Contracts.Settlement, data, 0)
-		reverts(t, err, "NotReceiverSide")
+		chaintest.Refused(t, err, "NotReceiverSide")
 	})
 	t.Run("one bad row spoils the batch", func(t *testing.T) {
 		good, bad := w.claim(ch, 500, 500), w.claim(w.channel(), 500, 500)
 		_, err := w.provider.Claim(t.Context(), []chain.Claim{good, bad})
-		reverts(t, err, "ClaimExceedsBalance")
+		chaintest.Refused(t, err, "ClaimExceedsBalance")
 	})
 	t.Run("two authorizers in a signed batch", func(t *testing.T) {
 		other := w.channel()
 		other.ReceiverAuthorizer = stranger.Address()
 		w.deposit(other, 10)
-		relay := w.client(newKey(t))
+		relay := w.client(chaintest.NewKey(t))
 		relay.Authorizer = w.provider.Wallet
 		_, err := relay.Claim(t.Context(), []chain.Claim{w.claim(ch, 500, 500), w.claim(other, 5, 5)})
-		reverts(t, err, "MixedReceiverAuthorizers")
+		chaintest.Refused(t, err, "MixedReceiverAuthorizers")
 	})
 	w.want(ch, 1000, 0, 0)
 }
@@ -107,7 +108,7 @@ func TestVoucherStaysOnItsChannel(t *testing.T) {
 	}
 	c.Voucher.Channel = ch.ID(w.payer.Domain()) // what a modified client would send
 	_, err := w.provider.Claim(t.Context(), []chain.Claim{c})
-	reverts(t, err, "InvalidVoucherSignature")
+	chaintest.Refused(t, err, "InvalidVoucherSignature")
 }
 
 func TestDepositAttacks(t *testing.T) {
@@ -144,7 +145,7 @@ func TestDepositAttacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = w.provider.Send(t.Context(), w.provider.Contracts.Settlement, data, 0)
-			reverts(t, err, tt.revert)
+			chaintest.Refused(t, err, tt.revert)
 		})
 	}
 	if err := chain.VerifyDeposit(good, ch, w.provider.Contracts, w.provider.Domain()); err != nil {
@@ -155,7 +156,7 @@ func TestDepositAttacks(t *testing.T) {
 	}
 	t.Run("more than the payer has", func(t *testing.T) {
 		_, err := w.provider.Deposit(t.Context(), ch, w.sign(ch, chain.FaucetTokens+1))
-		reverts(t, err, "ERC20InsufficientBalance")
+		chaintest.Refused(t, err, "ERC20InsufficientBalance")
 	})
 }
 
@@ -165,24 +166,24 @@ func TestAuthorizationCannotBeStolen(t *testing.T) {
 	w := newWorld(t)
 	ch := w.channel()
 	d := w.sign(ch, 1000)
-	thief := w.client(newKey(t))
+	thief := w.client(chaintest.NewKey(t))
 	id := ch.ID(w.payer.Domain())
 
 	data := collector.NewERC3009DepositCollector().PackCollect(ch.Payer, ch.Token, atoms(1000), id.Digest, nil)
 	_, err := thief.Send(t.Context(), thief.Contracts.Collector, data, 0)
-	reverts(t, err, "OnlySettlement")
+	chaintest.Refused(t, err, "OnlySettlement")
 
 	token := testtoken.NewTestToken()
 	nonce := [32]byte(crypto.Keccak256(id.Digest[:], d.Salt[:]))
 	after, before := new(big.Int).SetUint64(d.ValidAfter), new(big.Int).SetUint64(d.ValidBefore)
 	data = token.PackReceiveWithAuthorization(ch.Payer, thief.Contracts.Collector, atoms(1000), after, before, nonce, d.Signature)
 	_, err = thief.Send(t.Context(), ch.Token, data, 0)
-	reverts(t, err, "CallerIsNotPayee")
+	chaintest.Refused(t, err, "CallerIsNotPayee")
 	data = token.PackTransferWithAuthorization(ch.Payer, thief.Contracts.Collector, atoms(1000), after, before, nonce, d.Signature)
 	_, err = thief.Send(t.Context(), ch.Token, data, 0)
-	reverts(t, err, "InvalidAuthorization")
+	chaintest.Refused(t, err, "InvalidAuthorization")
 	_, err = thief.Send(t.Context(), ch.Token, token.PackMint(thief.Address(), atoms(1)), 0)
-	reverts(t, err, "OnlyFaucet")
+	chaintest.Refused(t, err, "OnlyFaucet")
 
 	// A collector of the thief's own that brings nothing credits nothing.
 	data = w.settle.PackDeposit(chain.ChannelConfig(ch), atoms(1000), thief.Contracts.Anchors, nil)
@@ -190,7 +191,7 @@ func TestAuthorizationCannotBeStolen(t *testing.T) {
 		t.Error("a contract that is no collector was taken for one")
 	}
 	tx, err := w.provider.Deposit(t.Context(), ch, d)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 1000, 0, 0)
 }
 
@@ -218,7 +219,7 @@ func TestChannelTermsAreChecked(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = w.provider.Send(t.Context(), w.provider.Contracts.Settlement, data, 0)
-			reverts(t, err, tt.want)
+			chaintest.Refused(t, err, tt.want)
 		})
 	}
 }
@@ -229,9 +230,9 @@ func TestRefundAttacks(t *testing.T) {
 	ch := w.funded(1000)
 
 	_, err := w.payer.Refund(ctx, ch, 100, 0, w.payer.Wallet)
-	reverts(t, err, "InvalidAuthorizerSignature")
+	chaintest.Refused(t, err, "InvalidAuthorizerSignature")
 	_, err = w.payer.Refund(ctx, ch, 100, 1, w.provider.Wallet)
-	reverts(t, err, "InvalidRefundNonce")
+	chaintest.Refused(t, err, "InvalidRefundNonce")
 
 	// A signature is good for one nonce, whoever brings it.
 	refund := payment.Refund{Channel: ch.ID(w.payer.Domain()), Nonce: 0, Amount: 100}
@@ -244,31 +245,31 @@ func TestRefundAttacks(t *testing.T) {
 	}
 	at := w.payer.Contracts.Settlement
 	_, err = w.payer.Send(ctx, at, pack(101, 0, sig), 0)
-	reverts(t, err, "InvalidAuthorizerSignature")
+	chaintest.Refused(t, err, "InvalidAuthorizerSignature")
 	_, err = w.payer.Send(ctx, at, pack(100, 0, highS(sig)), 0)
-	reverts(t, err, "InvalidAuthorizerSignature")
+	chaintest.Refused(t, err, "InvalidAuthorizerSignature")
 	tx, err := w.payer.Send(ctx, at, pack(100, 0, sig), 0)
-	w.mined(w.payer, tx, err)
+	chaintest.Mined(w.t, w.payer, tx, err)
 	_, err = w.payer.Send(ctx, at, pack(100, 0, sig), 0)
-	reverts(t, err, "InvalidRefundNonce")
+	chaintest.Refused(t, err, "InvalidRefundNonce")
 	_, err = w.payer.Send(ctx, at, pack(100, 1, sig), 0)
-	reverts(t, err, "InvalidAuthorizerSignature")
+	chaintest.Refused(t, err, "InvalidAuthorizerSignature")
 	w.want(ch, 900, 0, 0)
 
 	// Without a signature only the receiver's side may.
 	_, err = w.payer.Send(ctx, at, w.settle.PackRefund(chain.ChannelConfig(ch), atoms(100)), 0)
-	reverts(t, err, "NotReceiverSide")
+	chaintest.Refused(t, err, "NotReceiverSide")
 	tx, err = w.provider.Send(ctx, at, w.settle.PackRefund(chain.ChannelConfig(ch), atoms(100)), 0)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 800, 0, 0)
 
 	// What is claimed cannot be refunded, and the nonce moves even so.
 	tx, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 800, 800)})
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	tx, err = w.provider.Refund(ctx, ch, 1, 2, w.provider.Wallet)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 800, 800, 0)
-	if n := w.state(ch).RefundNonce; n != 3 {
+	if n := chaintest.State(w.t, w.provider, ch, 0).RefundNonce; n != 3 {
 		t.Errorf("refund nonce %d, want 3", n)
 	}
 	w.conserved([]payment.Address{w.provider.Address()}, ch)
@@ -281,7 +282,7 @@ func TestRevertOnChainHasAReason(t *testing.T) { revertHasAReason(t, newWorld(t)
 func revertHasAReason(t *testing.T, w *world) {
 	ch := w.funded(1000)
 	first, err := w.provider.Refund(t.Context(), ch, 100, 0, w.provider.Wallet)
-	w.mined(w.provider, first, err)
+	chaintest.Mined(w.t, w.provider, first, err)
 	refund := payment.Refund{Channel: ch.ID(w.payer.Domain()), Nonce: 0, Amount: 100}
 	sig, err := refund.Sign(w.payer.Domain(), w.provider.Wallet)
 	if err != nil {
@@ -293,7 +294,7 @@ func revertHasAReason(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	_, err = w.provider.Wait(t.Context(), tx, 1)
-	reverts(t, err, "InvalidRefundNonce")
+	chaintest.Refused(t, err, "InvalidRefundNonce")
 }
 
 // The payer withdraws what it has promised; the provider claims in the delay.
@@ -303,28 +304,28 @@ func withdrawRace(t *testing.T, w *world) {
 	ctx := t.Context()
 	ch := w.funded(1000)
 	_, err := w.provider.StartWithdraw(ctx, ch, 1000)
-	reverts(t, err, "NotPayerSide")
+	chaintest.Refused(t, err, "NotPayerSide")
 	_, err = w.payer.StartWithdraw(ctx, ch, 1001)
-	reverts(t, err, "WithdrawExceedsBalance")
+	chaintest.Refused(t, err, "WithdrawExceedsBalance")
 	_, err = w.payer.StartWithdraw(ctx, ch, 0)
-	reverts(t, err, "ZeroAmount")
+	chaintest.Refused(t, err, "ZeroAmount")
 	_, err = w.payer.FinishWithdraw(ctx, ch)
-	reverts(t, err, "NoWithdrawPending")
+	chaintest.Refused(t, err, "NoWithdrawPending")
 	tx, err := w.payer.StartWithdraw(ctx, ch, 400)
-	w.mined(w.payer, tx, err)
+	chaintest.Mined(w.t, w.payer, tx, err)
 	// The amount cannot be raised under a delay that already runs.
 	_, err = w.payer.StartWithdraw(ctx, ch, 1000)
-	reverts(t, err, "WithdrawPending")
+	chaintest.Refused(t, err, "WithdrawPending")
 
 	tx, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 700, 700)})
-	w.mined(w.provider, tx, err)
-	if err := w.devnet.Advance(ctx, day); err != nil {
+	chaintest.Mined(w.t, w.provider, tx, err)
+	if err := w.devnet.Advance(ctx, chaintest.Day); err != nil {
 		t.Fatal(err)
 	}
 	_, err = w.provider.FinishWithdraw(ctx, ch)
-	reverts(t, err, "NotPayerSide")
+	chaintest.Refused(t, err, "NotPayerSide")
 	tx, err = w.payer.FinishWithdraw(ctx, ch)
-	w.mined(w.payer, tx, err)
+	chaintest.Mined(w.t, w.payer, tx, err)
 	w.want(ch, 700, 700, 0) // 300 were left of the 400
 	if got, want := w.tokens(w.payer.Address()), chain.FaucetTokens-700; got != want {
 		t.Errorf("payer has %d, want %d", got, want)
@@ -332,7 +333,7 @@ func withdrawRace(t *testing.T, w *world) {
 
 	// Too late is too late: what a finished withdrawal took, no voucher brings back.
 	_, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 800, 800)})
-	reverts(t, err, "ClaimExceedsBalance")
+	chaintest.Refused(t, err, "ClaimExceedsBalance")
 	w.conserved([]payment.Address{w.provider.Address()}, ch)
 }
 
@@ -342,14 +343,14 @@ func TestRefundDuringWithdrawal(t *testing.T) {
 	ctx := t.Context()
 	ch := w.funded(1000)
 	tx, err := w.payer.StartWithdraw(ctx, ch, 600)
-	w.mined(w.payer, tx, err)
+	chaintest.Mined(w.t, w.payer, tx, err)
 	tx, err = w.provider.Refund(ctx, ch, 200, 0, w.provider.Wallet)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 800, 0, 400)
 	tx, err = w.provider.Refund(ctx, ch, 400, 1, w.provider.Wallet)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 400, 0, 0)
-	if s := w.state(ch); !s.WithdrawStarted.IsZero() {
+	if s := chaintest.State(w.t, w.provider, ch, 0); !s.WithdrawStarted.IsZero() {
 		t.Error("the withdrawal is still pending")
 	}
 	w.conserved(nil, ch)

@@ -9,6 +9,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 )
 
 // One channel from its first deposit to the last atom.
@@ -21,7 +22,7 @@ func lifeOfAChannel(t *testing.T, w *world) {
 	w.want(ch, 0, 0, 0)
 
 	w.deposit(ch, 1_000_000)
-	funded := w.state(ch).Block
+	funded := chaintest.State(w.t, w.provider, ch, 0).Block
 	w.deposit(ch, 500_000)
 	w.want(ch, 1_500_000, 0, 0)
 	if got, want := w.tokens(w.payer.Address()), chain.FaucetTokens-1_500_000; got != want {
@@ -30,40 +31,40 @@ func lifeOfAChannel(t *testing.T, w *world) {
 	w.conserved(providers, ch)
 
 	tx, err := w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 700_000, 600_000)})
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 1_500_000, 600_000, 0)
 	w.conserved(providers, ch)
 	if n, err := w.provider.Unsettled(ctx, w.provider.Address()); err != nil || n != 600_000 {
 		t.Errorf("unsettled %d, %v; want 600000", n, err)
 	}
 	tx, err = w.provider.Settle(ctx)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	if got, want := w.tokens(w.provider.Address()), chain.FaucetTokens+600_000; got != want {
 		t.Errorf("provider has %d, want %d", got, want)
 	}
 	w.conserved(providers, ch)
 
 	tx, err = w.provider.Refund(ctx, ch, 400_000, 0, w.provider.Wallet)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 1_100_000, 600_000, 0)
-	if s := w.state(ch); s.RefundNonce != 1 || s.Left() != 500_000 {
+	if s := chaintest.State(w.t, w.provider, ch, 0); s.RefundNonce != 1 || s.Left() != 500_000 {
 		t.Errorf("refund nonce %d, left %d; want 1, 500000", s.RefundNonce, s.Left())
 	}
 
 	tx, err = w.payer.StartWithdraw(ctx, ch, 500_000)
-	started := w.mined(w.payer, tx, err)
+	started := chaintest.Mined(w.t, w.payer, tx, err)
 	w.want(ch, 1_100_000, 600_000, 500_000)
-	ready, ok := w.state(ch).WithdrawReady(ch)
-	if want := started.Time.Add(day); !ok || !ready.Equal(want) {
+	ready, ok := chaintest.State(w.t, w.provider, ch, 0).WithdrawReady(ch)
+	if want := started.Time.Add(chaintest.Day); !ok || !ready.Equal(want) {
 		t.Errorf("withdrawal is ready at %v, %t; want %v", ready, ok, want)
 	}
 	_, err = w.payer.FinishWithdraw(ctx, ch)
-	reverts(t, err, "WithdrawNotReady")
-	if err := w.devnet.Advance(ctx, day); err != nil {
+	chaintest.Refused(t, err, "WithdrawNotReady")
+	if err := w.devnet.Advance(ctx, chaintest.Day); err != nil {
 		t.Fatal(err)
 	}
 	tx, err = w.payer.FinishWithdraw(ctx, ch)
-	w.mined(w.payer, tx, err)
+	chaintest.Mined(w.t, w.payer, tx, err)
 	w.want(ch, 600_000, 600_000, 0)
 	if got, want := w.tokens(w.payer.Address()), chain.FaucetTokens-600_000; got != want {
 		t.Errorf("payer has %d, want %d", got, want)
@@ -78,7 +79,7 @@ func lifeOfAChannel(t *testing.T, w *world) {
 	// The channel can be funded again, and its vouchers go on from where they were.
 	w.deposit(ch, 300_000)
 	tx, err = w.provider.ClaimAndSettle(ctx, []chain.Claim{w.claim(ch, 900_000, 900_000)})
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, 900_000, 900_000, 0)
 	if got, want := w.tokens(w.provider.Address()), chain.FaucetTokens+900_000; got != want {
 		t.Errorf("provider has %d, want %d", got, want)
@@ -89,7 +90,7 @@ func lifeOfAChannel(t *testing.T, w *world) {
 // A provider whose payout address and voucher key are not its wallet.
 func TestClaimForAnotherReceiver(t *testing.T) {
 	w := newWorld(t)
-	payout, authorizer := payment.Address{0xba, 0x4c}, newKey(t)
+	payout, authorizer := payment.Address{0xba, 0x4c}, chaintest.NewKey(t)
 	relay := *w.provider
 	c, err := chain.New(chain.Config{
 		URLs: relay.URLs, Contracts: relay.Contracts, Wallet: relay.Wallet, Authorizer: authorizer, Poll: relay.Poll,
@@ -110,24 +111,24 @@ func TestClaimForAnotherReceiver(t *testing.T) {
 		claims, channels = append(claims, w.claim(ch, 80, 70)), append(channels, ch)
 	}
 	tx, err := c.ClaimAndSettle(t.Context(), claims)
-	w.mined(c, tx, err)
+	chaintest.Mined(w.t, c, tx, err)
 	if got := w.tokens(payout); got != 210 {
 		t.Errorf("payout has %d, want 210", got)
 	}
 	w.conserved([]payment.Address{payout}, channels...)
 
 	tx, err = c.Claim(t.Context(), []chain.Claim{w.claim(channels[0], 90, 90), w.claim(channels[1], 80, 10)})
-	w.mined(c, tx, err)
+	chaintest.Mined(w.t, c, tx, err)
 	w.want(channels[0], 100, 90, 0)
 	w.want(channels[1], 100, 70, 0) // an old claim in a batch does no harm
 	tx, err = c.Settle(t.Context(), payout, w.provider.Address())
-	w.mined(c, tx, err)
+	chaintest.Mined(w.t, c, tx, err)
 	if got := w.tokens(payout); got != 230 {
 		t.Errorf("payout has %d, want 230", got)
 	}
 
 	tx, err = c.Refund(t.Context(), channels[2], 1000, 0, authorizer)
-	w.mined(c, tx, err)
+	chaintest.Mined(w.t, c, tx, err)
 	w.want(channels[2], 70, 70, 0) // more than there is gives what there is
 	w.conserved([]payment.Address{payout}, channels...)
 }
@@ -192,12 +193,12 @@ func TestSendingAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	tx, err := w.provider.Settle(t.Context())
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	if _, _, _, err := w.provider.AnchorAt(t.Context(), tx); !errors.Is(err, chain.ErrNoAnchor) {
 		t.Errorf("%v; want %v", err, chain.ErrNoAnchor)
 	}
 	_, err = w.provider.Anchor(t.Context(), souk.Digest{1}, 0)
-	reverts(t, err, "NothingToAnchor")
+	chaintest.Refused(t, err, "NothingToAnchor")
 }
 
 func TestWithoutWallet(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 )
 
 // Whatever is done to some channels in whatever order, sensible or not, the
@@ -46,13 +47,13 @@ func TestTokensAreConserved(t *testing.T) {
 		case 4:
 			tx, err = c.Settle(ctx)
 		case 5:
-			tx, err = c.Refund(ctx, ch, amount, w.state(ch).RefundNonce, c.Wallet)
+			tx, err = c.Refund(ctx, ch, amount, chaintest.State(w.t, w.provider, ch, 0).RefundNonce, c.Wallet)
 		case 6:
 			c = w.payer
 			tx, err = c.StartWithdraw(ctx, ch, amount)
 		case 7:
 			if rng.IntN(2) == 0 {
-				if err := w.devnet.Advance(ctx, day); err != nil {
+				if err := w.devnet.Advance(ctx, chaintest.Day); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -66,11 +67,11 @@ func TestTokensAreConserved(t *testing.T) {
 			refused++
 			continue
 		}
-		w.mined(c, tx, nil)
+		chaintest.Mined(w.t, c, tx, nil)
 		done++
 		w.conserved(receivers, channels...)
 		for j, ch := range channels {
-			if s := w.state(ch); s.Claimed > promised[j] {
+			if s := chaintest.State(w.t, w.provider, ch, 0); s.Claimed > promised[j] {
 				t.Fatalf("claimed %d of %d promised", s.Claimed, promised[j])
 			}
 		}

@@ -14,13 +14,7 @@ func TestContract(t *testing.T) {
 		d := newDevnet(t)
 		return chaintest.Chain{
 			Client: func(t *testing.T, wallet, authorizer *ecdsa.PrivateKey) chaintest.Client {
-				c, err := chain.New(chain.Config{URLs: []string{d.URL()}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts(),
-					Wallet: wallet, Authorizer: authorizer, Timeout: 20 * time.Second, Poll: 5 * time.Millisecond, DropAfter: 50 * time.Millisecond})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(c.Close)
-				return c
+				return chaintest.NewClient(t, chain.Config{URLs: []string{d.URL()}, Wallet: wallet, Authorizer: authorizer, DropAfter: 50 * time.Millisecond})
 			},
 			Advance: d.Advance,
 		}

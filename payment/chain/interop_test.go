@@ -19,6 +19,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 )
 
 // interopDir holds the published npm packages, by its lock file, and a script
@@ -193,11 +194,11 @@ func TestPublishedClient(t *testing.T) {
 	}
 	d.Signature = auth.Signature
 	tx, err := w.provider.Deposit(t.Context(), ch, d)
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	tx, err = w.provider.ClaimAndSettle(t.Context(), []chain.Claim{{Channel: ch, Voucher: payment.Voucher{
 		Channel: id, MaxClaimable: 1000, Signature: got.Payload.Voucher.Signature,
 	}, Total: 900}})
-	w.mined(w.provider, tx, err)
+	chaintest.Mined(w.t, w.provider, tx, err)
 	w.want(ch, souk.Atoms(amount), 900, 0)
 }
 
@@ -207,7 +208,7 @@ func TestPublishedFacilitator(t *testing.T) {
 	w := newWorld(t)
 	ch := w.channel()
 	// The facilitator looks at the machine's clock, which the chain's is ahead of.
-	d, err := w.payer.SignDeposit(ch, 10_000, 24*time.Hour, time.Now(), randomWord(t))
+	d, err := w.payer.SignDeposit(ch, 10_000, 24*time.Hour, time.Now(), chaintest.NewWord())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,20 +17,13 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 )
 
 // reader is a client without a wallet of nodes in the given order.
 func reader(t *testing.T, chainID uint64, urls ...string) *chain.Client {
 	t.Helper()
-	c, err := chain.New(chain.Config{
-		URLs: urls, ChainID: chainID, Contracts: chain.DevnetContracts(),
-		Timeout: time.Second, Poll: 5 * time.Millisecond, DropAfter: 50 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return chaintest.NewClient(t, chain.Config{URLs: urls, ChainID: chainID, Timeout: time.Second, DropAfter: 50 * time.Millisecond})
 }
 
 // server is a node that answers every request with what reply makes of the method.
@@ -162,14 +155,9 @@ func TestWaitSendsAgain(t *testing.T) {
 		forward.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(s.Close)
-	key := newKey(t)
+	key := chaintest.NewKey(t)
 	w.client(key) // for its gas
-	c, err := chain.New(chain.Config{URLs: []string{s.URL}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts(),
-		Wallet: key, Poll: 5 * time.Millisecond, DropAfter: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
+	c := chaintest.NewClient(t, chain.Config{URLs: []string{s.URL}, Wallet: key, DropAfter: time.Minute})
 	tx, err := c.Anchor(t.Context(), souk.Digest{1}, 1)
 	if err != nil {
 		t.Fatal(err)

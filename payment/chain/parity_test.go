@@ -15,6 +15,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/contracts/settlement"
 )
 
@@ -80,12 +81,12 @@ func TestDomainsOfTheContracts(t *testing.T) {
 
 // The deposit's digest against go-ethereum's own EIP-712 code.
 func TestDepositDigestByTypedData(t *testing.T) {
-	key := newKey(t)
+	key := chaintest.NewKey(t)
 	at, dom := chain.DevnetContracts(), payment.EIP712Domain{ChainID: 1337, Settlement: chain.DevnetContracts().Settlement}
 	for range 20 {
 		ch := randomChannel(t)
 		ch.Payer, ch.Token, ch.WithdrawDelay = addressOf(key), at.Token, chain.MinWithdrawDelay
-		d, err := chain.SignDeposit(key, at, dom, ch, 1+randomAtoms()>>1, time.Hour, time.Unix(mrand.Int64N(1<<40), 0), randomWord(t))
+		d, err := chain.SignDeposit(key, at, dom, ch, 1+randomAtoms()>>1, time.Hour, time.Unix(mrand.Int64N(1<<40), 0), chaintest.NewWord())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +128,7 @@ func randomChannel(t *testing.T) payment.Channel {
 	}
 	return payment.Channel{
 		Payer: a[0], PayerAuthorizer: a[1], Receiver: a[2], ReceiverAuthorizer: a[3], Token: a[4],
-		WithdrawDelay: mrand.Uint64N(1 << 40), Salt: randomWord(t),
+		WithdrawDelay: mrand.Uint64N(1 << 40), Salt: chaintest.NewWord(),
 	}
 }
 

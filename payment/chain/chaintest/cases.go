@@ -19,28 +19,28 @@ func life(w *world) {
 	ctx, ch := w.Context(), w.channel()
 	w.want(ch, 0, 0, 0)
 	w.fund(ch, 1_000_000)
-	funded := w.state(ch, 0).Block
+	funded := State(w, w.provider, ch, 0).Block
 	w.fund(ch, 500_000)
 	w.want(ch, 1_500_000, 0, 0)
 	w.tokens(w.payer.Address(), chain.FaucetTokens-1_500_000)
 
 	tx, err := w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 700_000, 600_000)})
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.want(ch, 1_500_000, 600_000, 0)
 	w.tokens(w.provider.Address(), chain.FaucetTokens)
 	tx, err = w.provider.Settle(ctx)
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.tokens(w.provider.Address(), chain.FaucetTokens+600_000)
 	tx, err = w.provider.Settle(ctx) // nothing is left to settle, and that is no error
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 
 	tx, err = w.provider.Refund(ctx, ch, 400_000, 0, w.paid)
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.want(ch, 1_100_000, 600_000, 0)
-	if s := w.state(ch, 0); s.RefundNonce != 1 || s.Left() != 500_000 {
+	if s := State(w, w.provider, ch, 0); s.RefundNonce != 1 || s.Left() != 500_000 {
 		w.Errorf("refund nonce %d, left %d; want 1, 500000", s.RefundNonce, s.Left())
 	}
-	if then := w.state(ch, funded); then.Balance != 1_000_000 || then.Claimed != 0 || then.Block != funded {
+	if then := State(w, w.provider, ch, funded); then.Balance != 1_000_000 || then.Claimed != 0 || then.Block != funded {
 		w.Errorf("at block %d the channel had %+v", funded, then)
 	}
 	if _, err := w.provider.Channel(ctx, ch.ID(w.provider.Domain()), 1<<40); err == nil {
@@ -49,7 +49,7 @@ func life(w *world) {
 
 	w.fund(ch, 300_000)
 	tx, err = w.provider.ClaimAndSettle(ctx, []chain.Claim{w.claim(ch, 900_000, 900_000)})
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.want(ch, 1_400_000, 900_000, 0)
 	w.tokens(w.provider.Address(), chain.FaucetTokens+900_000)
 }
@@ -88,9 +88,9 @@ func deposits(w *world) {
 		}
 	}
 	_, err = w.provider.Deposit(ctx, ch, late)
-	w.refused(err, "AuthorizationExpired(")
+	Refused(w, err, "AuthorizationExpired(")
 	_, err = w.provider.Deposit(ctx, ch, w.sign(ch, chain.FaucetTokens+1))
-	w.refused(err, "ERC20InsufficientBalance("+w.payer.Address().String()+", 1000000000, 1000000001)")
+	Refused(w, err, "ERC20InsufficientBalance("+w.payer.Address().String()+", 1000000000, 1000000001)")
 	if used, err := w.provider.DepositUsed(ctx, ch, good); used || err != nil {
 		w.Errorf("used %t, %v before it was", used, err)
 	}
@@ -138,7 +138,7 @@ func depositOnce(w *world, ch payment.Channel, d chain.Deposit) {
 func claims(w *world) {
 	ctx, ch := w.Context(), w.channel()
 	w.fund(ch, 1000)
-	stranger := w.rich(newKey(w.T), nil)
+	stranger := w.rich(NewKey(w.T), nil)
 	good := w.claim(ch, 500, 500)
 	raised, foreign, unsigned := good, good, good
 	raised.Voucher.MaxClaimable++
@@ -161,7 +161,7 @@ func claims(w *world) {
 		{w.payer, good, "InvalidAuthorizerSignature("},
 	} {
 		_, err := tt.by.Claim(ctx, []chain.Claim{tt.claim})
-		w.refused(err, tt.want)
+		Refused(w, err, tt.want)
 	}
 	if _, err := w.provider.Claim(ctx, nil); err == nil {
 		w.Error("claimed nothing")
@@ -175,20 +175,20 @@ func claims(w *world) {
 		w.Error("claimed by another channel's voucher")
 	}
 	_, err := w.provider.Claim(ctx, []chain.Claim{good, w.claim(w.channel(), 500, 500)})
-	w.refused(err, "ClaimExceedsBalance(500, 0)") // and spoils the batch
+	Refused(w, err, "ClaimExceedsBalance(500, 0)") // and spoils the batch
 	w.want(ch, 1000, 0, 0)
 
 	for _, total := range []souk.Atoms{300, 200, 300, 301} {
 		tx, err := w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 500, total)})
-		w.mined(w.provider, tx, err)
+		Mined(w, w.provider, tx, err)
 	}
 	w.want(ch, 1000, 301, 0)
 }
 
 // batch claims for a receiver that is neither wallet nor authorizer.
 func batch(w *world) {
-	ctx, payout, authorizer := w.Context(), payment.Address{0xba, 0x4c}, newKey(w.T)
-	relay := w.rich(newKey(w.T), authorizer)
+	ctx, payout, authorizer := w.Context(), payment.Address{0xba, 0x4c}, NewKey(w.T)
+	relay := w.rich(NewKey(w.T), authorizer)
 	var rows []chain.Claim
 	for range 3 {
 		ch := w.channel()
@@ -198,22 +198,22 @@ func batch(w *world) {
 		rows = append(rows, w.claim(ch, 80, 70))
 	}
 	tx, err := relay.ClaimAndSettle(ctx, rows)
-	w.mined(relay, tx, err)
+	Mined(w, relay, tx, err)
 	w.tokens(payout, 210)
 	w.want(rows[0].Channel, 100, 70, 0)
 
 	mine := w.channel()
 	w.fund(mine, 100)
 	_, err = relay.Claim(ctx, []chain.Claim{w.claim(rows[0].Channel, 80, 80), w.claim(mine, 10, 10)})
-	w.refused(err, "MixedReceiverAuthorizers("+crypto.PubkeyToAddress(authorizer.PublicKey).String()+", "+w.provider.Address().String()+")")
+	Refused(w, err, "MixedReceiverAuthorizers("+crypto.PubkeyToAddress(authorizer.PublicKey).String()+", "+w.provider.Address().String()+")")
 	tx, err = relay.Claim(ctx, []chain.Claim{w.claim(rows[0].Channel, 90, 90), w.claim(rows[1].Channel, 80, 10)})
-	w.mined(relay, tx, err)
+	Mined(w, relay, tx, err)
 	w.want(rows[1].Channel, 100, 70, 0) // an old claim in a batch does no harm
 	tx, err = relay.Settle(ctx, payout, w.provider.Address())
-	w.mined(relay, tx, err)
+	Mined(w, relay, tx, err)
 	w.tokens(payout, 230)
 	tx, err = relay.Refund(ctx, rows[2].Channel, 1000, 0, authorizer)
-	w.mined(relay, tx, err)
+	Mined(w, relay, tx, err)
 	w.want(rows[2].Channel, 70, 70, 0) // more than there is gives what there is
 }
 
@@ -241,12 +241,12 @@ func anchors(w *world) {
 	}
 	wg.Wait()
 	tx, err := w.provider.Settle(ctx)
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	if _, _, _, err := w.provider.AnchorAt(ctx, tx); !errors.Is(err, chain.ErrNoAnchor) {
 		w.Errorf("%v; want %v", err, chain.ErrNoAnchor)
 	}
 	_, err = w.provider.Anchor(ctx, souk.Digest{1}, 0)
-	w.refused(err, "NothingToAnchor()")
+	Refused(w, err, "NothingToAnchor()")
 }
 
 // waiting ends with the confirmations asked for, when the transaction is lost, or
@@ -258,7 +258,7 @@ func waiting(w *world) {
 		w.Fatal(err)
 	}
 	tx, err := w.provider.Settle(ctx)
-	first := w.mined(w.provider, tx, err)
+	first := Mined(w, w.provider, tx, err)
 	deep, err := w.provider.Wait(ctx, tx, 3)
 	if err != nil || deep != first {
 		w.Errorf("three deep it is %+v, %v; want %+v", deep, err, first)
@@ -305,7 +305,7 @@ func noWallet(w *world) {
 
 // noGas is a wallet without coins: nothing is sent, and it is no revert.
 func noGas(w *world) {
-	ctx, poor := w.Context(), w.chain.Client(w.T, newKey(w.T), nil)
+	ctx, poor := w.Context(), w.chain.Client(w.T, NewKey(w.T), nil)
 	if wei, err := poor.GasBalance(ctx, poor.Address()); err != nil || wei.Sign() != 0 {
 		w.Errorf("it has %v wei, %v", wei, err)
 	}
@@ -317,7 +317,7 @@ func noGas(w *world) {
 		w.Fatal(err)
 	}
 	tx, err := w.provider.Settle(ctx)
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	if has, err := w.provider.GasBalance(ctx, w.provider.Address()); err != nil || has.Cmp(had) >= 0 {
 		w.Errorf("it had %v wei and has %v, %v", had, has, err)
 	}

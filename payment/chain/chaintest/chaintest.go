@@ -9,14 +9,10 @@ package chaintest
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/rand"
-	"errors"
 	"math/big"
-	"strings"
+	"slices"
 	"testing"
 	"time"
-
-	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
@@ -55,8 +51,6 @@ type Chain struct {
 	Advance func(ctx context.Context, dt time.Duration) error               // moves the chain's clock
 }
 
-const day = 24 * time.Hour
-
 // Run runs the contract test on chains that make returns.
 func Run(t *testing.T, make func(t *testing.T) Chain) {
 	for _, tt := range []struct {
@@ -87,125 +81,60 @@ type world struct {
 	payer, provider Client
 	voucher         *ecdsa.PrivateKey // the payer's authorizer
 	paid            *ecdsa.PrivateKey // the provider's wallet, and its authorizer
-	token           payment.Address
 	channels        []payment.Channel
 }
 
 func newWorld(t *testing.T, c Chain) *world {
-	w := &world{T: t, chain: c, voucher: newKey(t), paid: newKey(t), token: chain.DevnetContracts().Token}
-	w.payer, w.provider = w.rich(newKey(t), nil), w.rich(w.paid, nil)
+	w := &world{T: t, chain: c, voucher: NewKey(t), paid: NewKey(t)}
+	w.payer, w.provider = w.rich(NewKey(t), nil), w.rich(w.paid, nil)
 	return w
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
 }
 
 // rich is a client whose wallet has been to the faucet.
 func (w *world) rich(wallet, authorizer *ecdsa.PrivateKey) Client {
 	w.Helper()
 	c := w.chain.Client(w.T, wallet, authorizer)
-	amount, tx, err := c.Faucet(w.Context())
-	if amount != chain.FaucetTokens {
-		w.Errorf("the faucet gave %d, %v", amount, err)
-	}
-	w.mined(c, tx, err)
+	Fund(w, c)
 	return c
 }
 
 // channel is a new channel from the payer to the provider.
 func (w *world) channel() payment.Channel {
-	ch := payment.Channel{Payer: w.payer.Address(), PayerAuthorizer: crypto.PubkeyToAddress(w.voucher.PublicKey),
-		Receiver: w.provider.Address(), ReceiverAuthorizer: w.provider.Address(), Token: w.token,
-		WithdrawDelay: uint64(day / time.Second), Salt: [32]byte{byte(len(w.channels) + 1)}}
+	ch := NewChannel(w.payer, w.provider, w.voucher, byte(len(w.channels)+1))
 	w.channels = append(w.channels, ch)
 	return ch
 }
 
-// sign is the payer's deposit, good for an hour.
 func (w *world) sign(ch payment.Channel, amount souk.Atoms) chain.Deposit {
 	w.Helper()
-	_, now, err := w.payer.Block(w.Context())
-	if err != nil {
-		w.Fatal(err)
-	}
-	var salt [32]byte
-	rand.Read(salt[:])
-	d, err := w.payer.SignDeposit(ch, amount, time.Hour, now, salt)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return d
+	return NewDeposit(w, w.payer, ch, amount)
 }
 
 func (w *world) fund(ch payment.Channel, amount souk.Atoms) {
 	w.Helper()
 	tx, err := w.provider.Deposit(w.Context(), ch, w.sign(ch, amount))
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 }
 
-// claim is a claim of total by a voucher for most.
 func (w *world) claim(ch payment.Channel, most, total souk.Atoms) chain.Claim {
 	w.Helper()
-	v := payment.Voucher{Channel: ch.ID(w.payer.Domain()), MaxClaimable: most}
-	if err := v.Sign(w.payer.Domain(), w.voucher); err != nil {
-		w.Fatal(err)
-	}
-	return chain.Claim{Channel: ch, Voucher: v, Total: total}
-}
-
-// mined waits for what a call of c returned.
-func (w *world) mined(c Client, tx string, err error) chain.TxReceipt {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
-	r, err := c.Wait(w.Context(), tx, 1)
-	if err != nil {
-		w.Fatal(err)
-	}
-	if r.Tx != tx || r.Block == 0 || r.GasUsed == 0 || r.Time.IsZero() {
-		w.Errorf("receipt of %s is %+v", tx, r)
-	}
-	return r
-}
-
-func (w *world) state(ch payment.Channel, block uint64) chain.ChannelState {
-	w.Helper()
-	s, err := w.provider.Channel(w.Context(), ch.ID(w.provider.Domain()), block)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return s
+	return NewClaim(w, w.payer.Domain(), ch, w.voucher, most, total)
 }
 
 // want checks a channel, and that the contract holds what it owes to the atom.
 func (w *world) want(ch payment.Channel, balance, claimed, pending souk.Atoms) {
 	w.Helper()
-	if s := w.state(ch, 0); s.Balance != balance || s.Claimed != claimed || s.PendingWithdrawal != pending ||
+	if s := State(w, w.provider, ch, 0); s.Balance != balance || s.Claimed != claimed || s.PendingWithdrawal != pending ||
 		s.WithdrawStarted.IsZero() != (pending == 0) {
 		w.Errorf("channel is %+v; want %d, claimed %d, pending %d", s, balance, claimed, pending)
 	}
-	var owed souk.Atoms
-	receivers := map[payment.Address]bool{}
+	var receivers []payment.Address
 	for _, ch := range w.channels {
-		s := w.state(ch, 0)
-		owed += s.Balance - s.Claimed
-		receivers[ch.Receiver] = true
-	}
-	for r := range receivers {
-		n, err := w.provider.Unsettled(w.Context(), r)
-		if err != nil {
-			w.Fatal(err)
+		if !slices.Contains(receivers, ch.Receiver) {
+			receivers = append(receivers, ch.Receiver)
 		}
-		owed += n
 	}
-	w.tokens(chain.DevnetContracts().Settlement, owed)
+	w.tokens(chain.DevnetContracts().Settlement, Owed(w, w.provider, receivers, w.channels...))
 }
 
 // tokens checks what an address holds.
@@ -213,14 +142,5 @@ func (w *world) tokens(of payment.Address, want souk.Atoms) {
 	w.Helper()
 	if have, err := w.provider.TokenBalance(w.Context(), of); err != nil || have != want {
 		w.Errorf("%s holds %d, %v; want %d", of, have, err, want)
-	}
-}
-
-// refused checks that the contract refused, with the error that this text begins.
-func (w *world) refused(err error, text string) {
-	w.Helper()
-	name, _, _ := strings.Cut(text, "(")
-	if r, ok := errors.AsType[*chain.RevertError](err); !ok || r.Name != name || !strings.HasPrefix(r.Text, text) {
-		w.Errorf("%v; want revert %s", err, text)
 	}
 }

@@ -13,25 +13,25 @@ func refunds(w *world) {
 	ctx, ch := w.Context(), w.channel()
 	w.fund(ch, 1000)
 	_, err := w.payer.Refund(ctx, ch, 100, 0, w.voucher)
-	w.refused(err, "InvalidAuthorizerSignature("+w.provider.Address().String()+")")
+	Refused(w, err, "InvalidAuthorizerSignature("+w.provider.Address().String()+")")
 	_, err = w.payer.Refund(ctx, ch, 100, 1, w.paid)
-	w.refused(err, "InvalidRefundNonce(0, 1)")
+	Refused(w, err, "InvalidRefundNonce(0, 1)")
 	_, err = w.provider.Refund(ctx, ch, 0, 0, w.paid)
-	w.refused(err, "ZeroAmount()")
+	Refused(w, err, "ZeroAmount()")
 	tx, err := w.payer.Refund(ctx, ch, 100, 0, w.paid) // whoever brings it
-	w.mined(w.payer, tx, err)
+	Mined(w, w.payer, tx, err)
 	_, err = w.payer.Refund(ctx, ch, 100, 0, w.paid)
-	w.refused(err, "InvalidRefundNonce(1, 0)")
+	Refused(w, err, "InvalidRefundNonce(1, 0)")
 	w.want(ch, 900, 0, 0)
 	w.tokens(w.payer.Address(), chain.FaucetTokens-900)
 
 	// What is claimed cannot be refunded, and the nonce moves even so.
 	tx, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 900, 900)})
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	tx, err = w.provider.Refund(ctx, ch, 1, 1, w.paid)
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.want(ch, 900, 900, 0)
-	if n := w.state(ch, 0).RefundNonce; n != 2 {
+	if n := State(w, w.provider, ch, 0).RefundNonce; n != 2 {
 		w.Errorf("refund nonce %d, want 2", n)
 	}
 }
@@ -50,38 +50,38 @@ func withdrawal(w *world) {
 		{w.payer, 0, "ZeroAmount()"},
 	} {
 		_, err := tt.by.StartWithdraw(ctx, ch, tt.amount)
-		w.refused(err, tt.want)
+		Refused(w, err, tt.want)
 	}
 	if _, err := w.payer.StartWithdraw(ctx, ch, -1); !errors.Is(err, souk.ErrOverflow) {
 		w.Errorf("%v; want %v", err, souk.ErrOverflow)
 	}
 	_, err := w.payer.FinishWithdraw(ctx, ch)
-	w.refused(err, "NoWithdrawPending()")
+	Refused(w, err, "NoWithdrawPending()")
 	tx, err := w.payer.StartWithdraw(ctx, ch, 400)
-	started := w.mined(w.payer, tx, err)
-	ready, ok := w.state(ch, 0).WithdrawReady(ch)
-	if want := started.Time.Add(day); !ok || !ready.Equal(want) {
+	started := Mined(w, w.payer, tx, err)
+	ready, ok := State(w, w.provider, ch, 0).WithdrawReady(ch)
+	if want := started.Time.Add(Day); !ok || !ready.Equal(want) {
 		w.Errorf("ready at %v, %t; want %v", ready, ok, want)
 	}
 	_, err = w.payer.StartWithdraw(ctx, ch, 1000) // it cannot be raised under a delay that runs
-	w.refused(err, "WithdrawPending(")
+	Refused(w, err, "WithdrawPending(")
 	_, err = w.payer.FinishWithdraw(ctx, ch)
-	w.refused(err, "WithdrawNotReady(")
+	Refused(w, err, "WithdrawNotReady(")
 
 	tx, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 700, 700)})
-	w.mined(w.provider, tx, err)
+	Mined(w, w.provider, tx, err)
 	w.want(ch, 1000, 700, 400)
-	if err := w.chain.Advance(ctx, day); err != nil {
+	if err := w.chain.Advance(ctx, Day); err != nil {
 		w.Fatal(err)
 	}
 	_, err = w.provider.FinishWithdraw(ctx, ch)
-	w.refused(err, "NotPayerSide(")
+	Refused(w, err, "NotPayerSide(")
 	tx, err = w.payer.FinishWithdraw(ctx, ch)
-	w.mined(w.payer, tx, err)
+	Mined(w, w.payer, tx, err)
 	w.want(ch, 700, 700, 0) // 300 were left of the 400
 	w.tokens(w.payer.Address(), chain.FaucetTokens-700)
 	_, err = w.provider.Claim(ctx, []chain.Claim{w.claim(ch, 800, 800)}) // too late is too late
-	w.refused(err, "ClaimExceedsBalance(800, 700)")
+	Refused(w, err, "ClaimExceedsBalance(800, 700)")
 }
 
 // refundInWithdrawal counts towards the withdrawal.
@@ -89,10 +89,10 @@ func refundInWithdrawal(w *world) {
 	ctx, ch := w.Context(), w.channel()
 	w.fund(ch, 1000)
 	tx, err := w.payer.StartWithdraw(ctx, ch, 600)
-	w.mined(w.payer, tx, err)
+	Mined(w, w.payer, tx, err)
 	for nonce, tt := range []struct{ amount, balance, pending souk.Atoms }{{200, 800, 400}, {400, 400, 0}} {
 		tx, err = w.provider.Refund(ctx, ch, tt.amount, uint64(nonce), w.paid)
-		w.mined(w.provider, tx, err)
+		Mined(w, w.provider, tx, err)
 		w.want(ch, tt.balance, 0, tt.pending)
 	}
 }

@@ -18,11 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/devnet"
 )
 
@@ -52,71 +52,15 @@ func serve(dir string) error {
 	return d.Run(ctx)
 }
 
-// run starts a devnet and returns what stops it and waits.
-func run(t *testing.T, c devnet.Config) (*devnet.Devnet, func()) {
-	t.Helper()
-	d, err := devnet.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	stopped := false
-	stop := func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return d, stop
-}
-
 func client(t *testing.T, url string, key *ecdsa.PrivateKey) *chain.Client {
 	t.Helper()
-	c, err := chain.New(chain.Config{
-		URLs: []string{url}, ChainID: chain.DevnetChainID, Contracts: chain.DevnetContracts(),
-		Wallet: key, Timeout: 20 * time.Second, Poll: 20 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// gift asks the faucet and waits until the gift is there.
-func gift(t *testing.T, c *chain.Client) chain.TxReceipt {
-	t.Helper()
-	_, tx, err := c.Faucet(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Wait(t.Context(), tx, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return chaintest.NewClient(t, chain.Config{URLs: []string{url}, Wallet: key, Poll: 20 * time.Millisecond})
 }
 
 func TestFaucetGivesTokensAndCoins(t *testing.T) {
-	d, _ := run(t, devnet.Config{Dir: t.TempDir(), Eager: true})
-	c := client(t, d.URL(), newKey(t))
-	gift(t, c)
+	d, _ := chaintest.RunDevnet(t, devnet.Config{Eager: true})
+	c := client(t, d.URL(), chaintest.NewKey(t))
+	chaintest.Fund(t, c)
 	tokens, err := c.TokenBalance(t.Context(), c.Address())
 	if err != nil || tokens != chain.FaucetTokens {
 		t.Errorf("tokens %v, %v; want %v", tokens, err, chain.FaucetTokens)
@@ -128,8 +72,8 @@ func TestFaucetGivesTokensAndCoins(t *testing.T) {
 }
 
 func TestFaucetRateIsBounded(t *testing.T) {
-	d, _ := run(t, devnet.Config{Dir: t.TempDir()})
-	c := client(t, d.URL(), newKey(t))
+	d, _ := chaintest.RunDevnet(t, devnet.Config{})
+	c := client(t, d.URL(), chaintest.NewKey(t))
 	for range 200 {
 		if _, _, err := c.Faucet(t.Context()); err != nil {
 			if !strings.Contains(err.Error(), "too many requests") {
@@ -144,9 +88,9 @@ func TestFaucetRateIsBounded(t *testing.T) {
 // Blocks follow a transaction until it is final; their times are a second apart
 // and none is ahead of the clock.
 func TestBlocksAreASecondApart(t *testing.T) {
-	d, _ := run(t, devnet.Config{Dir: t.TempDir()})
-	c := client(t, d.URL(), newKey(t))
-	r := gift(t, c)
+	d, _ := chaintest.RunDevnet(t, devnet.Config{})
+	c := client(t, d.URL(), chaintest.NewKey(t))
+	r := chaintest.Fund(t, c)
 	tx := r.Tx
 	for confirmations := uint64(2); confirmations <= 4; confirmations++ {
 		if _, err := c.Wait(t.Context(), tx, confirmations); err != nil {
@@ -169,9 +113,9 @@ func TestTransactionsBecomeFinalAndThenBlocksStop(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute of chain time")
 	}
-	d, _ := run(t, devnet.Config{Dir: t.TempDir()})
-	c := client(t, d.URL(), newKey(t))
-	r := gift(t, c)
+	d, _ := chaintest.RunDevnet(t, devnet.Config{})
+	c := client(t, d.URL(), chaintest.NewKey(t))
+	r := chaintest.Fund(t, c)
 	if _, err := c.Wait(t.Context(), r.Tx, 33-r.Block); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +138,7 @@ func TestTransactionsBecomeFinalAndThenBlocksStop(t *testing.T) {
 // is there after it, at the same height.
 func TestSurvivesKill(t *testing.T) {
 	dir := t.TempDir()
-	key := newKey(t)
+	key := chaintest.NewKey(t)
 	var want souk.Atoms
 	for round := range 4 {
 		url, kill := child(t, dir)
@@ -206,7 +150,7 @@ func TestSurvivesKill(t *testing.T) {
 		if have < want {
 			t.Fatalf("after %d kills the wallet has %v tokens, had %v", round, have, want)
 		}
-		gift(t, c)
+		chaintest.Fund(t, c)
 		// A second gift may or may not be mined when the kill comes.
 		if _, _, err := c.Faucet(t.Context()); err != nil {
 			t.Fatal(err)
@@ -233,7 +177,7 @@ func TestSurvivesKill(t *testing.T) {
 	if have, err := c.TokenBalance(t.Context(), c.Address()); err != nil || have < want {
 		t.Errorf("after all kills %v tokens, %v; want at least %v", have, err, want)
 	}
-	gift(t, c)
+	chaintest.Fund(t, c)
 	began := time.Now()
 	kill(syscall.SIGTERM)
 	if d := time.Since(began); d > 3*time.Second {
@@ -278,9 +222,9 @@ func child(t *testing.T, dir string) (url string, kill func(os.Signal)) {
 
 func TestRestartAndStop(t *testing.T) {
 	dir := t.TempDir()
-	key := newKey(t)
-	d, stop := run(t, devnet.Config{Dir: dir, Eager: true})
-	r := gift(t, client(t, d.URL(), key))
+	key := chaintest.NewKey(t)
+	d, stop := chaintest.RunDevnet(t, devnet.Config{Dir: dir, Eager: true})
+	r := chaintest.Fund(t, client(t, d.URL(), key))
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 3*time.Second {
@@ -294,7 +238,7 @@ func TestRestartAndStop(t *testing.T) {
 		}
 	}
 
-	again, _ := run(t, devnet.Config{Dir: dir, Eager: true})
+	again, _ := chaintest.RunDevnet(t, devnet.Config{Dir: dir, Eager: true})
 	c := client(t, again.URL(), key)
 	if got, err := c.Wait(t.Context(), r.Tx, 1); err != nil || got != r {
 		t.Errorf("after a restart the transaction is %+v, %v; want %+v", got, err, r)
@@ -303,7 +247,7 @@ func TestRestartAndStop(t *testing.T) {
 
 func TestOneProcessAFolder(t *testing.T) {
 	dir := t.TempDir()
-	d, _ := run(t, devnet.Config{Dir: dir})
+	d, _ := chaintest.RunDevnet(t, devnet.Config{Dir: dir})
 	if _, _, err := client(t, d.URL(), nil).Block(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -317,13 +261,13 @@ func TestOneProcessAFolder(t *testing.T) {
 }
 
 func TestAdvance(t *testing.T) {
-	d, _ := run(t, devnet.Config{Dir: t.TempDir(), Eager: true})
-	c := client(t, d.URL(), newKey(t))
+	d, _ := chaintest.RunDevnet(t, devnet.Config{Eager: true})
+	c := client(t, d.URL(), chaintest.NewKey(t))
 	_, before, err := c.Block(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	gift(t, c)
+	chaintest.Fund(t, c)
 	if err := d.Advance(t.Context(), 48*time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -331,12 +275,12 @@ func TestAdvance(t *testing.T) {
 	if err != nil || after.Sub(before) < 48*time.Hour {
 		t.Errorf("the chain's clock went from %v to %v, %v", before, after, err)
 	}
-	gift(t, c)
+	chaintest.Fund(t, c)
 }
 
 // Only what souk needs is served, and only to those who mean this machine.
 func TestServerRefuses(t *testing.T) {
-	d, _ := run(t, devnet.Config{Dir: t.TempDir()})
+	d, _ := chaintest.RunDevnet(t, devnet.Config{})
 	for _, tt := range []struct {
 		name, host, method, want string
 		status                   int

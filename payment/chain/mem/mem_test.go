@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
-
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/mem"
@@ -31,12 +29,8 @@ func TestContract(t *testing.T) {
 // down for an hour.
 func TestVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		key, err := crypto.GenerateKey()
-		if err != nil {
-			t.Fatal(err)
-		}
 		c := mem.New(mem.Config{BlockTime: 12 * time.Second})
-		client, start := c.Client(mem.ClientConfig{Wallet: key}), time.Now()
+		client, start := c.Client(mem.ClientConfig{Wallet: chaintest.NewKey(t)}), time.Now()
 		amount, tx, err := client.Faucet(t.Context())
 		if err != nil {
 			t.Fatal(err)
