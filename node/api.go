@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -181,7 +182,7 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 	out := &apiv1.PlanResponse{Total: uint32(a.n.book.Len()), Query: q.String(), Removals: removalRows(a.n.book.Explain(q)),
 		AvailableAtoms: uint64(max(a.n.ledger.Balance(ledger.Wallet), 0))}
 	for _, o := range a.n.book.Match(q) {
-		most, err := reserve(req.Job, o.PriceAtomsPerHour, market.Devices(req.Job.Resources))
+		most, err := reserve(req.Job, payment.HourlyTariff(o.PriceAtomsPerHour), market.Devices(req.Job.Resources))
 		if err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -61,7 +62,11 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	}
 	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
 		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(now),
-		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds())}
+		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds()),
+		Version: min(order.Version, market.Version)}
+	if bid.Version >= 2 {
+		bid.Tariff = payment.HourlyTariff(got.Price).Proto()
+	}
 	payload := mustMarshal(bid)
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
 	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}

@@ -119,7 +119,7 @@ func (b *books) voucher(t *testing.T, channel souk.ChannelID, total souk.Atoms) 
 // cost is the price of running time under the lease, rounded up.
 func (b *books) cost(t *testing.T, d time.Duration) souk.Atoms {
 	t.Helper()
-	due, err := payment.Due(b.terms.PriceAtomsPerHour, uint64(b.terms.Devices)*uint64(d.Milliseconds()))
+	due, err := b.terms.Tariff[0].Due(uint64(b.terms.DeviceCount()) * uint64(d.Milliseconds()))
 	if err != nil {
 		t.Fatal(err)
 	}

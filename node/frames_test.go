@@ -67,8 +67,8 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 	if refused != nil {
 		return
 	}
-	if pr.terms.Devices < 1 || pr.terms.Devices > 64 || pr.terms.Interval < minInterval || pr.terms.Interval > maxInterval ||
-		pr.terms.Grace <= 0 || pr.terms.Reserve <= 0 || pr.terms.First() <= 0 || pr.terms.First() > pr.terms.Reserve {
+	if pr.terms.DeviceCount() < 1 || pr.terms.DeviceCount() > 64 || pr.terms.Interval < minInterval || pr.terms.Interval > maxInterval ||
+		pr.terms.Grace <= 0 || pr.terms.Reserve <= 0 || pr.terms.First() < 0 || pr.terms.First() > pr.terms.Reserve {
 		t.Errorf("accepted %+v", pr.terms)
 	}
 }

@@ -112,8 +112,8 @@ func (h *hearing) start() {
 
 // next is the receipt that is due now.
 func (h *hearing) next(kind uint8) payment.Receipt {
-	r := payment.Receipt{Lease: h.terms.Lease, Job: h.terms.Job, Channel: h.terms.Channel, ProviderKey: h.terms.ProviderKey, ClientKey: h.terms.ClientKey,
-		Seq: 1, Kind: kind, StartMs: h.lease.SignedMs, PriceAtomsPerHour: h.terms.PriceAtomsPerHour, InputDigest: h.terms.InputDigest}
+	r := payment.Receipt{Version: 2, Lease: h.terms.Lease, Job: h.terms.Job, Channel: h.terms.Channel, ProviderKey: h.terms.ProviderKey, ClientKey: h.terms.ClientKey,
+		Seq: 1, Kind: kind, StartMs: h.lease.SignedMs, InputDigest: h.terms.InputDigest}
 	for _, had := range h.signed(h.t) {
 		r.Seq, r.PrevReceipt, r.StartMs = had.Seq+1, had.Digest(h.terms.Domain), had.EndMs
 	}
@@ -123,17 +123,18 @@ func (h *hearing) next(kind uint8) payment.Receipt {
 
 // span makes the receipt end then, and bills all of it.
 func (h *hearing) span(r *payment.Receipt, end int64) {
-	var before uint64
+	usage := payment.UsageLine{Line: h.terms.Tariff[0]}
 	for _, had := range h.signed(h.t) {
-		before += had.DeviceMilliseconds
+		usage.Quantity = had.Usage[0].Quantity
 	}
 	r.EndMs = max(end, r.StartMs)
-	r.DeviceMilliseconds = uint64(r.EndMs-r.StartMs) * uint64(h.terms.Devices)
-	due, err := payment.Due(r.PriceAtomsPerHour, before+r.DeviceMilliseconds)
+	usage.Quantity += uint64(r.EndMs-r.StartMs) * uint64(h.terms.DeviceCount())
+	due, err := usage.Line.Due(usage.Quantity)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	r.CumulativeDue = due
+	usage.Due = due
+	r.Usage, r.CumulativeDue = []payment.UsageLine{usage}, due
 }
 
 // receiptLies change one field of a receipt by n.
@@ -146,9 +147,13 @@ var receiptLies = []func(r *payment.Receipt, n int64){
 	func(r *payment.Receipt, n int64) { r.Kind += uint8(n) },
 	func(r *payment.Receipt, n int64) { r.StartMs += 500 * n },
 	func(r *payment.Receipt, n int64) { r.EndMs += 500 * n },
-	func(r *payment.Receipt, n int64) { r.DeviceMilliseconds += uint64(500 * n) },
+	func(r *payment.Receipt, n int64) { r.Usage[0].Quantity += uint64(500 * n) },
 	func(r *payment.Receipt, n int64) { r.EnergyMillijoules += uint64(n) },
-	func(r *payment.Receipt, n int64) { r.PriceAtomsPerHour += uint64(n) },
+	func(r *payment.Receipt, n int64) { r.Usage[0].Price += uint64(n) },
+	func(r *payment.Receipt, n int64) { r.Usage[0].Due += souk.Atoms(50 * n) },
+	func(r *payment.Receipt, n int64) { r.Usage[0].Per += uint64(n) },
+	func(r *payment.Receipt, n int64) { r.Usage[0].Unit = payment.UnitRequest },
+	func(r *payment.Receipt, n int64) { r.Version += int(n) },
 	func(r *payment.Receipt, n int64) { r.CumulativeDue += souk.Atoms(50 * n) },
 	func(r *payment.Receipt, n int64) { r.InputDigest[0] ^= byte(n) },
 	func(r *payment.Receipt, n int64) { r.OutputDigest[0] ^= byte(n) },

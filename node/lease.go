@@ -9,18 +9,19 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/storage/files"
 )
 
 // leaseTerms reads from a lease what metering needs, and refuses values out of
-// range. Both sides use it, so that both meter the same.
+// range. Both sides use it, so that both meter the same. The error is a
+// [*payment.UnitError] where the tariff has a unit that is not known.
 func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.Channel, err error) {
 	if ch, err = payment.ChannelFromProto(l.Channel); err != nil {
 		return t, ch, err
 	}
 	ms := func(v uint64) time.Duration { return time.Duration(min(v, 1<<40)) * time.Millisecond }
-	t = payment.Terms{Lease: souk.LeaseID{Digest: sha256.Sum256(payload)}, PriceAtomsPerHour: l.PriceAtomsPerHour,
-		Devices: len(l.Devices), Interval: ms(l.IntervalMs), Grace: ms(l.GraceMs), HoldPaused: ms(l.HoldPausedMs),
+	t = payment.Terms{Lease: souk.LeaseID{Digest: sha256.Sum256(payload)}, Interval: ms(l.IntervalMs), Grace: ms(l.GraceMs), HoldPaused: ms(l.HoldPausedMs),
 		MaxDuration: ms(l.MaxDurationMs), PayAhead: ms(l.PayAheadMs), Reserve: souk.Atoms(l.ReserveAtoms)}
 	t.Domain = payment.EIP712Domain{ChainID: l.ChainId}
 	if len(l.Settlement) != len(t.Domain.Settlement) || len(l.ProviderKey) != 32 || len(l.ClientKey) != 32 || len(l.Job) != 32 || len(l.Bid) != 32 {
@@ -35,9 +36,12 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 			return t, ch, fmt.Errorf("input digest: %w", err)
 		}
 	}
+	if err := readTariff(l, &t); err != nil {
+		return t, ch, err
+	}
 	switch {
-	case t.Devices == 0 || t.Devices > 64 || slices.Contains(l.Devices, ""):
-		err = fmt.Errorf("%d devices", t.Devices)
+	case len(l.Devices) == 0 || len(l.Devices) > 64 || slices.Contains(l.Devices, ""):
+		err = fmt.Errorf("%d devices", len(l.Devices))
 	case t.Interval < minInterval || t.Interval > maxInterval:
 		err = fmt.Errorf("interval %s, not %s to %s", t.Interval, minInterval, maxInterval)
 	case t.Grace <= 0 || t.Grace > maxGrace:
@@ -46,14 +50,60 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 		err = fmt.Errorf("hold %s, not up to %s", t.HoldPaused, maxHoldPaused)
 	case t.MaxDuration <= 0:
 		err = fmt.Errorf("no duration")
-	case t.Reserve <= 0 || l.ReserveAtoms > maxMoney || l.PriceAtomsPerHour == 0 || l.PriceAtomsPerHour > maxMoney:
-		err = fmt.Errorf("price %d or reserve %d out of range", l.PriceAtomsPerHour, l.ReserveAtoms)
+	case t.Reserve <= 0 || l.ReserveAtoms > maxMoney:
+		err = fmt.Errorf("reserve %d out of range", l.ReserveAtoms)
+	case !slices.ContainsFunc(t.Tariff, func(l payment.Line) bool { return l.Price > 0 }):
+		err = fmt.Errorf("no price")
+	case slices.ContainsFunc(t.Tariff, func(l payment.Line) bool { return l.Price > maxMoney }):
+		err = fmt.Errorf("price out of range")
 	case t.PayAhead < 0 || t.PayAhead > maxInterval:
 		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, maxInterval)
 	default:
 		err = t.Validate()
 	}
 	return t, ch, err
+}
+
+// readTariff reads what a lease costs and which devices it holds, by class. A
+// lease of version 1 has neither tariff nor classes: its devices cost
+// price_atoms_per_hour, and its receipts are of version 1.
+func readTariff(l *leasev1.Lease, t *payment.Terms) (err error) {
+	switch {
+	case l.Version > 2:
+		return fmt.Errorf("version %d is not known", l.Version)
+	case l.Version < 2 && len(l.Tariff)+len(l.Groups) > 0:
+		return fmt.Errorf("a tariff or classes in version %d", l.Version)
+	case l.Version < 2:
+		t.Version, t.Tariff = 1, payment.HourlyTariff(l.PriceAtomsPerHour)
+	default:
+		t.Version = 2
+		if t.Tariff, err = payment.TariffFromProto(l.Tariff); err != nil {
+			return err
+		}
+	}
+	if len(l.Groups) == 0 {
+		t.Devices = []payment.ClassCount{{Count: len(l.Devices)}}
+		return nil
+	}
+	var grouped []string
+	for _, g := range l.Groups {
+		t.Devices = append(t.Devices, payment.ClassCount{Class: g.GetClass(), Count: len(g.GetDevices())})
+		grouped = append(grouped, g.GetDevices()...)
+	}
+	slices.Sort(grouped)
+	if all := slices.Sorted(slices.Values(l.Devices)); !slices.Equal(grouped, all) || len(slices.Compact(all)) != len(grouped) {
+		return fmt.Errorf("the classes do not hold each device once")
+	}
+	return nil
+}
+
+// bidTariff is what a bid asks for the work: its lines, or device time alone at
+// its price by the hour.
+func bidTariff(bid *marketv1.Bid) (payment.Tariff, error) {
+	if len(bid.Tariff) == 0 {
+		return payment.HourlyTariff(bid.PriceAtomsPerHour), nil
+	}
+	return payment.TariffFromProto(bid.Tariff)
 }
 
 // inputDigest is the digest that stands for a job's inputs in its receipts.

@@ -205,7 +205,11 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 		return nil, refused
 	}
 	pr := &proposal{id: souk.LeaseID{Digest: sha256.Sum256(payload)}, payload: payload, request: req, lease: &l, client: signer, peer: client}
-	if pr.terms, pr.channel, err = leaseTerms(payload, &l); err != nil {
+	pr.terms, pr.channel, err = leaseTerms(payload, &l)
+	if unknown, ok := errors.AsType[*payment.UnitError](err); ok {
+		return nil, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED, Detail: "a unit of the tariff", Unsupported: []string{unknown.Unit}}
+	}
+	if err != nil {
 		return nil, malformed("lease: %v", err)
 	}
 	if pr.voucher, err = payment.VoucherFromProto(req.Voucher); err != nil {
@@ -237,6 +241,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease differs from the bid")
 	case l.Version != open.bid.Version:
 		return malformed("the lease is of version %d, the bid of %d", l.Version, open.bid.Version)
+	case !costsAsBid(pr.terms.Tariff, open.bid):
+		return malformed("the lease's tariff differs from the bid's")
 	case !bytes.Equal(l.ProviderKeys, open.bid.Keys):
 		return malformed("the provider's keys are not those of the bid")
 	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):
@@ -249,6 +255,12 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), maxStart)
 	}
 	return p.checkPayment(now, pr)
+}
+
+// costsAsBid tells whether a lease's tariff is the one that was bid.
+func costsAsBid(t payment.Tariff, bid *marketv1.Bid) bool {
+	asked, err := bidTariff(bid)
+	return err == nil && slices.Equal(t, asked)
 }
 
 // checkPayment holds a proposal's channel, keys, voucher and deposit against

@@ -28,14 +28,13 @@ func TestFirstReceiptTooLong(t *testing.T) {
 	}
 	span := s.terms.MaxDuration
 	now := time.Now()
-	due, err := payment.Due(s.terms.PriceAtomsPerHour, uint64(span.Milliseconds()))
-	if err != nil {
+	line := payment.UsageLine{Line: s.terms.Tariff[0], Quantity: uint64(span.Milliseconds())}
+	if line.Due, err = line.Line.Due(line.Quantity); err != nil {
 		t.Fatal(err)
 	}
-	r := payment.Receipt{Lease: s.terms.Lease, Job: s.terms.Job, Channel: s.terms.Channel, ProviderKey: s.terms.ProviderKey,
+	r := payment.Receipt{Version: 2, Lease: s.terms.Lease, Job: s.terms.Job, Channel: s.terms.Channel, ProviderKey: s.terms.ProviderKey,
 		ClientKey: s.terms.ClientKey, Seq: 1, Kind: payment.KindInterval, StartMs: now.Add(-span).UnixMilli(), EndMs: now.UnixMilli(),
-		DeviceMilliseconds: uint64(span.Milliseconds()), PriceAtomsPerHour: s.terms.PriceAtomsPerHour, CumulativeDue: due,
-		InputDigest: s.terms.InputDigest}
+		Usage: []payment.UsageLine{line}, CumulativeDue: line.Due, InputDigest: s.terms.InputDigest}
 	r.SignProvider(s.terms.Domain, provider.cfg.Identity)
 	var refused *payment.ReceiptError
 	if paid, err := payer.Check(now, r); !errors.As(err, &refused) || refused.Reason != payment.BadTime {

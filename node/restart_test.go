@@ -366,7 +366,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := payment.Due(h.l.s.terms.PriceAtomsPerHour, uint64((h.l.s.terms.Interval + h.l.s.terms.Grace).Milliseconds()))
+	bound, err := h.l.s.terms.Tariff[0].Due(uint64((h.l.s.terms.Interval + h.l.s.terms.Grace).Milliseconds()))
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}

@@ -110,7 +110,11 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
-	most, err := reserve(job, bid.PriceAtomsPerHour, len(bid.Devices))
+	tariff, err := bidTariff(bid.Bid)
+	if err != nil {
+		return nil, fmt.Errorf("bid: %w", err)
+	}
+	most, err := reserve(job, tariff, len(bid.Devices))
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +129,9 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
 		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.at(time.Now()), ProviderKeys: bid.Keys,
 		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, MustUnderstand: market.JobExtensions(job)}
+	if l.Version >= 2 {
+		l.Tariff = tariff.Proto()
+	}
 	if in, err := inputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	} else if !in.IsZero() {
@@ -155,16 +162,18 @@ func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (pay
 		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, d, nil
 }
 
-// reserve is the most a job may cost at a price: what its lease sets aside.
-func reserve(job *jobv1.Job, pricePerHour uint64, n int) (souk.Atoms, error) {
-	due, err := payment.Due(pricePerHour, job.Limits.MaxDurationMs*uint64(n))
+// reserve is the most a job may cost by a tariff on n devices: what its lease
+// sets aside. Where the tariff counts what no time bounds, that is the job's cap.
+func reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
+	if tariff.Counts() {
+		return souk.Atoms(job.Price.MaxTotalAtoms), nil
+	}
+	terms := payment.Terms{Tariff: tariff, Devices: []payment.ClassCount{{Count: n}}}
+	most, err := terms.TimeCost(time.Duration(min(job.Limits.MaxDurationMs, 1<<40)) * time.Millisecond)
 	if err != nil {
 		return 0, fmt.Errorf("the job's cost: %w", err)
 	}
-	if uint64(due)*souk.MillisPerHour != pricePerHour*job.Limits.MaxDurationMs*uint64(n) {
-		due++ // the floor cut a part of an atom, and the last millisecond costs it (equal in 64 bits is equal: they are less than an hour apart)
-	}
-	return min(due, souk.Atoms(job.Price.MaxTotalAtoms)), nil
+	return min(most, souk.Atoms(job.Price.MaxTotalAtoms)), nil
 }
 
 // deposit signs an ERC-3009 authorization, if the wallet has the tokens beside

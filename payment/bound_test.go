@@ -56,7 +56,7 @@ type world struct {
 	running  bool
 	since    time.Time
 	ran      int64  // milliseconds that the job ran, by the provider's own doing
-	deviceMs uint64 // in all receipts
+	deviceMs uint64 // in the last receipt
 	done     bool   // the final receipt was signed
 	ended    runv1.EndReason
 
@@ -119,7 +119,7 @@ func (w *world) finish(now time.Time) {
 // emit signs a receipt and sends it until it is countersigned.
 func (w *world) emit(r Receipt) {
 	r.SignProvider(domain, providerKey)
-	w.deviceMs += r.DeviceMilliseconds
+	w.deviceMs = r.Usage[0].Quantity
 	w.out = append(w.out, r)
 	var resend func(time.Time)
 	resend = func(time.Time) {
@@ -175,7 +175,7 @@ func (w *world) tick(now time.Time) {
 func (w *world) check() {
 	w.meter.advance(w.now)
 	price := func(d time.Duration) souk.Atoms {
-		due, err := Due(w.terms.PriceAtomsPerHour, uint64(w.terms.Devices)*uint64(d.Milliseconds()))
+		due, err := w.terms.Tariff[0].Due(uint64(w.terms.DeviceCount()) * uint64(d.Milliseconds()))
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -237,8 +237,8 @@ func drawWorld(t *rapid.T) *world {
 		loss:  float64(between("loss", 0, 45)) / 100,
 		away:  rapid.SampledFrom([]float64{0, 0, 0.5, 0.9, 1}).Draw(t, "away"),
 	}
-	w.terms.PriceAtomsPerHour = uint64(between("price", 0, 10_000_000_000))
-	w.terms.Devices = int(between("devices", 1, 8))
+	w.terms.Tariff = HourlyTariff(uint64(between("price", 0, 10_000_000_000)))
+	w.terms.Devices[0].Count = int(between("devices", 1, 8))
 	w.terms.Interval, w.terms.Grace = ms("interval", 100, 12_000), ms("grace", 0, 15_000)
 	w.terms.HoldPaused, w.terms.PayAhead = ms("hold", 0, 40_000), ms("ahead", 0, 1)*ms("ahead by", 0, 20_000)/time.Millisecond
 	w.terms.MaxDuration = ms("duration", 1, 120_000)
@@ -259,12 +259,12 @@ func TestLossIsBounded(t *testing.T) {
 		w.run()
 		runs++
 		ends[w.ended]++
-		per := float64(w.terms.PriceAtomsPerHour) * float64(w.terms.Devices) / souk.MillisPerHour
+		per := float64(w.terms.Tariff[0].Price) * float64(w.terms.DeviceCount()) / souk.MillisPerHour
 		if per > 100 { // below it the floor of a sum shows
 			exposure = max(exposure, float64(w.exposure)/(per*float64((w.terms.Interval+w.terms.Grace).Milliseconds())))
 			prepaid = max(prepaid, float64(w.prepaid)/(per*float64((w.terms.Interval+w.terms.PayAhead).Milliseconds())))
 		}
-		if got := int64(w.deviceMs) / int64(w.terms.Devices); got != w.meter.run || got > w.ran {
+		if got := int64(w.deviceMs) / int64(w.terms.DeviceCount()); got != w.meter.run || got > w.ran {
 			t.Fatalf("receipts over %d ms, the meter has %d, the job ran %d", got, w.meter.run, w.ran)
 		}
 		if w.late == 0 && w.meter.run != w.ran {

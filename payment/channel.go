@@ -27,7 +27,7 @@ func (c Channel) ID(d EIP712Domain) souk.ChannelID {
 	}
 	w.uint(c.WithdrawDelay)
 	w.digest(c.Salt)
-	return souk.ChannelID{Digest: d.hash(settlementName, w)}
+	return souk.ChannelID{Digest: d.hash(settlementName, versionOne, w)}
 }
 
 // ChannelFromProto reads a channel. Every address must be set: x402 lets the

@@ -20,7 +20,9 @@ const (
 	channelType = "ChannelConfig(address payer,address payerAuthorizer,address receiver,address receiverAuthorizer,address token,uint40 withdrawDelay,bytes32 salt)"
 	voucherType = "Voucher(bytes32 channelId,uint128 maxClaimableAmount)"
 	refundType  = "Refund(bytes32 channelId,uint256 nonce,uint128 amount)"
-	receiptType = "Receipt(bytes32 leaseId,bytes32 jobId,bytes32 channelId,bytes32 providerKey,bytes32 clientKey,uint64 seq,uint8 kind,uint64 startMs,uint64 endMs,uint64 deviceMilliSeconds,uint64 energyMilliJoules,uint64 priceAtomsPerHour,uint128 cumulativeDueAtoms,bytes32 inputDigest,bytes32 outputDigest,bytes32 telemetryRoot,bytes32 prevReceipt)"
+	receiptOne  = "Receipt(bytes32 leaseId,bytes32 jobId,bytes32 channelId,bytes32 providerKey,bytes32 clientKey,uint64 seq,uint8 kind,uint64 startMs,uint64 endMs,uint64 deviceMilliSeconds,uint64 energyMilliJoules,uint64 priceAtomsPerHour,uint128 cumulativeDueAtoms,bytes32 inputDigest,bytes32 outputDigest,bytes32 telemetryRoot,bytes32 prevReceipt)"
+	receiptTwo  = "Receipt(bytes32 leaseId,bytes32 jobId,bytes32 channelId,bytes32 providerKey,bytes32 clientKey,uint64 seq,uint8 kind,uint64 startMs,uint64 endMs,UsageLine[] usage,uint64 energyMilliJoules,uint128 cumulativeDueAtoms,bytes32 inputDigest,bytes32 outputDigest,bytes32 telemetryRoot,bytes32 prevReceipt)" + usageType
+	usageType   = "UsageLine(string unit,uint64 quantity,uint64 priceAtoms,uint64 per,uint128 dueAtoms)"
 )
 
 var (
@@ -28,11 +30,14 @@ var (
 	channelTypeHash = keccak([]byte(channelType))
 	voucherTypeHash = keccak([]byte(voucherType))
 	refundTypeHash  = keccak([]byte(refundType))
-	receiptTypeHash = keccak([]byte(receiptType))
+	receiptOneHash  = keccak([]byte(receiptOne))
+	receiptTwoHash  = keccak([]byte(receiptTwo))
+	usageTypeHash   = keccak([]byte(usageType))
 
 	settlementName = keccak([]byte("x402 Batch Settlement"))
 	soukName       = keccak([]byte("souk"))
 	versionOne     = keccak([]byte("1"))
+	versionTwo     = keccak([]byte("2"))
 )
 
 func keccak(b []byte) souk.Digest { return souk.Digest(crypto.Keccak256Hash(b)) }
@@ -56,11 +61,12 @@ func (w *words) address(a Address) {
 	*w = append(*w, a[:]...)
 }
 
-// hash is the EIP-712 hash of the struct in w, in the domain of that name.
-func (d EIP712Domain) hash(name souk.Digest, w words) souk.Digest {
+// hash is the EIP-712 hash of the struct in w, in the domain of that name and
+// version.
+func (d EIP712Domain) hash(name, version souk.Digest, w words) souk.Digest {
 	sep := newWords(4, domainTypeHash)
 	sep.digest(name)
-	sep.digest(versionOne)
+	sep.digest(version)
 	sep.uint(d.ChainID)
 	sep.address(d.Settlement)
 	var msg [66]byte

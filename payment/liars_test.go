@@ -3,6 +3,7 @@ package payment
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -194,7 +195,7 @@ func (w *channelOfLies) lieAbout(i int) {
 	}
 	w.worst.lies++
 	k := w.rng.IntN(len(d.signed))
-	due, need := d.signed[k].CumulativeDue, d.terms.need(d.ran)
+	due, need := d.signed[k].CumulativeDue, d.terms.need([]uint64{uint64(d.terms.DeviceCount()) * uint64(d.ran)})
 	m := word{deal: i, seq: d.signed[k].Seq, digest: d.digests[k], paid: w.amount(0, due, need, d.terms.Reserve, 1<<62)}
 	m.voucher = w.amount(0, due, m.paid, w.theirs.Voucher.MaxClaimable, w.theirs.Vouched(), w.theirs.Vouched()-w.theirs.Leases[d.terms.Lease].Paid+m.paid)
 	if w.rng.IntN(8) == 0 {
@@ -247,20 +248,22 @@ func (w *channelOfLies) lieInReceipt() {
 	if w.rng.IntN(2) == 0 { // a new one, on what the client has
 		r.Seq, r.PrevReceipt, r.StartMs = d.payer.seq+1, d.payer.digest, d.payer.end
 		r.EndMs = w.now.Add(time.Duration(w.rng.IntN(40_000)) * time.Millisecond).UnixMilli()
-		r.DeviceMilliseconds = uint64(d.terms.Devices) * uint64(w.rng.Int64N(max(1, r.EndMs-max(r.StartMs, epoch.UnixMilli()))))
-		total := d.payer.deviceMs + r.DeviceMilliseconds
-		if due, err := Due(r.PriceAtomsPerHour, total); err == nil {
-			r.CumulativeDue = due
+		more := uint64(d.terms.DeviceCount()) * uint64(w.rng.Int64N(max(1, r.EndMs-max(r.StartMs, epoch.UnixMilli()))))
+		usage := UsageLine{Line: d.terms.Tariff[0], Quantity: d.payer.quantities[0] + more}
+		if due, err := usage.Line.Due(usage.Quantity); err == nil {
+			usage.Due, r.CumulativeDue = due, due
 		}
+		r.Usage = []UsageLine{usage}
 		if r.StartMs == 0 {
 			r.StartMs = w.now.Add(-time.Duration(w.rng.IntN(40_000)) * time.Millisecond).UnixMilli()
 		}
 	}
+	r.Usage = slices.Clone(r.Usage)
 	switch w.rng.IntN(8) {
 	case 0:
 		r.CumulativeDue = w.amount(0, d.terms.Reserve, 1<<62)
 	case 1:
-		r.DeviceMilliseconds *= 1 + w.rng.Uint64N(4)
+		r.Usage[0].Quantity *= 1 + w.rng.Uint64N(4)
 	case 2:
 		r.Seq += w.rng.Uint64N(3)
 	case 3:
@@ -268,7 +271,7 @@ func (w *channelOfLies) lieInReceipt() {
 	case 4:
 		r.Lease = w.deals[w.rng.IntN(len(w.deals))].terms.Lease
 	case 5:
-		r.PriceAtomsPerHour *= 2
+		r.Usage[0].Price *= 2
 	}
 	if w.real {
 		r.SignProvider(domain, providerKey)

@@ -102,8 +102,8 @@ func newChannelOfLies(seed uint64) *channelOfLies {
 	for i := range 1 + rng.IntN(3) {
 		t := someTerms()
 		t.Lease.Digest[1] = byte(i)
-		t.PriceAtomsPerHour = 1 << rng.IntN(34)
-		t.Devices = 1 + rng.IntN(4)
+		t.Tariff = HourlyTariff(1 << rng.IntN(34))
+		t.Devices[0].Count = 1 + rng.IntN(4)
 		t.Interval = time.Duration(500+rng.IntN(4000)) * time.Millisecond
 		t.Grace = time.Duration(100+rng.IntN(4000)) * time.Millisecond
 		t.HoldPaused = time.Duration(rng.IntN(6000)) * time.Millisecond
@@ -111,7 +111,7 @@ func newChannelOfLies(seed uint64) *channelOfLies {
 			t.PayAhead = time.Duration(rng.IntN(5000)) * time.Millisecond
 		}
 		t.MaxDuration = time.Duration(1000+rng.IntN(20_000)) * time.Millisecond
-		t.Reserve = t.due(int64(rng.IntN(25_000))) // it may end before the time does
+		t.Reserve = min(t.Reserve, t.price(time.Duration(rng.IntN(25_000))*time.Millisecond)) // it may end before the time does
 		w.deposit += t.Reserve
 		w.deals = append(w.deals, &deal{terms: t, fast: []int64{100, 101, 150, 1000, 100_000}[rng.IntN(5)]})
 	}
@@ -208,7 +208,7 @@ func (w *channelOfLies) check() error {
 
 // price is what a time on all devices costs, whatever the reserve.
 func (t Terms) price(d time.Duration) souk.Atoms {
-	due, err := Due(t.PriceAtomsPerHour, uint64(t.Devices)*uint64(d.Milliseconds()))
+	due, err := t.Tariff[0].Due(uint64(t.DeviceCount()) * uint64(d.Milliseconds()))
 	if err != nil {
 		panic(err) // the amounts here are far from overflow
 	}

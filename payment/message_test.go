@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,8 +23,16 @@ func someReceipt() Receipt {
 	r := Receipt{
 		Lease: souk.LeaseID{Digest: souk.Digest{1}}, Job: souk.JobID{Digest: souk.Digest{2}}, Channel: souk.ChannelID{Digest: souk.Digest{3}},
 		ProviderKey: nodeKey(providerKey), ClientKey: nodeKey(clientKey), Seq: 1, Kind: KindInterval, StartMs: 5, EndMs: 9,
-		DeviceMilliseconds: 4, PriceAtomsPerHour: 7, CumulativeDue: 3,
+		Version: 2, CumulativeDue: 3, Usage: []UsageLine{{Line{UnitDeviceMs, 7, 10}, 4, 2}, {Line{UnitTokenOut, 1, 1}, 1, 1}},
 	}
+	r.SignProvider(domain, providerKey)
+	return r
+}
+
+// oldReceipt is one of version 1.
+func oldReceipt() Receipt {
+	r := someReceipt()
+	r.Version, r.Usage, r.DeviceMilliseconds, r.PriceAtomsPerHour = 1, nil, 4, 7
 	r.SignProvider(domain, providerKey)
 	return r
 }
@@ -90,6 +100,18 @@ func TestMalformedMessages(t *testing.T) {
 		"no input digest":           receipt(func(m *runv1.Receipt) { m.InputDigest = nil }),
 		"short previous":            receipt(func(m *runv1.Receipt) { m.PrevReceipt = m.PrevReceipt[:31] }),
 		"no provider signature":     receipt(func(m *runv1.Receipt) { m.ProviderSignature = nil }),
+		"version 3":                 receipt(func(m *runv1.Receipt) { m.Version = 3 }),
+		"no usage":                  receipt(func(m *runv1.Receipt) { m.Usage = nil }),
+		"too much usage":            receipt(func(m *runv1.Receipt) { m.Usage = slices.Repeat(m.Usage[:1], MaxLines+1) }),
+		"an empty line":             receipt(func(m *runv1.Receipt) { m.Usage[1] = nil }),
+		"no unit":                   receipt(func(m *runv1.Receipt) { m.Usage[1].Unit = "" }),
+		"a long unit":               receipt(func(m *runv1.Receipt) { m.Usage[1].Unit = strings.Repeat("x", maxUnitBytes+1) }),
+		"per 0":                     receipt(func(m *runv1.Receipt) { m.Usage[1].Per = 0 }),
+		"a line past atoms":         receipt(func(m *runv1.Receipt) { m.Usage[1].DueAtoms = math.MaxInt64 + 1 }),
+		"device time in version 2":  receipt(func(m *runv1.Receipt) { m.DeviceMilliseconds = 1 }),
+		"an hour's price likewise":  receipt(func(m *runv1.Receipt) { m.PriceAtomsPerHour = 1 }),
+		"usage in version 1":        receipt(func(m *runv1.Receipt) { m.Version = 1 }),
+		"usage in no version":       receipt(func(m *runv1.Receipt) { m.Version = 0 }),
 		"short client signature":    receipt(func(m *runv1.Receipt) { m.ClientSignature = make([]byte, 63) }),
 	} {
 		if !errors.Is(err, ErrMalformed) {
@@ -100,13 +122,15 @@ func TestMalformedMessages(t *testing.T) {
 
 // fuzzMessage decodes bytes into m, and then with read; what is read must be
 // the same after one more turn.
-func fuzzMessage[M proto.Message, T any](f *testing.F, seed M, empty func() M, read func(M) (T, error), write func(T) M) {
-	b, err := proto.Marshal(seed)
-	if err != nil {
-		f.Fatal(err)
+func fuzzMessage[M proto.Message, T any](f *testing.F, seeds []M, empty func() M, read func(M) (T, error), write func(T) M) {
+	for _, seed := range seeds {
+		b, err := proto.Marshal(seed)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		f.Add(b[:len(b)/2])
 	}
-	f.Add(b)
-	f.Add(b[:len(b)/2])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := empty()
@@ -135,15 +159,15 @@ func fuzzMessage[M proto.Message, T any](f *testing.F, seed M, empty func() M, r
 }
 
 func FuzzReceiptFromProto(f *testing.F) {
-	fuzzMessage(f, someReceipt().Proto(), func() *runv1.Receipt { return new(runv1.Receipt) }, ReceiptFromProto, Receipt.Proto)
+	fuzzMessage(f, []*runv1.Receipt{someReceipt().Proto(), oldReceipt().Proto()}, func() *runv1.Receipt { return new(runv1.Receipt) }, ReceiptFromProto, Receipt.Proto)
 }
 
 func FuzzVoucherFromProto(f *testing.F) {
-	fuzzMessage(f, signedVoucher(f, 9).Proto(), func() *leasev1.Voucher { return new(leasev1.Voucher) }, VoucherFromProto, Voucher.Proto)
+	fuzzMessage(f, []*leasev1.Voucher{signedVoucher(f, 9).Proto()}, func() *leasev1.Voucher { return new(leasev1.Voucher) }, VoucherFromProto, Voucher.Proto)
 }
 
 func FuzzChannelFromProto(f *testing.F) {
-	fuzzMessage(f, someChannel.Proto(), func() *leasev1.Channel { return new(leasev1.Channel) }, ChannelFromProto, Channel.Proto)
+	fuzzMessage(f, []*leasev1.Channel{someChannel.Proto()}, func() *leasev1.Channel { return new(leasev1.Channel) }, ChannelFromProto, Channel.Proto)
 }
 
 func FuzzOpenKeys(f *testing.F) {

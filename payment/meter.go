@@ -25,11 +25,12 @@ type Action struct {
 	Reason runv1.EndReason
 }
 
-// Usage is what was measured of a run since it began. Counters only grow; the
-// meter takes the difference for each receipt.
+// Usage is what was measured of a run since it began. Energy and counters only
+// grow; a value below one that the meter was told before changes nothing.
 type Usage struct {
-	EnergyMillijoules uint64      // 0 where it is not measured
-	TelemetryRoot     souk.Digest // over what was measured since the last receipt
+	EnergyMillijoules uint64            // 0 where it is not measured
+	TelemetryRoot     souk.Digest       // over what was measured since the last receipt
+	Counters          map[string]uint64 // by unit; units that the tariff does not price are free
 }
 
 // phase is where a meter stands.
@@ -48,6 +49,7 @@ type pending struct {
 	seq  uint64
 	need souk.Atoms // what the lease's vouchers must reach with it
 	run  int64      // running milliseconds up to its end
+	held int64      // held milliseconds up to its end
 }
 
 // Meter is the provider's side of a lease: it says when a receipt is due and
@@ -71,6 +73,11 @@ type Meter struct {
 	billed   int64 // of them, covered by receipts
 	accepted int64 // of them, covered by countersigned receipts
 
+	lines        []measure
+	held         int64    // milliseconds for which devices were held so far, as far as they are billed
+	heldAccepted int64    // of them, covered by countersigned receipts
+	counts       []uint64 // of each line that is a counter; replaced, never written to
+
 	seq     uint64 // of the last receipt
 	prev    souk.Digest
 	end     int64 // of the last receipt, Unix milliseconds
@@ -82,11 +89,14 @@ type Meter struct {
 
 // NewMeter meters a lease by terms that are valid. What the first voucher is
 // worth counts as paid: without it there is no lease.
-func NewMeter(t Terms) *Meter { return &Meter{terms: t, paid: t.First()} }
+func NewMeter(t Terms) *Meter {
+	return &Meter{terms: t, paid: t.First(), lines: t.measures(), counts: make([]uint64, len(t.Tariff))}
+}
 
 // RestoreMeter continues after a restart: receipts are all that the provider
 // signed for this lease, in order, and paid is what the lease's vouchers have
-// reached. The run itself is taken to be over unless Start is called.
+// reached. The run itself is taken to be over unless Start is called. The errors
+// are [ErrSequence], and [ErrMalformed] for a receipt of another tariff.
 func RestoreMeter(t Terms, receipts []Receipt, paid souk.Atoms) (*Meter, error) {
 	m := NewMeter(t)
 	m.paid = max(m.paid, paid)
@@ -94,13 +104,36 @@ func RestoreMeter(t Terms, receipts []Receipt, paid souk.Atoms) (*Meter, error) 
 		if r.Lease != t.Lease || r.Seq != m.seq+1 || r.PrevReceipt != m.prev || m.final != nil {
 			return nil, fmt.Errorf("restore lease %s at receipt %d: %w", t.Lease.Short(), r.Seq, ErrSequence)
 		}
-		m.run += int64(r.DeviceMilliseconds / uint64(t.Devices))
+		if err := m.restore(r); err != nil {
+			return nil, fmt.Errorf("restore lease %s at receipt %d: %w", t.Lease.Short(), r.Seq, err)
+		}
 		m.keep(r)
 		if len(r.ClientSig) > 0 && len(m.pending) == 1 {
-			m.accepted, m.pending = m.run, nil
+			m.accepted, m.heldAccepted, m.pending = m.run, m.held, nil
 		}
 	}
 	return m, nil
+}
+
+// restore sets the clocks and counters to what r says of them.
+func (m *Meter) restore(r Receipt) error {
+	quantities, ok := m.terms.after(m.quantities(), r)
+	if !ok {
+		return fmt.Errorf("another tariff: %w", ErrMalformed)
+	}
+	counts := make([]uint64, len(m.lines))
+	for i, l := range m.lines {
+		switch l.kind {
+		case deviceTime, classTime:
+			m.run = int64(quantities[i] / l.speed)
+		case reservedTime:
+			m.held = int64(quantities[i] / l.speed)
+		default:
+			counts[i] = quantities[i]
+		}
+	}
+	m.counts = counts
+	return nil
 }
 
 // Start begins to bill. A second call changes nothing.
@@ -116,12 +149,13 @@ func (m *Meter) Next() (time.Time, bool) {
 	var at int64
 	switch m.phase {
 	case running:
-		at = m.last + m.limit() - m.run
+		at = m.last + m.terms.MaxDuration.Milliseconds() - m.run
 		if len(m.pending) > 0 {
 			at = min(at, m.deadline())
 		} else {
 			at = min(at, m.last+m.billed+m.terms.Interval.Milliseconds()-m.run)
 		}
+		at = m.last + m.spare(at-m.last)
 	case paused:
 		at = m.pausedAt + m.terms.HoldPaused.Milliseconds()
 	default:
@@ -134,18 +168,19 @@ func (m *Meter) Next() (time.Time, bool) {
 // due, unsigned, or nil, and what to do with the run.
 func (m *Meter) Tick(now time.Time, u Usage) (*Receipt, Action) {
 	m.advance(now)
+	spent := m.count(u)
 	switch {
 	case m.phase == paused && m.last-m.pausedAt >= m.terms.HoldPaused.Milliseconds():
 		m.phase = stopped
 		return nil, Action{Stop, runv1.EndReason_END_REASON_CLIENT_UNPAID}
 	case m.phase != running:
 		return nil, Action{}
-	case m.run >= m.limit():
+	case m.run >= m.terms.MaxDuration.Milliseconds():
 		m.phase = stopped
-		if m.terms.affordable() < m.terms.MaxDuration.Milliseconds() {
-			return nil, Action{Stop, runv1.EndReason_END_REASON_RESERVE_SPENT}
-		}
 		return nil, Action{Stop, runv1.EndReason_END_REASON_JOB_TIME}
+	case spent || m.spare(1) == 0:
+		m.phase = stopped
+		return nil, Action{Stop, runv1.EndReason_END_REASON_RESERVE_SPENT}
 	}
 	var due *Receipt
 	if len(m.pending) == 0 && m.run-m.billed >= m.terms.Interval.Milliseconds() {
@@ -178,7 +213,7 @@ func (m *Meter) Countersigned(now time.Time, seq uint64, leasePaid souk.Atoms) (
 	case m.paid < m.pending[0].need:
 		return Action{}, fmt.Errorf("countersign receipt %d: paid %s of %s: %w", seq, m.paid, m.pending[0].need, ErrShort)
 	}
-	m.accepted, m.issued = m.pending[0].run, m.last
+	m.accepted, m.heldAccepted, m.issued = m.pending[0].run, m.pending[0].held, m.last
 	m.pending = m.pending[1:]
 	if m.phase == paused {
 		m.phase = running
@@ -199,12 +234,13 @@ func (m *Meter) Finish(now time.Time, output souk.Digest, u Usage) Receipt {
 		m.base = now
 	}
 	m.advance(now)
+	m.count(u)
 	return m.cut(KindFinal, output, u)
 }
 
-// Due is the price of all that ran up to the last time the meter was told, in
-// receipts or not.
-func (m *Meter) Due() souk.Atoms { return m.terms.due(m.run) }
+// Due is the price of all that was used up to the last time the meter was told,
+// in receipts or not.
+func (m *Meter) Due() souk.Atoms { return m.terms.due(m.quantities()) }
 
 // Paid is what the lease's vouchers have reached, the first one included.
 func (m *Meter) Paid() souk.Atoms { return m.paid }
@@ -212,15 +248,10 @@ func (m *Meter) Paid() souk.Atoms { return m.paid }
 // Settled tells whether the final receipt is countersigned and paid.
 func (m *Meter) Settled() bool { return m.final != nil && len(m.pending) == 0 }
 
-// limit is the running time at which the run must end.
-func (m *Meter) limit() int64 {
-	return min(m.terms.MaxDuration.Milliseconds(), m.terms.affordable())
-}
-
 // bound is the running time that unpaid work may not pass. It holds without a
 // pending receipt too: then it bounds a Tick that comes late.
 func (m *Meter) bound() int64 {
-	return min(m.limit(), m.accepted+m.terms.Interval.Milliseconds()+m.terms.Grace.Milliseconds())
+	return min(m.terms.MaxDuration.Milliseconds(), m.accepted+m.terms.Interval.Milliseconds()+m.terms.Grace.Milliseconds())
 }
 
 // deadline is when a run with a pending receipt must pause: grace after it was
@@ -230,48 +261,59 @@ func (m *Meter) deadline() int64 {
 	return min(m.issued+m.terms.Grace.Milliseconds(), m.last+m.bound()-m.run)
 }
 
-// advance moves the clock to now, and the running time with it as far as it is
-// billed. A now before the last one changes nothing.
+// advance moves the clock to now, and the running and the held time with it as
+// far as they are billed. A now before the last one changes nothing.
 func (m *Meter) advance(now time.Time) {
 	at := now.Sub(m.base).Milliseconds()
 	if m.phase == waiting || at <= m.last {
 		return
 	}
-	if m.phase == running {
+	switch m.phase {
+	case running:
 		until := min(at, m.last+m.bound()-m.run)
 		if len(m.pending) > 0 {
 			until = min(until, m.deadline())
 		}
-		m.run += max(0, until-m.last)
+		if ms := m.spare(until - m.last); ms > 0 {
+			m.run += ms
+			m.hold(ms)
+		}
+	case paused:
+		m.hold(at - m.last)
 	}
 	m.last = at
 }
 
-// cut makes the next receipt, over all running time no receipt covers.
+// cut makes the next receipt, over all that no receipt covers.
 func (m *Meter) cut(kind uint8, output souk.Digest, u Usage) Receipt {
-	end := max(m.end, m.base.UnixMilli()+m.last)
 	start := m.end
 	if m.seq == 0 {
 		start = m.base.UnixMilli()
 	}
+	quantities := m.quantities()
 	r := Receipt{
-		Lease:              m.terms.Lease,
-		Job:                m.terms.Job,
-		Channel:            m.terms.Channel,
-		ProviderKey:        m.terms.ProviderKey,
-		ClientKey:          m.terms.ClientKey,
-		Seq:                m.seq + 1,
-		Kind:               kind,
-		StartMs:            start,
-		EndMs:              end,
-		DeviceMilliseconds: uint64(m.run-m.billed) * uint64(m.terms.Devices),
-		EnergyMillijoules:  max(u.EnergyMillijoules, m.energy) - m.energy,
-		PriceAtomsPerHour:  m.terms.PriceAtomsPerHour,
-		CumulativeDue:      m.terms.due(m.run),
-		InputDigest:        m.terms.InputDigest,
-		OutputDigest:       output,
-		TelemetryRoot:      u.TelemetryRoot,
-		PrevReceipt:        m.prev,
+		Version:           m.terms.Version,
+		Lease:             m.terms.Lease,
+		Job:               m.terms.Job,
+		Channel:           m.terms.Channel,
+		ProviderKey:       m.terms.ProviderKey,
+		ClientKey:         m.terms.ClientKey,
+		Seq:               m.seq + 1,
+		Kind:              kind,
+		StartMs:           start,
+		EndMs:             max(m.end, m.base.UnixMilli()+m.last),
+		EnergyMillijoules: max(u.EnergyMillijoules, m.energy) - m.energy,
+		CumulativeDue:     m.terms.due(quantities),
+		InputDigest:       m.terms.InputDigest,
+		OutputDigest:      output,
+		TelemetryRoot:     u.TelemetryRoot,
+		PrevReceipt:       m.prev,
+	}
+	if r.isOne() {
+		r.DeviceMilliseconds = uint64(m.run-m.billed) * m.lines[0].speed
+		r.PriceAtomsPerHour = m.lines[0].Price
+	} else {
+		r.Usage = usageOf(m.terms.Tariff, quantities)
 	}
 	m.energy = max(u.EnergyMillijoules, m.energy)
 	m.keep(r)
@@ -280,7 +322,7 @@ func (m *Meter) cut(kind uint8, output souk.Digest, u Usage) Receipt {
 
 // keep makes r the last receipt, waiting for its countersignature.
 func (m *Meter) keep(r Receipt) {
-	p := pending{r.Seq, m.terms.need(m.run), m.run}
+	p := pending{r.Seq, m.terms.need(m.quantities()), m.run, m.held}
 	if r.Kind == KindFinal {
 		p.need = r.CumulativeDue
 		m.final, m.phase = &r, finished

@@ -24,7 +24,7 @@ func someTerms() Terms {
 	return Terms{
 		Lease: souk.LeaseID{Digest: souk.Digest{1}}, Job: souk.JobID{Digest: souk.Digest{2}}, Channel: souk.ChannelID{Digest: souk.Digest{3}},
 		Domain: domain, ProviderKey: nodeKey(providerKey), ClientKey: nodeKey(clientKey),
-		PriceAtomsPerHour: souk.MillisPerHour, Devices: 2, Interval: 10 * second, Grace: 2 * second,
+		Version: 2, Tariff: HourlyTariff(souk.MillisPerHour), Devices: []ClassCount{{"A", 2}}, Interval: 10 * second, Grace: 2 * second,
 		HoldPaused: 30 * second, MaxDuration: time.Hour, Reserve: 10_000_000, InputDigest: souk.Digest{4},
 	}
 }
@@ -62,10 +62,10 @@ func TestTerms(t *testing.T) {
 		{"as they are", func(*Terms) {}, 20_000, true},
 		{"paid ahead", func(t *Terms) { t.PayAhead = 5 * second }, 30_000, true},
 		{"small reserve", func(t *Terms) { t.Reserve = 7 }, 7, true},
-		{"free", func(t *Terms) { t.PriceAtomsPerHour = 0 }, 0, true},
-		{"priceless", func(t *Terms) { t.PriceAtomsPerHour = math.MaxUint64 }, 10_000_000, true},
-		{"no devices", func(t *Terms) { t.Devices = 0 }, 0, false},
-		{"too many devices", func(t *Terms) { t.Devices = 1<<16 + 1 }, 10_000_000, false},
+		{"free", func(t *Terms) { t.Tariff = HourlyTariff(0) }, 0, true},
+		{"priceless", func(t *Terms) { t.Tariff = HourlyTariff(math.MaxUint64) }, 10_000_000, true},
+		{"no devices", func(t *Terms) { t.Devices = nil }, 0, false},
+		{"too many devices", func(t *Terms) { t.Devices = []ClassCount{{"A", 1 << 15}, {"B", 1<<15 + 1}} }, 10_000_000, false},
 		{"no interval", func(t *Terms) { t.Interval = 0 }, 0, false},
 		{"negative grace", func(t *Terms) { t.Grace = -1 }, 20_000, false},
 		{"endless", func(t *Terms) { t.MaxDuration = math.MaxInt64 }, 20_000, false},
@@ -159,7 +159,7 @@ func TestMeter(t *testing.T) {
 		{"no reserve at all", func(t *Terms) { t.Reserve = 0 }, []step{
 			{at: 0, do: "tick", act: Stop, reason: runv1.EndReason_END_REASON_RESERVE_SPENT, next: never},
 		}},
-		{"free of charge", func(t *Terms) { t.PriceAtomsPerHour, t.Reserve = 0, 0 }, []step{
+		{"free of charge", func(t *Terms) { t.Tariff, t.Reserve = HourlyTariff(0), 0 }, []step{
 			{at: 10 * second, do: "tick", receipt: 1, next: 12 * second},
 			{at: 11 * second, do: "sign", seq: 1, next: 20 * second},
 		}},
@@ -265,12 +265,12 @@ func TestUsageIsPerReceipt(t *testing.T) {
 	m := NewMeter(someTerms())
 	m.Start(epoch)
 	m.Tick(after(5*second), Usage{EnergyMillijoules: 70})
-	r1, _ := m.Tick(after(10*second), Usage{100, souk.Digest{8}})
+	r1, _ := m.Tick(after(10*second), Usage{EnergyMillijoules: 100, TelemetryRoot: souk.Digest{8}})
 	if _, err := m.Countersigned(after(10*second), 1, 20_000); err != nil {
 		t.Fatal(err)
 	}
-	r2, _ := m.Tick(after(20*second), Usage{90, souk.Digest{9}}) // a counter that went back
-	f := m.Finish(after(25*second), souk.Digest{5}, Usage{150, souk.Digest{}})
+	r2, _ := m.Tick(after(20*second), Usage{EnergyMillijoules: 90, TelemetryRoot: souk.Digest{9}}) // a counter that went back
+	f := m.Finish(after(25*second), souk.Digest{5}, Usage{EnergyMillijoules: 150})
 	if r1.EnergyMillijoules != 100 || r2.EnergyMillijoules != 0 || f.EnergyMillijoules != 50 {
 		t.Errorf("energy %d, %d, %d", r1.EnergyMillijoules, r2.EnergyMillijoules, f.EnergyMillijoules)
 	}
@@ -315,7 +315,7 @@ func TestRestoredMeter(t *testing.T) {
 		t.Errorf("due %d, paid %d", again.Due(), again.Paid())
 	}
 	f := again.Finish(after(60*second), souk.Digest{}, Usage{})
-	if f.Seq != 3 || f.PrevReceipt != r2.Digest(domain) || f.CumulativeDue != 40_000 || f.DeviceMilliseconds != 0 || f.StartMs != r2.EndMs {
+	if f.Seq != 3 || f.PrevReceipt != r2.Digest(domain) || f.CumulativeDue != 40_000 || f.Usage[0].Quantity != 40_000 || f.StartMs != r2.EndMs {
 		t.Errorf("final receipt %+v", f)
 	}
 	for _, s := range []struct {
@@ -358,7 +358,7 @@ func TestMillionIntervals(t *testing.T) {
 		n = 10_000
 	}
 	terms := someTerms()
-	terms.PriceAtomsPerHour, terms.Devices = 412_345_679, 7 // 801.78… atoms a millisecond
+	terms.Tariff, terms.Devices = HourlyTariff(412_345_679), []ClassCount{{"A", 7}} // 801.78… atoms a millisecond
 	terms.Interval, terms.Grace = 100*time.Millisecond, 50*time.Millisecond
 	terms.MaxDuration, terms.Reserve = maxTerm, math.MaxInt64
 	m := NewMeter(terms)
@@ -374,16 +374,16 @@ func TestMillionIntervals(t *testing.T) {
 		if _, err := m.Countersigned(now, r.Seq, math.MaxInt64); err != nil {
 			t.Fatal(err)
 		}
-		total.Add(total, new(big.Int).SetUint64(r.DeviceMilliseconds))
+		total.SetUint64(r.Usage[0].Quantity)
 		if i%100_000 == 0 || i == n-1 {
-			exact := new(big.Int).Mul(total, new(big.Int).SetUint64(terms.PriceAtomsPerHour))
+			exact := new(big.Int).Mul(total, new(big.Int).SetUint64(terms.Tariff[0].Price))
 			exact.Quo(exact, big.NewInt(souk.MillisPerHour))
 			if exact.Cmp(big.NewInt(int64(r.CumulativeDue))) != 0 {
 				t.Fatalf("interval %d: due %d, exactly %s", i, r.CumulativeDue, exact)
 			}
 		}
 	}
-	if wall := now.Sub(epoch).Milliseconds() * int64(terms.Devices); total.Int64() != wall {
+	if wall := now.Sub(epoch).Milliseconds() * int64(terms.DeviceCount()); total.Int64() != wall {
 		t.Errorf("billed %s device ms, %d have passed", total, wall)
 	}
 }

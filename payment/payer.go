@@ -21,12 +21,12 @@ type Reason string
 // on, what the lease does not allow.
 const (
 	BadSequence  Reason = "sequence"  // not the next receipt: an old one, or one was lost on the way
-	BadParties   Reason = "parties"   // another lease, job, channel, key, price or input
+	BadParties   Reason = "parties"   // another lease, job, channel, key, tariff, version or input
 	BadChain     Reason = "chain"     // does not continue the receipt before
 	BadForm      Reason = "form"      // kind, or an output digest where none belongs
 	BadTime      Reason = "time"      // overlaps the receipt before, lies ahead, or spans more than has passed
-	BadUsage     Reason = "usage"     // more device time than devices and time allow, or an interval cut short
-	BadAmount    Reason = "amount"    // not the price of the usage, or past the reserve
+	BadUsage     Reason = "usage"     // more time than devices and time allow, a quantity that shrinks, or an interval cut short
+	BadAmount    Reason = "amount"    // not the price of the usage, in a line or in all, or past the reserve
 	BadSignature Reason = "signature" // not the provider's
 )
 
@@ -51,7 +51,9 @@ type Payer struct {
 	seq        uint64    // of the last receipt accepted
 	digest     souk.Digest
 	end        int64
-	deviceMs   uint64
+	lines      []measure
+	quantities []uint64 // of each line, by the last receipt accepted
+	due        souk.Atoms
 	paid       souk.Atoms
 	asked      souk.Atoms // what Check answered for the last receipt
 	final      bool
@@ -59,15 +61,21 @@ type Payer struct {
 
 // NewPayer checks receipts by terms that are valid. What the first voucher is
 // worth counts as paid.
-func NewPayer(t Terms) *Payer { return &Payer{terms: t, paid: t.First()} }
+func NewPayer(t Terms) *Payer {
+	return &Payer{terms: t, paid: t.First(), lines: t.measures(), quantities: make([]uint64, len(t.Tariff))}
+}
 
 // RestorePayer continues after a restart: receipts are all that the client
-// countersigned for this lease, in order.
+// countersigned for this lease, in order. The errors are [ErrSequence], and
+// [ErrMalformed] for a receipt of another tariff.
 func RestorePayer(t Terms, receipts []Receipt) (*Payer, error) {
 	p := NewPayer(t)
 	for _, r := range receipts {
 		if r.Lease != t.Lease || r.Seq != p.seq+1 || r.PrevReceipt != p.digest || p.final {
 			return nil, fmt.Errorf("restore lease %s at receipt %d: %w", t.Lease.Short(), r.Seq, ErrSequence)
+		}
+		if _, ok := t.after(p.quantities, r); !ok {
+			return nil, fmt.Errorf("restore lease %s at receipt %d: another tariff: %w", t.Lease.Short(), r.Seq, ErrMalformed)
 		}
 		p.Accept(r)
 	}
@@ -104,29 +112,31 @@ func (p *Payer) judge(now time.Time, r Receipt) (leasePaid souk.Atoms, known boo
 	if p.began.IsZero() {
 		p.began = now.Add(-time.Duration(min(max(r.EndMs-r.StartMs, 0), maxTerm.Milliseconds())) * time.Millisecond)
 	}
-	for _, check := range []func(time.Time, Receipt) *ReceiptError{p.checkPlace, p.checkTime, p.checkAmount} {
+	for _, check := range []func(time.Time, Receipt) *ReceiptError{p.checkPlace, p.checkTime, p.checkUsage, p.checkAmount} {
 		if e := check(now, r); e != nil {
 			e.Seq = r.Seq
 			return 0, false, e
 		}
 	}
-	return p.need(r), false, nil
+	quantities, _ := p.terms.after(p.quantities, r)
+	return p.need(r, quantities), false, nil
 }
 
 // Accept tells the payer that r, which passed Check, is countersigned and
 // durable together with its voucher. Any other receipt than the next changes
 // nothing.
 func (p *Payer) Accept(r Receipt) {
-	if r.Seq != p.seq+1 || p.final {
+	quantities, ok := p.terms.after(p.quantities, r)
+	if r.Seq != p.seq+1 || p.final || !ok {
 		return
 	}
 	if p.seq == 0 {
 		p.firstStart = r.StartMs
 	}
-	p.asked = p.need(r)
+	p.asked = p.need(r, quantities)
 	p.paid = max(p.paid, p.asked)
 	p.seq, p.digest, p.end = r.Seq, r.Digest(p.terms.Domain), r.EndMs
-	p.deviceMs += r.DeviceMilliseconds
+	p.quantities, p.due = quantities, r.CumulativeDue
 	p.final = r.Kind == KindFinal
 }
 
@@ -134,7 +144,7 @@ func (p *Payer) Accept(r Receipt) {
 func (p *Payer) Paid() souk.Atoms { return p.paid }
 
 // Due is what the last receipt accepted says is due.
-func (p *Payer) Due() souk.Atoms { return p.terms.due(p.runMs(p.deviceMs)) }
+func (p *Payer) Due() souk.Atoms { return p.due }
 
 // Receipts is how many receipts were accepted.
 func (p *Payer) Receipts() int { return int(p.seq) }
@@ -142,23 +152,22 @@ func (p *Payer) Receipts() int { return int(p.seq) }
 // Done tells whether the final receipt was accepted.
 func (p *Payer) Done() bool { return p.final }
 
-// need is what vouchers must be worth with r.
-func (p *Payer) need(r Receipt) souk.Atoms {
+// need is what vouchers must be worth with r, by which so much was used.
+func (p *Payer) need(r Receipt, quantities []uint64) souk.Atoms {
 	if r.Kind == KindFinal {
 		return r.CumulativeDue
 	}
-	return p.terms.need(p.runMs(p.deviceMs + r.DeviceMilliseconds))
+	return p.terms.need(quantities)
 }
-
-func (p *Payer) runMs(deviceMs uint64) int64 { return int64(deviceMs / uint64(p.terms.Devices)) }
 
 // checkPlace checks what r is part of, and its place there.
 func (p *Payer) checkPlace(_ time.Time, r Receipt) *ReceiptError {
 	t := p.terms
+	_, sameTariff := t.after(p.quantities, r)
 	switch {
 	case r.Lease != t.Lease, r.Job != t.Job, r.Channel != t.Channel,
 		r.ProviderKey != t.ProviderKey, r.ClientKey != t.ClientKey,
-		r.PriceAtomsPerHour != t.PriceAtomsPerHour, r.InputDigest != t.InputDigest:
+		!sameTariff, r.InputDigest != t.InputDigest:
 		return &ReceiptError{Reason: BadParties, Detail: "not what the lease says"}
 	case p.final || r.Seq != p.seq+1:
 		return &ReceiptError{Reason: BadSequence, Detail: fmt.Sprintf("after receipt %d", p.seq)}
@@ -190,21 +199,51 @@ func (p *Payer) checkTime(now time.Time, r Receipt) *ReceiptError {
 	return nil
 }
 
-// checkAmount checks r's usage and its price.
-func (p *Payer) checkAmount(_ time.Time, r Receipt) *ReceiptError {
-	t, devices := p.terms, uint64(p.terms.Devices)
-	total := p.deviceMs + r.DeviceMilliseconds
-	switch {
-	case r.DeviceMilliseconds > devices*uint64(r.EndMs-r.StartMs):
-		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d ms on %d devices within %d ms", r.DeviceMilliseconds, devices, r.EndMs-r.StartMs)}
-	case r.DeviceMilliseconds%devices != 0 || total > devices*uint64(t.MaxDuration.Milliseconds()):
-		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d device ms in all, at most %s on %d devices", total, t.MaxDuration, devices)}
-	case r.Kind == KindInterval && r.DeviceMilliseconds < devices*uint64(t.Interval.Milliseconds()):
-		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d device ms are less than an interval", r.DeviceMilliseconds)}
+// checkUsage checks what was used of each line since the receipt before.
+func (p *Payer) checkUsage(_ time.Time, r Receipt) *ReceiptError {
+	span, interval := uint64(r.EndMs-r.StartMs), uint64(p.terms.Interval.Milliseconds())
+	if r.Kind == KindInterval && span < interval {
+		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d ms are less than an interval", span)}
 	}
-	due, err := Due(t.PriceAtomsPerHour, total)
-	if err != nil || r.CumulativeDue != due || due > t.Reserve {
-		return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("due %s, want %s, reserve %s", r.CumulativeDue, due, t.Reserve)}
+	quantities, _ := p.terms.after(p.quantities, r)
+	for i, l := range p.lines {
+		total, before := quantities[i], p.quantities[i]
+		if r.isOne() && r.DeviceMilliseconds > l.speed*span { // before a sum can overflow
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d device ms within %d ms", r.DeviceMilliseconds, span)}
+		}
+		if total < before {
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%s: %d after %d", l.Unit, total, before)}
+		}
+		if l.kind == counter {
+			continue
+		}
+		used := total - before
+		switch {
+		case used > l.speed*span:
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%s: %d more on %d devices within %d ms", l.Unit, used, l.speed, span)}
+		case used%l.speed != 0:
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%s: %d more, not alike on %d devices", l.Unit, used, l.speed)}
+		case l.kind == reservedTime: // held time has no longest, and is paid within the reserve
+		case total > l.speed*uint64(p.terms.MaxDuration.Milliseconds()):
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%s: %d in all, at most %s on %d devices", l.Unit, total, p.terms.MaxDuration, l.speed)}
+		case r.Kind == KindInterval && used < l.speed*interval:
+			return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%s: %d more are less than an interval", l.Unit, used)}
+		}
+	}
+	return nil
+}
+
+// checkAmount checks the price of what was used, line by line and in all.
+func (p *Payer) checkAmount(_ time.Time, r Receipt) *ReceiptError {
+	for _, l := range r.Usage {
+		if due, err := l.Line.Due(l.Quantity); err != nil || l.Due != due {
+			return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("%s: due %s for %d, want %s", l.Unit, l.Due, l.Quantity, due)}
+		}
+	}
+	quantities, _ := p.terms.after(p.quantities, r)
+	due, err := p.terms.Tariff.Due(quantities)
+	if err != nil || r.CumulativeDue != due || due > p.terms.Reserve {
+		return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("due %s, want %s, reserve %s", r.CumulativeDue, due, p.terms.Reserve)}
 	}
 	return nil
 }

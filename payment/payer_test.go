@@ -18,6 +18,14 @@ func signedInterval() Receipt {
 	return *r
 }
 
+// use changes the device time of a receipt, and what it costs with it.
+func use(r *Receipt, ms int64) {
+	l := &r.Usage[0]
+	l.Quantity += uint64(ms)
+	l.Due += souk.Atoms(ms)
+	r.CumulativeDue += souk.Atoms(ms)
+}
+
 func TestPayerRefuses(t *testing.T) {
 	terms := someTerms()
 	resign := func(change func(*Receipt)) func(*Receipt) {
@@ -39,7 +47,15 @@ func TestPayerRefuses(t *testing.T) {
 		{"another channel", late, resign(func(r *Receipt) { r.Channel.Digest[0]++ }), BadParties},
 		{"another provider", late, resign(func(r *Receipt) { r.ProviderKey[0]++ }), BadParties},
 		{"another client", late, resign(func(r *Receipt) { r.ClientKey[0]++ }), BadParties},
-		{"another price", late, resign(func(r *Receipt) { r.PriceAtomsPerHour++ }), BadParties},
+		{"another price", late, resign(func(r *Receipt) { r.Usage[0].Price++ }), BadParties},
+		{"another unit", late, resign(func(r *Receipt) { r.Usage[0].Unit = UnitRequest }), BadParties},
+		{"another divisor", late, resign(func(r *Receipt) { r.Usage[0].Per *= 2 }), BadParties},
+		{"no usage", late, resign(func(r *Receipt) { r.Usage = nil }), BadParties},
+		{"a line more", late, resign(func(r *Receipt) { r.Usage = append(r.Usage, r.Usage[0]) }), BadParties},
+		{"version 1", late, resign(func(r *Receipt) {
+			r.Version, r.Usage, r.DeviceMilliseconds, r.PriceAtomsPerHour = 1, nil, 20_000, souk.MillisPerHour
+		}), BadParties},
+		{"version 3", late, resign(func(r *Receipt) { r.Version = 3 }), BadParties},
 		{"another input", late, resign(func(r *Receipt) { r.InputDigest[0]++ }), BadParties},
 		{"seq 0", late, resign(func(r *Receipt) { r.Seq = 0 }), BadSequence},
 		{"seq 2", late, resign(func(r *Receipt) { r.Seq = 2 }), BadSequence},
@@ -51,11 +67,13 @@ func TestPayerRefuses(t *testing.T) {
 		{"in the future", -25 * second, func(*Receipt) {}, BadTime},
 		{"longer than has passed", 6 * second, func(*Receipt) {}, BadTime}, // 7 s and the slack
 		{"just within the slack", 7 * second, func(*Receipt) {}, ""},
-		{"more than the devices", late, resign(func(r *Receipt) { r.DeviceMilliseconds += 2; r.CumulativeDue += 2 }), BadUsage},
-		{"one device alone", late, resign(func(r *Receipt) { r.DeviceMilliseconds--; r.CumulativeDue-- }), BadUsage},
-		{"cut short", late, resign(func(r *Receipt) { r.DeviceMilliseconds -= 2; r.CumulativeDue -= 2 }), BadUsage},
+		{"more than the devices", late, resign(func(r *Receipt) { use(r, 2) }), BadUsage},
+		{"one device alone", late, resign(func(r *Receipt) { use(r, -1) }), BadUsage},
+		{"cut short", late, resign(func(r *Receipt) { use(r, -2) }), BadUsage},
 		{"one atom more", late, resign(func(r *Receipt) { r.CumulativeDue++ }), BadAmount},
 		{"one atom less", late, resign(func(r *Receipt) { r.CumulativeDue-- }), BadAmount},
+		{"a line over one atom more", late, resign(func(r *Receipt) { r.Usage[0].Due++ }), BadAmount},
+		{"line and sum over one atom more", late, resign(func(r *Receipt) { r.Usage[0].Due++; r.CumulativeDue++ }), BadAmount},
 		{"negative due", late, resign(func(r *Receipt) { r.CumulativeDue = -1 }), BadAmount},
 		{"unsigned", late, func(r *Receipt) { r.ProviderSig = nil }, BadSignature},
 		{"changed after signing", late, func(r *Receipt) { r.EnergyMillijoules++ }, BadSignature},
@@ -65,7 +83,7 @@ func TestPayerRefuses(t *testing.T) {
 			other.ChainID++
 			r.SignProvider(other, providerKey)
 		}, BadSignature},
-		{"a final one cut short", late, resign(func(r *Receipt) { r.Kind = KindFinal; r.DeviceMilliseconds -= 2; r.CumulativeDue -= 2 }), ""},
+		{"a final one cut short", late, resign(func(r *Receipt) { r.Kind = KindFinal; use(r, -2) }), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := NewPayer(terms)

@@ -6,7 +6,6 @@ import (
 
 	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 	"github.com/souk-market/souk"
-	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
 // The kinds of receipt.
@@ -18,20 +17,26 @@ const (
 // Receipt is the usage of one interval under a lease. Receipts of a lease form a
 // chain from seq 1: each holds the digest of the one before. The digest covers
 // everything but the two signatures.
+//
+// Version 2 has the lines of the lease's tariff with what was used since the
+// lease began. Version 1 is for leases from before tariffs: it has device time
+// and its price alone, and its device time is that of the interval.
 type Receipt struct {
+	Version            int // 2, or 1; 0 is 1 too
 	Lease              souk.LeaseID
 	Job                souk.JobID
 	Channel            souk.ChannelID
 	ProviderKey        souk.NodeKey
 	ClientKey          souk.NodeKey
-	Seq                uint64 // from 1, gapless
-	Kind               uint8  // [KindInterval] or [KindFinal]
-	StartMs            int64  // Unix milliseconds; never before the end of the receipt before
-	EndMs              int64  // Unix milliseconds
-	DeviceMilliseconds uint64 // running time in the interval, summed over devices; pauses do not count
-	EnergyMillijoules  uint64 // energy used in the interval; 0 where it is not measured
-	PriceAtomsPerHour  uint64 // of one device
-	CumulativeDue      souk.Atoms
+	Seq                uint64      // from 1, gapless
+	Kind               uint8       // [KindInterval] or [KindFinal]
+	StartMs            int64       // Unix milliseconds; never before the end of the receipt before
+	EndMs              int64       // Unix milliseconds
+	Usage              []UsageLine // version 2: the lines of the tariff, in its order
+	DeviceMilliseconds uint64      // version 1: running time in the interval, summed over devices; pauses do not count
+	EnergyMillijoules  uint64      // energy used in the interval; 0 where it is not measured
+	PriceAtomsPerHour  uint64      // version 1: of one device
+	CumulativeDue      souk.Atoms  // the price of all that was used under the lease
 	InputDigest        souk.Digest // zero where there are no inputs
 	OutputDigest       souk.Digest // zero but in a final receipt with outputs
 	TelemetryRoot      souk.Digest // zero where there is no telemetry
@@ -40,26 +45,72 @@ type Receipt struct {
 	ClientSig          []byte      // 64 bytes, or empty until it is countersigned
 }
 
-// Digest is the EIP-712 hash of the receipt under domain souk/1: what both
-// parties sign, and the leaf in their logs.
+// UsageLine is what was used of one line of a tariff since the lease began, and
+// what it costs.
+type UsageLine struct {
+	Line
+	Quantity uint64
+	Due      souk.Atoms // the floor of quantity × price / per
+}
+
+// Digest is the EIP-712 hash of the receipt under the domain souk of its
+// version: what both parties sign, and the leaf in their logs.
 func (r Receipt) Digest(d EIP712Domain) souk.Digest {
-	w := newWords(17, receiptTypeHash)
+	if r.isOne() {
+		w := r.words(17, receiptOneHash)
+		w.uint(r.DeviceMilliseconds)
+		w.uint(r.EnergyMillijoules)
+		w.uint(r.PriceAtomsPerHour)
+		return d.hash(soukName, versionOne, r.rest(w))
+	}
+	w := r.words(16, receiptTwoHash)
+	lines := make([]byte, 0, len(r.Usage)*len(souk.Digest{}))
+	for _, l := range r.Usage {
+		h := l.hash()
+		lines = append(lines, h[:]...)
+	}
+	w.digest(keccak(lines))
+	w.uint(r.EnergyMillijoules)
+	return d.hash(soukName, versionTwo, r.rest(w))
+}
+
+// isOne tells whether r is of version 1.
+func (r Receipt) isOne() bool { return r.Version <= 1 }
+
+// words are the fields that stand before the usage, in every version.
+func (r Receipt) words(n int, typeHash souk.Digest) words {
+	w := newWords(n, typeHash)
 	w.digest(r.Lease.Digest)
 	w.digest(r.Job.Digest)
 	w.digest(r.Channel.Digest)
 	w.digest(r.ProviderKey)
 	w.digest(r.ClientKey)
-	for _, n := range []uint64{
-		r.Seq, uint64(r.Kind), uint64(r.StartMs), uint64(r.EndMs), r.DeviceMilliseconds,
-		r.EnergyMillijoules, r.PriceAtomsPerHour, uint64(r.CumulativeDue),
-	} {
-		w.uint(n)
-	}
+	w.uint(r.Seq)
+	w.uint(uint64(r.Kind))
+	w.uint(uint64(r.StartMs))
+	w.uint(uint64(r.EndMs))
+	return w
+}
+
+// rest adds the fields that stand after the usage, in every version.
+func (r Receipt) rest(w words) words {
+	w.uint(uint64(r.CumulativeDue))
 	w.digest(r.InputDigest)
 	w.digest(r.OutputDigest)
 	w.digest(r.TelemetryRoot)
 	w.digest(r.PrevReceipt)
-	return d.hash(soukName, w)
+	return w
+}
+
+// hash is the EIP-712 hash of the line as a struct.
+func (l UsageLine) hash() souk.Digest {
+	w := newWords(5, usageTypeHash)
+	w.digest(keccak([]byte(l.Unit)))
+	w.uint(l.Quantity)
+	w.uint(l.Price)
+	w.uint(l.Per)
+	w.uint(uint64(l.Due))
+	return keccak(w)
 }
 
 // SignProvider sets the provider's signature. The key must be that of
@@ -102,81 +153,24 @@ func verifySignature(key souk.NodeKey, message, sig []byte) bool {
 	return voi.VerifyWithOptions(key[:], message, sig, &voi.Options{Verify: voi.VerifyOptionsStdLib})
 }
 
-// ReceiptFromProto reads a receipt; no signature is verified yet. The provider's
-// must be there, the client's may be empty. The error is [ErrMalformed].
-func ReceiptFromProto(m *runv1.Receipt) (r Receipt, err error) {
-	for _, f := range []struct {
-		name string
-		dst  *[32]byte
-		src  []byte
-	}{
-		{"lease", (*[32]byte)(&r.Lease.Digest), m.GetLease()},
-		{"job", (*[32]byte)(&r.Job.Digest), m.GetJob()},
-		{"channel", (*[32]byte)(&r.Channel.Digest), m.GetChannel()},
-		{"provider key", (*[32]byte)(&r.ProviderKey), m.GetProviderKey()},
-		{"client key", (*[32]byte)(&r.ClientKey), m.GetClientKey()},
-		{"input digest", (*[32]byte)(&r.InputDigest), m.GetInputDigest()},
-		{"output digest", (*[32]byte)(&r.OutputDigest), m.GetOutputDigest()},
-		{"telemetry root", (*[32]byte)(&r.TelemetryRoot), m.GetTelemetryRoot()},
-		{"previous receipt", (*[32]byte)(&r.PrevReceipt), m.GetPrevReceipt()},
-	} {
-		if err := fill(f.dst[:], f.src, "receipt: "+f.name); err != nil {
-			return Receipt{}, err
+// after are the cumulative quantities of the lease once r is added to those
+// before; false where r is of another version or another tariff than t.
+func (t Terms) after(before []uint64, r Receipt) ([]uint64, bool) {
+	if r.isOne() {
+		if t.Version != 1 || r.PriceAtomsPerHour != t.Tariff[0].Price {
+			return nil, false
 		}
+		return []uint64{before[0] + r.DeviceMilliseconds}, true
 	}
-	if r.ProviderSig, r.ClientSig, err = signatures(m); err != nil {
-		return Receipt{}, err
+	if r.Version != t.Version || len(r.Usage) != len(t.Tariff) {
+		return nil, false
 	}
-	if kind := m.GetKind(); kind != uint32(KindInterval) && kind != uint32(KindFinal) {
-		return Receipt{}, fmt.Errorf("receipt: kind %d: %w", kind, ErrMalformed)
+	quantities := make([]uint64, len(r.Usage))
+	for i, l := range r.Usage {
+		if l.Line != t.Tariff[i] {
+			return nil, false
+		}
+		quantities[i] = l.Quantity
 	}
-	r.Seq, r.Kind = m.GetSeq(), uint8(m.GetKind())
-	r.StartMs, r.EndMs = m.GetStartMs(), m.GetEndMs()
-	if r.Seq == 0 || r.StartMs < 0 || r.EndMs < r.StartMs {
-		return Receipt{}, fmt.Errorf("receipt: seq %d from %d to %d: %w", r.Seq, r.StartMs, r.EndMs, ErrMalformed)
-	}
-	r.DeviceMilliseconds, r.EnergyMillijoules = m.GetDeviceMilliseconds(), m.GetEnergyMillijoules()
-	r.PriceAtomsPerHour = m.GetPriceAtomsPerHour()
-	if r.CumulativeDue, err = atoms(m.GetCumulativeDueAtoms()); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w: %w", ErrMalformed, err)
-	}
-	return r, nil
-}
-
-// signatures copies the two signatures out of m.
-func signatures(m *runv1.Receipt) (provider, client []byte, err error) {
-	provider = make([]byte, ed25519.SignatureSize)
-	if err := fill(provider, m.GetProviderSignature(), "receipt: provider signature"); err != nil {
-		return nil, nil, err
-	}
-	if len(m.GetClientSignature()) == 0 {
-		return provider, nil, nil
-	}
-	client = make([]byte, ed25519.SignatureSize)
-	return provider, client, fill(client, m.GetClientSignature(), "receipt: client signature")
-}
-
-// Proto is the message that [ReceiptFromProto] reads.
-func (r Receipt) Proto() *runv1.Receipt {
-	return &runv1.Receipt{
-		Lease:              r.Lease.Digest[:],
-		Job:                r.Job.Digest[:],
-		Channel:            r.Channel.Digest[:],
-		ProviderKey:        r.ProviderKey[:],
-		ClientKey:          r.ClientKey[:],
-		Seq:                r.Seq,
-		Kind:               uint32(r.Kind),
-		StartMs:            r.StartMs,
-		EndMs:              r.EndMs,
-		DeviceMilliseconds: r.DeviceMilliseconds,
-		EnergyMillijoules:  r.EnergyMillijoules,
-		PriceAtomsPerHour:  r.PriceAtomsPerHour,
-		CumulativeDueAtoms: uint64(r.CumulativeDue),
-		InputDigest:        r.InputDigest[:],
-		OutputDigest:       r.OutputDigest[:],
-		TelemetryRoot:      r.TelemetryRoot[:],
-		PrevReceipt:        r.PrevReceipt[:],
-		ProviderSignature:  r.ProviderSig,
-		ClientSignature:    r.ClientSig,
-	}
+	return quantities, true
 }

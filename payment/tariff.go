@@ -64,6 +64,12 @@ func (t Tariff) Hourly() (atoms uint64) {
 	return atoms
 }
 
+// Counts tells whether a line has a price for what the run reports, so that no
+// time bounds what a lease costs.
+func (t Tariff) Counts() bool {
+	return slices.ContainsFunc(t, func(l Line) bool { return l.Price > 0 && kindOf(l.Unit) == counter })
+}
+
 // Validate checks that a tariff can be metered. The errors are [ErrMalformed]
 // and a [*UnitError].
 func (t Tariff) Validate() error {
@@ -109,6 +115,21 @@ func (l Line) Most(quantity uint64) (souk.Atoms, error) {
 		return due, err
 	}
 	return due.Add(1)
+}
+
+// Due is the price of quantities, one for each line: the sum of the lines' own.
+// The error is [souk.ErrOverflow].
+func (t Tariff) Due(quantities []uint64) (sum souk.Atoms, err error) {
+	for i, l := range t {
+		due, err := l.Due(quantities[i])
+		if err != nil {
+			return 0, err
+		}
+		if sum, err = sum.Add(due); err != nil {
+			return 0, err
+		}
+	}
+	return sum, nil
 }
 
 // affords is the largest quantity whose price is at most so many atoms.

@@ -33,7 +33,7 @@ func (v Voucher) Digest(d EIP712Domain) souk.Digest {
 	w := newWords(2, voucherTypeHash)
 	w.digest(v.Channel.Digest)
 	w.uint(uint64(v.MaxClaimable))
-	return d.hash(settlementName, w)
+	return d.hash(settlementName, versionOne, w)
 }
 
 // Sign sets the signature.
@@ -95,7 +95,7 @@ func (r Refund) Digest(d EIP712Domain) souk.Digest {
 	w.digest(r.Channel.Digest)
 	w.uint(r.Nonce)
 	w.uint(uint64(r.Amount))
-	return d.hash(settlementName, w)
+	return d.hash(settlementName, versionOne, w)
 }
 
 // Sign returns the 65-byte signature of the receiver's authorizer.

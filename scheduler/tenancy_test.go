@@ -82,7 +82,7 @@ func firstDifference(want, got string) string {
 
 // tenancyTerms cost 100 atoms for a second: 1000 an interval.
 func tenancyTerms() payment.Terms {
-	t := payment.Terms{Domain: payment.EIP712Domain{ChainID: 1337}, PriceAtomsPerHour: 360_000, Devices: 1, Interval: 10 * time.Second,
+	t := payment.Terms{Domain: payment.EIP712Domain{ChainID: 1337}, Version: 2, Tariff: payment.HourlyTariff(360_000), Devices: []payment.ClassCount{{Count: 1}}, Interval: 10 * time.Second,
 		Grace: 2 * time.Second, HoldPaused: 30 * time.Second, MaxDuration: 5 * time.Minute, Reserve: 20_000}
 	t.Lease.Digest, t.ClientKey = souk.Digest{1}, souk.NodeKey(tenantKey(1).Public().(ed25519.PublicKey))
 	return t

@@ -30,6 +30,12 @@ type (
 		Seq                uint64 `json:"seq"`
 		DeviceMilliseconds uint64 `json:"device_milliseconds"`
 		DueAtoms           uint64 `json:"due_atoms"`
+		Usage              []used `json:"usage,omitempty"` // so far, by the lines of the tariff
+	}
+	used struct {
+		Unit     string `json:"unit"`
+		Quantity uint64 `json:"quantity"`
+		DueAtoms uint64 `json:"due_atoms"`
 	}
 	declineLine struct {
 		Event     string `json:"event"` // "decline"
@@ -46,6 +52,7 @@ type follower struct {
 	last    *apiv1.JobSummary
 	said    time.Time // when the cost was last shown
 	saidFor int
+	before  ranBefore
 }
 
 // follow shows a job until it ends, and says how it ended; or, when ctx ends
@@ -65,7 +72,7 @@ func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 // watch shows a job until it ends. When ctx ends first it lets go of the job,
 // which runs on.
 func (a *app) watch(ctx context.Context, id string) (*apiv1.JobSummary, error) {
-	f := &follower{app: a}
+	f := &follower{app: a, before: ranBefore{}}
 	err := f.receive(ctx, id)
 	if f.last != nil {
 		id = f.last.Job
@@ -144,8 +151,13 @@ func (f *follower) state(s *apiv1.JobSummary) error {
 // receipt shows each of the first receipts, then one a minute: a day's job pays
 // thousands of times.
 func (f *follower) receipt(r *runv1.Receipt) error {
+	ran := f.before.ran(r)
 	if f.json {
-		return f.line(receiptLine{"receipt", r.Seq, r.DeviceMilliseconds, r.CumulativeDueAtoms})
+		line := receiptLine{"receipt", r.Seq, ran, r.CumulativeDueAtoms, nil}
+		for _, l := range r.Usage {
+			line.Usage = append(line.Usage, used{l.Unit, l.Quantity, l.DueAtoms})
+		}
+		return f.line(line)
 	}
 	if f.saidFor >= 20 && time.Since(f.said) < time.Minute && r.Kind == 1 {
 		return nil
@@ -155,7 +167,7 @@ func (f *follower) receipt(r *runv1.Receipt) error {
 	if r.Kind == 2 {
 		word = "last receipt"
 	}
-	f.say("%s %d: %s, %s so far", word, r.Seq, time.Duration(r.DeviceMilliseconds)*time.Millisecond, money(r.CumulativeDueAtoms))
+	f.say("%s %d: %s, %s so far", word, r.Seq, usageText(r, ran), money(r.CumulativeDueAtoms))
 	return nil
 }
 

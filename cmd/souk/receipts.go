@@ -44,6 +44,7 @@ func (a *app) receipts(ctx context.Context, args []string) error {
 const receiptHeading = "RECEIPT LEASE KIND START RAN DUE"
 
 func receiptRows(rs []*runv1.Receipt) (rows [][]string) {
+	before := ranBefore{}
 	for _, r := range rs {
 		kind := "interval"
 		if r.GetKind() == 2 {
@@ -51,7 +52,7 @@ func receiptRows(rs []*runv1.Receipt) (rows [][]string) {
 		}
 		rows = append(rows, []string{fmt.Sprint(r.GetSeq()), fmt.Sprintf("%.4x", r.GetLease()), kind,
 			clock(time.UnixMilli(r.GetStartMs()).UTC().Format(time.RFC3339)),
-			(time.Duration(r.GetDeviceMilliseconds()) * time.Millisecond).String(), money(r.GetCumulativeDueAtoms())})
+			usageText(r, before.ran(r)), money(r.GetCumulativeDueAtoms())})
 	}
 	return rows
 }

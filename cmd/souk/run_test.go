@@ -118,7 +118,7 @@ func wrote(stream runv1.LogStream, text string) *apiv1.FollowResponse {
 
 func receipt(seq uint64, kind uint32) *apiv1.FollowResponse {
 	return &apiv1.FollowResponse{Event: &apiv1.FollowResponse_Receipt{Receipt: &runv1.Receipt{Seq: seq, Kind: kind,
-		DeviceMilliseconds: 5000, CumulativeDueAtoms: 500 * seq}}}
+		Version: 2, CumulativeDueAtoms: 500 * seq, Usage: []*runv1.UsageLine{{Unit: "device-ms", Quantity: 5000 * seq, PriceAtoms: 360_000, Per: 3_600_000, DueAtoms: 500 * seq}}}}}
 }
 
 // emptyModule is a module whose _start does nothing.

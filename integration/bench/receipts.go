@@ -89,8 +89,9 @@ func (d *desk) receipts(provider souk.NodeKey) []payment.Receipt {
 	receipts := make([]payment.Receipt, receiptsInSample)
 	for i := range receipts {
 		d.next++
-		receipts[i] = payment.Receipt{ProviderKey: provider, Seq: d.next, Kind: payment.KindInterval,
-			StartMs: 1, EndMs: 5001, DeviceMilliseconds: 5000, PriceAtomsPerHour: 50_000, CumulativeDue: souk.Atoms(69 * d.next)}
+		due := souk.Atoms(69 * d.next)
+		receipts[i] = payment.Receipt{Version: 2, ProviderKey: provider, Seq: d.next, Kind: payment.KindInterval, StartMs: 1, EndMs: 5001, CumulativeDue: due,
+			Usage: []payment.UsageLine{{Line: payment.HourlyTariff(50_000)[0], Quantity: 5000 * d.next, Due: due}}}
 		receipts[i].SignProvider(d.domain, d.key)
 	}
 	return receipts

@@ -72,7 +72,7 @@ func (j *job) sign(a scheduler.SignLease) {
 	n, o := j.c.n, j.offers[a.Bid]
 	acc := j.c.account(o.to)
 	t := payment.Terms{Job: j.id, Channel: acc.channel, Domain: domain, ProviderKey: o.to.id, ClientKey: n.id,
-		PriceAtomsPerHour: o.bid.Price, Devices: len(o.bid.Devices), Interval: j.interval, Grace: paymentGrace,
+		Version: 2, Tariff: payment.HourlyTariff(o.bid.Price), Devices: []payment.ClassCount{{Count: len(o.bid.Devices)}}, Interval: j.interval, Grace: paymentGrace,
 		HoldPaused: j.cfg.HoldPaused, MaxDuration: j.cfg.MaxDuration, PayAhead: j.ahead, Reserve: j.reserve(o.bid.Price, len(o.bid.Devices))}
 	n.w.seq++ // makes the id the only one of its kind
 	t.Lease.Digest = sha256.Sum256(fmt.Appendf(nil, "lease %d of job %s at %s", n.w.seq, j.id, o.to.id))

@@ -103,11 +103,8 @@ func (h *hosting) checkExposure() {
 }
 
 // billed is what the receipts of a lease say that ran, countersigned or not.
-func (h *hosting) billed() (ms int64) {
-	for _, r := range h.receipts {
-		ms += int64(r.DeviceMilliseconds)
-	}
-	return ms / int64(h.terms.Devices)
+func (h *hosting) billed() int64 {
+	return ms(h.receipts, h.terms.DeviceCount())
 }
 
 func (c *client) check() {
@@ -197,7 +194,7 @@ func (p *paper) checkPaper() souk.Atoms {
 		}
 		prev = r.Digest(domain)
 	}
-	due, cost := h.due(), price(p.terms, ms(h.receipts[:both], p.terms.Devices))
+	due, cost := h.due(), price(p.terms, ms(h.receipts[:both], p.terms.DeviceCount()))
 	if due != h.settled || due != cost {
 		w.failf("lease %s: %d settled, %d due, the time in its receipts costs %d", p.terms.Lease.Short(), h.settled, due, cost)
 	}
@@ -213,11 +210,12 @@ func (p *paper) checkPaper() souk.Atoms {
 	return due
 }
 
-func ms(receipts []payment.Receipt, devices int) (sum int64) {
-	for _, r := range receipts {
-		sum += int64(r.DeviceMilliseconds)
+// ms is the running time that receipts show, the last of them in all.
+func ms(receipts []payment.Receipt, devices int) int64 {
+	if len(receipts) == 0 {
+		return 0
 	}
-	return sum / int64(devices)
+	return int64(receipts[len(receipts)-1].Usage[0].Quantity) / int64(devices)
 }
 
 // checkChannel holds the two accounts of one channel against each other and the

@@ -299,7 +299,7 @@ func (c *client) pending() (sum souk.Atoms) {
 
 // reserve is the most a job may cost at a price.
 func (j *job) reserve(perHour uint64, devices int) souk.Atoms {
-	due := price(payment.Terms{PriceAtomsPerHour: perHour, Devices: devices}, j.cfg.MaxDuration.Milliseconds())
+	due := price(payment.Terms{Tariff: payment.HourlyTariff(perHour), Devices: []payment.ClassCount{{Count: devices}}}, j.cfg.MaxDuration.Milliseconds())
 	return min(due+1, j.maxTotal)
 }
 

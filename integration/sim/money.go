@@ -138,7 +138,7 @@ func (a *account) check() {
 
 // price is what a time costs, at most the reserve.
 func price(t payment.Terms, ms int64) souk.Atoms {
-	due, err := payment.Due(t.PriceAtomsPerHour, uint64(t.Devices)*uint64(ms))
+	due, err := t.Tariff[0].Due(uint64(t.DeviceCount()) * uint64(ms))
 	if err != nil {
 		panic(err) // the amounts here are far from overflow
 	}

@@ -165,7 +165,7 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	}
 	now, b := p.n.now(), p.bids[req.bid]
 	if b == nil || b.client != from.index || now.After(b.ValidUntil.Add(time.Second)) ||
-		b.Price != req.terms.PriceAtomsPerHour || len(b.Devices) != req.terms.Devices {
+		b.Price != req.terms.Tariff.Hourly() || len(b.Devices) != req.terms.DeviceCount() {
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
 	}
 	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources,

@@ -27,7 +27,35 @@ func key(seed byte) ed25519.PrivateKey {
 
 // history is three receipts of one lease, in the provider's log, anchored when
 // the log had another entry.
-func history(t testing.TB) []*apiv1.ProvedReceipt {
+func history(t testing.TB) []*apiv1.ProvedReceipt { return historyOf(t, 2) }
+
+// use fills in what was used up to a receipt, and what it costs.
+func use(t testing.TB, r *payment.Receipt) {
+	t.Helper()
+	if r.Version == 1 {
+		r.DeviceMilliseconds, r.PriceAtomsPerHour = 5001, 360_000
+		due, err := payment.HourlyTariff(r.PriceAtomsPerHour)[0].Due(5001 * r.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.CumulativeDue = due
+		return
+	}
+	for _, l := range []payment.UsageLine{
+		{Line: payment.HourlyTariff(180_000)[0], Quantity: 5001 * r.Seq},
+		{Line: payment.Line{Unit: payment.UnitTokenOut, Price: 5, Per: 1000}, Quantity: 50_000 * r.Seq},
+	} {
+		due, err := l.Line.Due(l.Quantity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Due = due
+		r.Usage, r.CumulativeDue = append(r.Usage, l), r.CumulativeDue+due
+	}
+}
+
+// historyOf is a history in receipts of a version.
+func historyOf(t testing.TB, version int) []*apiv1.ProvedReceipt {
 	t.Helper()
 	provider, client := key(1), key(2)
 	id, err := peer.IDFromPublicKey(mustPublic(t, provider))
@@ -42,17 +70,14 @@ func history(t testing.TB) []*apiv1.ProvedReceipt {
 	var prev souk.Digest
 	for seq := uint64(1); seq <= 3; seq++ {
 		r := payment.Receipt{
-			Lease: souk.LeaseID{Digest: souk.Digest{1}}, Job: souk.JobID{Digest: souk.Digest{2}}, Channel: souk.ChannelID{Digest: souk.Digest{3}},
+			Version: version, Lease: souk.LeaseID{Digest: souk.Digest{1}}, Job: souk.JobID{Digest: souk.Digest{2}}, Channel: souk.ChannelID{Digest: souk.Digest{3}},
 			ProviderKey: souk.NodeKey(provider.Public().(ed25519.PublicKey)), ClientKey: souk.NodeKey(client.Public().(ed25519.PublicKey)),
-			Seq: seq, Kind: payment.KindInterval, StartMs: int64(seq) * 5000, EndMs: int64(seq)*5000 + 5000, DeviceMilliseconds: 5001,
-			PriceAtomsPerHour: 360_000, PrevReceipt: prev,
+			Seq: seq, Kind: payment.KindInterval, StartMs: int64(seq) * 5000, EndMs: int64(seq)*5000 + 5000, PrevReceipt: prev,
 		}
 		if seq == 3 {
 			r.Kind = payment.KindFinal
 		}
-		if r.CumulativeDue, err = payment.Due(r.PriceAtomsPerHour, 5001*seq); err != nil {
-			t.Fatal(err)
-		}
+		use(t, &r)
 		r.SignProvider(domain, provider)
 		r.SignClient(domain, client)
 		prev = r.Digest(domain)
@@ -116,7 +141,13 @@ func texts(t testing.TB) func([]souk.Digest, error) []string {
 }
 
 func TestReceipts(t *testing.T) {
-	rs := history(t)
+	for _, version := range []int{1, 2} {
+		testReceipts(t, historyOf(t, version))
+	}
+}
+
+func testReceipts(t *testing.T, rs []*apiv1.ProvedReceipt) {
+	t.Helper()
 	b, err := plainjson.Marshal(&apiv1.ReceiptsResponse{Receipts: rs})
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +219,21 @@ func TestChainFindsSignedLies(t *testing.T) {
 		{"another past", func(r *payment.Receipt) { r.PrevReceipt[0] ^= 1 }, "digest of the one before"},
 		{"time twice", func(r *payment.Receipt) { r.StartMs -= 4999 }, "starts before"},
 		{"another job", func(r *payment.Receipt) { r.Job.Digest[0] ^= 1 }, "another job"},
-		{"another price", func(r *payment.Receipt) { r.PriceAtomsPerHour, r.CumulativeDue = 720_000, 2000 }, "another job, channel, party or price"},
+		{"another price", func(r *payment.Receipt) {
+			l := &r.Usage[0]
+			l.Price, l.Due, r.CumulativeDue = 2*l.Price, 2*l.Due, r.CumulativeDue+l.Due
+		}, "another job, channel, party or price"},
+		{"another unit", func(r *payment.Receipt) { r.Usage[1].Unit = payment.UnitTokenIn }, "another job, channel, party or price"},
+		{"a line less", func(r *payment.Receipt) { r.Usage, r.CumulativeDue = r.Usage[:1], r.Usage[0].Due }, "another job, channel, party or price"},
+		{"another version", func(r *payment.Receipt) {
+			r.Version, r.Usage, r.DeviceMilliseconds, r.PriceAtomsPerHour, r.CumulativeDue = 1, nil, 3_600_000, 1000, 1000
+		}, "another job, channel, party or price"},
+		{"a line over more", func(r *payment.Receipt) { r.Usage[1].Due++; r.CumulativeDue++ }, "for 100000 \"token-out\""},
+		{"less used", func(r *payment.Receipt) {
+			l := &r.Usage[1]
+			l.Quantity, l.Due, r.CumulativeDue = 10_000, 50, r.CumulativeDue-l.Due+50
+		}, "has 10000 \"token-out\" after 50000"},
+		{"more than can be paid", func(r *payment.Receipt) { r.Usage[1].Quantity, r.Usage[1].Price = 1<<63, 1<<63 }, "out of range"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rs := history(t)
@@ -209,11 +254,13 @@ func TestChainFindsSignedLies(t *testing.T) {
 }
 
 func FuzzReceipts(f *testing.F) {
-	b, err := plainjson.Marshal(&apiv1.ReceiptsResponse{Receipts: history(f)})
-	if err != nil {
-		f.Fatal(err)
+	for _, version := range []int{1, 2} {
+		b, err := plainjson.Marshal(&apiv1.ReceiptsResponse{Receipts: historyOf(f, version)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
-	f.Add(b)
 	f.Add([]byte(`{"receipts":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rs, err := verify.Decode(b)
