@@ -48,8 +48,8 @@ func orderToLease() bench {
 	}
 }
 
-// marks keeps when a node said that it sent an order and that a lease was signed.
-type marks struct {
+// leaseTimes keeps when a node said that it sent an order and that a lease was signed.
+type leaseTimes struct {
 	slog.Handler // discards all
 
 	mu    sync.Mutex // guards what follows
@@ -57,9 +57,9 @@ type marks struct {
 	waits []time.Duration
 }
 
-func (m *marks) Enabled(context.Context, slog.Level) bool { return true }
+func (m *leaseTimes) Enabled(context.Context, slog.Level) bool { return true }
 
-func (m *marks) Handle(_ context.Context, r slog.Record) error {
+func (m *leaseTimes) Handle(_ context.Context, r slog.Record) error {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,7 +73,7 @@ func (m *marks) Handle(_ context.Context, r slog.Record) error {
 }
 
 // taken returns the waits since it was last called.
-func (m *marks) taken() []time.Duration {
+func (m *leaseTimes) taken() []time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	waits := m.waits
@@ -102,14 +102,14 @@ func prepareLease(dir string) (s *subject, err error) {
 	pace := time.NewTicker(orderPause)
 	return &subject{
 		ours: func() (float64, error) {
-			m.marks.taken()
+			m.times.taken()
 			for range leasesInSample {
 				<-pace.C
 				if _, err := job.run(""); err != nil {
 					return 0, err
 				}
 			}
-			waits := m.marks.taken()
+			waits := m.times.taken()
 			if len(waits) != leasesInSample {
 				return 0, fmt.Errorf("%d leases in %d jobs", len(waits), leasesInSample)
 			}
@@ -136,7 +136,7 @@ func middleWait(waits []time.Duration) float64 {
 // the provider, in this process.
 type pair struct {
 	dir    string
-	marks  *marks // of the client
+	times  *leaseTimes // of the client
 	client *daemon.Client
 	raw    host.Host
 	to     peer.ID
@@ -146,7 +146,7 @@ type pair struct {
 
 func openPair(dir string) (m *pair, err error) {
 	ctx, stop := context.WithCancel(context.Background())
-	m = &pair{dir: dir, marks: &marks{Handler: slog.DiscardHandler}, stop: stop, group: new(errgroup.Group)}
+	m = &pair{dir: dir, times: &leaseTimes{Handler: slog.DiscardHandler}, stop: stop, group: new(errgroup.Group)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -184,7 +184,7 @@ func openPair(dir string) (m *pair, err error) {
 	m.to = info.ID
 	client, err := m.start(ctx, "client", func(c *node.Config) {
 		c.ChainURLs, c.Bootstrap = []string{"http://" + rpc}, []string{at}
-		c.Log = slog.New(m.marks)
+		c.Log = slog.New(m.times)
 	})
 	if err != nil {
 		return nil, err

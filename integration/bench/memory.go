@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// How long daemons are left alone before the first look, and between looks.
+// How long daemons are left alone before the first sample, and between samples.
 const (
-	settleFor = 20 * time.Second
-	lookEvery = time.Second
+	settleFor   = 20 * time.Second
+	sampleEvery = time.Second
 )
 
 // idleMemory measures what a provider's daemon holds while nobody wants anything
@@ -43,10 +43,10 @@ func prepareMemory(dir string) (_ *subject, err error) {
 		return nil, err
 	}
 	pause(settleFor)
-	var ours, theirs held
+	var ours, theirs memory
 	subject := &subject{
 		ours: func() (float64, error) {
-			pause(lookEvery)
+			pause(sampleEvery)
 			ours, err = memoryOf(s.provider.PID())
 			return ours.resident, err
 		},
@@ -72,13 +72,13 @@ func prepareMemory(dir string) (_ *subject, err error) {
 
 func pause(d time.Duration) { <-time.After(d) }
 
-// held is the memory of a process, in MiB.
-type held struct {
+// memory is that of a process, in MiB.
+type memory struct {
 	resident  float64 // all that lies in memory, the pages of its program among it
 	anonymous float64 // of that, what no file backs
 }
 
-func memoryOf(pid int) (h held, err error) {
+func memoryOf(pid int) (h memory, err error) {
 	f, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"))
 	if err != nil {
 		return h, err

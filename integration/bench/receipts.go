@@ -39,8 +39,8 @@ func receiptCommit() bench {
 	}
 }
 
-// desk is where receipts arrive.
-type desk struct {
+// receiver is a client that takes receipts: its ledger and its log.
+type receiver struct {
 	domain payment.EIP712Domain
 	key    ed25519.PrivateKey // the provider's
 	next   uint64
@@ -66,7 +66,7 @@ func prepareReceipts(dir string) (*subject, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	ctx := context.Background()
-	d := &desk{domain: payment.EIP712Domain{ChainID: 1337}, key: key, log: tree, book: book}
+	d := &receiver{domain: payment.EIP712Domain{ChainID: 1337}, key: key, log: tree, book: book}
 	return &subject{
 		ours: func() (float64, error) {
 			receipts := d.receipts(souk.NodeKey(public))
@@ -85,7 +85,7 @@ func prepareReceipts(dir string) (*subject, error) {
 }
 
 // receipts are new ones, signed by their provider.
-func (d *desk) receipts(provider souk.NodeKey) []payment.Receipt {
+func (d *receiver) receipts(provider souk.NodeKey) []payment.Receipt {
 	receipts := make([]payment.Receipt, receiptsInSample)
 	for i := range receipts {
 		d.next++
@@ -99,7 +99,7 @@ func (d *desk) receipts(provider souk.NodeKey) []payment.Receipt {
 
 // takeAll takes receipts as they come from so many runs: each brings its next
 // when the one before is safe, and what comes together is written together.
-func (d *desk) takeAll(ctx context.Context, receipts []payment.Receipt) error {
+func (d *receiver) takeAll(ctx context.Context, receipts []payment.Receipt) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for run := range slices.Chunk(receipts, len(receipts)/receiptLinks) {
 		g.Go(func() error {
@@ -115,7 +115,7 @@ func (d *desk) takeAll(ctx context.Context, receipts []payment.Receipt) error {
 }
 
 // take verifies a receipt, and returns once ledger and log have it for good.
-func (d *desk) take(ctx context.Context, r payment.Receipt) error {
+func (d *receiver) take(ctx context.Context, r payment.Receipt) error {
 	if err := r.VerifyProvider(d.domain); err != nil {
 		return err
 	}

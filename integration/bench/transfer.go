@@ -35,15 +35,15 @@ func artefactTransfer() bench {
 	}
 }
 
-// depot is a store on a host of its own.
-type depot struct {
+// peerStore is a store on a host of its own.
+type peerStore struct {
 	host  host.Host
 	files *files.Files
 	stop  context.CancelFunc
 	group errgroup.Group
 }
 
-func openDepot(dir string) (*depot, error) {
+func openPeerStore(dir string) (*peerStore, error) {
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"))
 	if err != nil {
 		return nil, err
@@ -53,18 +53,18 @@ func openDepot(dir string) (*depot, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &depot{host: h, files: f, stop: stop}
+	d := &peerStore{host: h, files: f, stop: stop}
 	d.group.Go(func() error { return f.Run(ctx) })
 	return d, nil
 }
 
-func (d *depot) close() error {
+func (d *peerStore) close() error {
 	d.stop()
 	return errors.Join(d.group.Wait(), d.files.Close(), d.host.Close())
 }
 
 // dial connects d to other.
-func (d *depot) dial(other *depot) error {
+func (d *peerStore) dial(other *peerStore) error {
 	return d.host.Connect(context.Background(), peer.AddrInfo{ID: other.host.ID(), Addrs: other.host.Addrs()})
 }
 
@@ -83,7 +83,7 @@ func prepareTransfer(dir string) (_ *subject, err error) {
 	}()
 	content := make([]byte, artefactBytes)
 	rand.NewChaCha8([32]byte{1}).Read(content)
-	owner, err := openDepot(filepath.Join(dir, "owner"))
+	owner, err := openPeerStore(filepath.Join(dir, "owner"))
 	if err != nil {
 		return nil, err
 	}
@@ -124,11 +124,11 @@ func prepareTransfer(dir string) (_ *subject, err error) {
 }
 
 // fetchOnce fetches root into a store that is new.
-func fetchOnce(dir string, owner *depot, root string) (_ float64, err error) {
+func fetchOnce(dir string, owner *peerStore, root string) (_ float64, err error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return 0, err
 	}
-	client, err := openDepot(dir)
+	client, err := openPeerStore(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -143,13 +143,13 @@ func fetchOnce(dir string, owner *depot, root string) (_ float64, err error) {
 
 // rawOnce moves the bytes over a stream, and then through the reference nodes,
 // where there are any.
-func rawOnce(owner *depot, ipfs *reference, content []byte, took *[]float64) (_ float64, err error) {
+func rawOnce(owner *peerStore, ipfs *reference, content []byte, took *[]float64) (_ float64, err error) {
 	h, err := libp2p.New(libp2p.NoListenAddrs)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	if err := (&depot{host: h}).dial(owner); err != nil {
+	if err := (&peerStore{host: h}).dial(owner); err != nil {
 		return 0, err
 	}
 	if ipfs.missing == "" {

@@ -195,8 +195,8 @@ func (m *market) unpaid(t *testing.T, b *balance, sold map[string][]*runv1.Recei
 	for _, d := range m.sellers() {
 		d.runs.mu.Lock()
 		for lease, ran := range d.runs.ran {
-			short := d.runs.worth(ran) - due(sold[lease.String()])
-			bound := d.runs.worth(payEvery+payGrace) + 1
+			short := d.runs.costOf(ran) - due(sold[lease.String()])
+			bound := d.runs.costOf(payEvery+payGrace) + 1
 			if short > bound {
 				t.Errorf("%s ran lease %s for %v, of which %s is unpaid; the bound is %s", d.name, lease.Short(), ran, short, bound)
 			}

@@ -78,7 +78,7 @@ func newDaemon(t *testing.T, m *market, number int) *daemon {
 	d.chain = m.chain.Client(mem.ClientConfig{Wallet: k.Wallet, Authorizer: k.Voucher, Poll: time.Second})
 	d.cfg = node.Config{Home: home, Identity: k.Identity, Wallet: k.Wallet, VoucherKey: k.Voucher,
 		Listen: []string{"/ip4/" + d.ip + "/udp/4001/quic-v1"}, Contracts: chain.DevnetContracts(), Chain: d.chain,
-		Probes: []gpu.Probe{cpu.Probe{Hostname: d.name, Cores: 8}}, Log: slog.New(m.journal.of(d.name))}
+		Probes: []gpu.Probe{cpu.Probe{Hostname: d.name, Cores: 8}}, Log: slog.New(m.warnings.of(d.name))}
 	m.daemons = append(m.daemons, d)
 	return d
 }
@@ -97,8 +97,8 @@ func (d *daemon) sell(t *testing.T, gpus int, price souk.Atoms, region string) {
 // start runs the daemon on its home.
 func (d *daemon) start(t *testing.T, m *market) {
 	t.Helper()
-	wire := newWire()
-	d.cfg.Transport, d.cfg.Listener, d.cfg.Bootstrap = transport(m.network), wire, m.bootstrap(d)
+	listener := newPipeListener()
+	d.cfg.Transport, d.cfg.Listener, d.cfg.Bootstrap = transport(m.network), listener, m.bootstrap(d)
 	n, err := node.New(d.cfg)
 	if err != nil {
 		t.Fatalf("%s: %v", d.name, err)
@@ -106,13 +106,13 @@ func (d *daemon) start(t *testing.T, m *market) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	pipes := &http.Transport{DialContext: wire.dial}
+	pipes := &http.Transport{DialContext: listener.dial}
 	client := &http.Client{Transport: pipes}
 	const url = "http://daemon"
-	d.reach(&api{apiv1connect.NewNodeClient(client, url), apiv1connect.NewMarketClient(client, url), apiv1connect.NewJobsClient(client, url),
+	d.setAPI(&api{apiv1connect.NewNodeClient(client, url), apiv1connect.NewMarketClient(client, url), apiv1connect.NewJobsClient(client, url),
 		apiv1connect.NewWalletClient(client, url), apiv1connect.NewFilesClient(client, url), apiv1connect.NewLogClient(client, url)})
 	d.stop = func() error {
-		d.reach(nil)
+		d.setAPI(nil)
 		began := time.Now()
 		cancel()
 		err := <-done
@@ -124,7 +124,7 @@ func (d *daemon) start(t *testing.T, m *market) {
 	}
 }
 
-func (d *daemon) reach(a *api) {
+func (d *daemon) setAPI(a *api) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.api = a

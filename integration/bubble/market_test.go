@@ -53,22 +53,22 @@ const settleWithin = 15 * time.Minute
 
 // market is all there is in one bubble.
 type market struct {
-	dir      string
-	weather  *weather
-	network  *simnet.Simnet
-	chain    *mem.Chain
-	daemons  []*daemon
-	journal  *journal
-	restarts int
-	faults   []string
-	opened   time.Time
+	dir        string
+	conditions *conditions
+	network    *simnet.Simnet
+	chain      *mem.Chain
+	daemons    []*daemon
+	warnings   *warnings
+	restarts   int
+	faults     []string
+	opened     time.Time
 }
 
 // newMarket makes a network and a chain; close ends them.
 func newMarket(dir string, seed uint64) *market {
-	m := &market{dir: dir, weather: newWeather(seed), journal: &journal{lines: map[string]int{}},
+	m := &market{dir: dir, conditions: newConditions(seed), warnings: &warnings{lines: map[string]int{}},
 		chain: mem.New(mem.Config{ChainID: 31337, BlockTime: 2 * time.Second}), opened: time.Now()}
-	m.network = newNetwork(m.weather)
+	m.network = newNetwork(m.conditions)
 	m.network.Start()
 	return m
 }
@@ -154,7 +154,7 @@ func TestMarket(t *testing.T) {
 		rng := rand.New(rand.NewPCG(*seed, 2))
 		tasks := newTasks(rng, m.buyers(), *jobs, over*8/10)
 		var g errgroup.Group
-		g.Go(func() error { m.breakThings(t, rand.New(rand.NewPCG(*seed, 3)), over); return nil })
+		g.Go(func() error { m.injectFaults(t, rand.New(rand.NewPCG(*seed, 3)), over); return nil })
 		for i, k := range tasks {
 			g.Go(func() error { return k.run(ctx, m, i) })
 		}
@@ -168,14 +168,14 @@ func TestMarket(t *testing.T) {
 			time.Since(m.opened).Round(time.Second), b)
 		t.Logf("what broke: %s", strings.Join(m.faults, "; "))
 		t.Logf("books agreed %v after the last job; %d of %d packets lost; warnings: %s", agreed.Sub(healed).Round(time.Millisecond),
-			m.weather.dropped, m.weather.sent, m.journal)
+			m.conditions.dropped, m.conditions.sent, m.warnings)
 	})
 	t.Logf("wall %v", time.Since(wall).Round(time.Millisecond))
 }
 
-// breakThings parts the network, silences hosts, restarts daemons and takes the
-// chain away, one thing after another, and leaves all of it whole.
-func (m *market) breakThings(t *testing.T, rng *rand.Rand, over time.Duration) {
+// injectFaults partitions the network, cuts hosts off, restarts daemons and stops the
+// chain, one after another, and ends each of these faults.
+func (m *market) injectFaults(t *testing.T, rng *rand.Rand, over time.Duration) {
 	end := time.Now().Add(over)
 	sellers, buyers := m.sellers(), m.buyers()
 	for n := 0; time.Now().Before(end); n++ {
@@ -191,9 +191,9 @@ func (m *market) breakThings(t *testing.T, rng *rand.Rand, over time.Duration) {
 			for i, d := range rng.Perm(len(m.daemons)) {
 				side[m.daemons[d].ip] = i % 2
 			}
-			m.weather.part(side)
+			m.conditions.partition(side)
 			time.Sleep(time.Minute)
-			m.weather.part(nil)
+			m.conditions.partition(nil)
 		case 1:
 			fault("restart " + seller.name)
 			seller.restart(t, m, 10*time.Second)
@@ -211,37 +211,39 @@ func (m *market) breakThings(t *testing.T, rng *rand.Rand, over time.Duration) {
 				d = buyer
 			}
 			fault("silent " + d.name)
-			m.weather.hush(d.ip, true)
+			m.conditions.silence(d.ip, true)
 			time.Sleep(45 * time.Second)
-			m.weather.hush(d.ip, false)
+			m.conditions.silence(d.ip, false)
 		}
 	}
 }
 
-// journal counts the warnings of all daemons.
-type journal struct {
+// warnings counts the warnings of all daemons.
+type warnings struct {
 	mu    sync.Mutex // guards lines
 	lines map[string]int
 }
 
-// of is the part of the journal for one daemon.
-func (j *journal) of(name string) slog.Handler { return &voice{j, name} }
+// of is the handler that counts those of one daemon.
+func (j *warnings) of(name string) slog.Handler { return &warningHandler{j, name} }
 
-func (j *journal) String() string {
+func (j *warnings) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return count(j.lines)
 }
 
-type voice struct {
-	*journal
+type warningHandler struct {
+	*warnings
 	name string
 }
 
-func (*voice) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn || *loud }
-func (v *voice) WithAttrs([]slog.Attr) slog.Handler         { return v }
-func (v *voice) WithGroup(string) slog.Handler              { return v }
-func (v *voice) Handle(_ context.Context, r slog.Record) error {
+func (*warningHandler) Enabled(_ context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn || *loud
+}
+func (v *warningHandler) WithAttrs([]slog.Attr) slog.Handler { return v }
+func (v *warningHandler) WithGroup(string) slog.Handler      { return v }
+func (v *warningHandler) Handle(_ context.Context, r slog.Record) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.lines[r.Message]++

@@ -19,13 +19,13 @@ import (
 const (
 	minLatency, maxLatency = 20 * time.Millisecond, 120 * time.Millisecond
 	loss                   = 0.01                      // of packets
-	lost                   = 10 * 365 * 24 * time.Hour // a latency that nothing here outlives
+	neverArrives           = 10 * 365 * 24 * time.Hour // a latency that nothing here outlives
 	linkBits               = 50 * simlibp2p.OneMbps
 )
 
-// weather is what the network does to a packet: how late it is between two hosts,
+// conditions are what the network does to a packet: how late it is between two hosts,
 // whether it is lost by chance, and which hosts a partition keeps apart.
-type weather struct {
+type conditions struct {
 	mu      sync.Mutex // guards what follows
 	rand    *rand.Rand
 	latency map[[2]string]time.Duration // by the hosts' addresses
@@ -35,19 +35,19 @@ type weather struct {
 	dropped int
 }
 
-func newWeather(seed uint64) *weather {
-	return &weather{rand: rand.New(rand.NewPCG(seed, 1)), latency: map[[2]string]time.Duration{}, silent: map[string]bool{}}
+func newConditions(seed uint64) *conditions {
+	return &conditions{rand: rand.New(rand.NewPCG(seed, 1)), latency: map[[2]string]time.Duration{}, silent: map[string]bool{}}
 }
 
 // delay is how long a packet takes.
-func (w *weather) delay(p *simnet.Packet) time.Duration {
+func (w *conditions) delay(p *simnet.Packet) time.Duration {
 	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent++
 	if w.silent[from] || w.silent[to] || w.side[from] != w.side[to] || w.rand.Float64() < loss {
 		w.dropped++
-		return lost
+		return neverArrives
 	}
 	pair := [2]string{min(from, to), max(from, to)}
 	if w.latency[pair] == 0 {
@@ -56,21 +56,21 @@ func (w *weather) delay(p *simnet.Packet) time.Duration {
 	return w.latency[pair]
 }
 
-// part keeps the hosts on different sides from each other; nil heals.
-func (w *weather) part(side map[string]int) {
+// partition cuts the hosts on different sides off from each other; nil ends that.
+func (w *conditions) partition(side map[string]int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.side = side
 }
 
-// hush cuts a host off, or lets it speak again.
-func (w *weather) hush(host string, silent bool) {
+// silence cuts a host off, or connects it again.
+func (w *conditions) silence(host string, silent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.silent[host] = silent
 }
 
-func newNetwork(w *weather) *simnet.Simnet {
+func newNetwork(w *conditions) *simnet.Simnet {
 	return &simnet.Simnet{LatencyFunc: w.delay, Logger: slog.New(slog.DiscardHandler)}
 }
 
@@ -81,18 +81,20 @@ func transport(n *simnet.Simnet) libp2p.Option {
 		simlibp2p.QUICSimnet(n, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}))
 }
 
-// wire is a listener whose connections are pipes: a socket would hold up the
-// bubble's clock.
-type wire struct {
+// pipeListener is a listener whose connections are pipes: a socket would stop the
+// clock of the bubble.
+type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   atomic.Bool
 }
 
-func newWire() *wire { return &wire{conns: make(chan net.Conn), closed: make(chan struct{})} }
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
 
 // Accept implements [net.Listener].
-func (w *wire) Accept() (net.Conn, error) {
+func (w *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-w.conns:
 		return c, nil
@@ -102,7 +104,7 @@ func (w *wire) Accept() (net.Conn, error) {
 }
 
 // Close implements [net.Listener].
-func (w *wire) Close() error {
+func (w *pipeListener) Close() error {
 	if !w.once.Swap(true) {
 		close(w.closed)
 	}
@@ -110,10 +112,10 @@ func (w *wire) Close() error {
 }
 
 // Addr implements [net.Listener].
-func (w *wire) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7071} }
+func (w *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7071} }
 
 // dial is a client's end of a new connection.
-func (w *wire) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (w *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
 	case w.conns <- theirs:

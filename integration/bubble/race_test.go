@@ -18,7 +18,7 @@ import (
 // golang/go#78156 reports of others, and here it would take minutes. The parts of
 // a daemon are tested under it where they are.
 func TestMain(*testing.M) {
-	code, err := plain()
+	code, err := runWithoutRace()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -26,8 +26,8 @@ func TestMain(*testing.M) {
 	os.Exit(code)
 }
 
-// plain builds the same tests without the detector and runs them with the same flags.
-func plain() (code int, err error) {
+// runWithoutRace builds the same tests without the detector and runs them with the same flags.
+func runWithoutRace() (code int, err error) {
 	dir, err := os.MkdirTemp("", "bubble-")
 	if err != nil {
 		return 1, err

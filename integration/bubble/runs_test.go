@@ -90,7 +90,7 @@ func (r *runs) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 	return run, nil
 }
 
-// worth is what a time of one device costs, rounded up.
-func (r *runs) worth(ran time.Duration) souk.Atoms {
+// costOf is what one device costs for a time, rounded up.
+func (r *runs) costOf(ran time.Duration) souk.Atoms {
 	return souk.Atoms((ran.Milliseconds()*int64(r.price) + 3_599_999) / 3_600_000)
 }

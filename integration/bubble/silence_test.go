@@ -9,8 +9,8 @@ import (
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
-// small is a market of one provider and one client.
-func small(t *testing.T, dir string) (m *market, seller, buyer *daemon) {
+// newPair is a market of one provider and one client.
+func newPair(t *testing.T, dir string) (m *market, seller, buyer *daemon) {
 	t.Helper()
 	m = newMarket(dir, *seed)
 	seller, buyer = newDaemon(t, m, 0), newDaemon(t, m, 1)
@@ -40,7 +40,7 @@ func TestSilence(t *testing.T) {
 		t.Run(tt.step, func(t *testing.T) {
 			dir := homes(t)
 			synctest.Test(t, func(t *testing.T) {
-				m, seller, buyer := small(t, dir)
+				m, seller, buyer := newPair(t, dir)
 				defer m.close(t)
 				k := &task{client: buyer, takes: 20 * time.Second}
 				m.cutAt(t, k, tt.step)
@@ -54,7 +54,7 @@ func TestSilence(t *testing.T) {
 				if tt.outputs {
 					time.Sleep(11*time.Minute - time.Since(cut))
 				}
-				m.weather.hush(seller.ip, false)
+				m.conditions.silence(seller.ip, false)
 				m.agree(t)
 				b := m.audit(t, []*task{k})
 				t.Logf("silence from %s on: the job ended after %v as %s (%s), the device was free by %v; %v",
@@ -84,7 +84,7 @@ func (m *market) cutAt(t *testing.T, k *task, step string) {
 	for news.Receive() {
 		s := news.Msg().GetSummary()
 		if s.GetState() == step {
-			m.weather.hush(m.daemons[0].ip, true)
+			m.conditions.silence(m.daemons[0].ip, true)
 			return
 		}
 		if s.GetEnded() != "" {

@@ -16,7 +16,7 @@ import (
 func TestTimers(t *testing.T) {
 	dir := homes(t)
 	synctest.Test(t, func(t *testing.T) {
-		m, seller, buyer := small(t, dir)
+		m, seller, buyer := newPair(t, dir)
 		defer m.close(t)
 		k := &task{client: buyer, takes: 20 * time.Second}
 		if err := k.run(t.Context(), m, 0); err != nil {

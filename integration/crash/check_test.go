@@ -36,7 +36,7 @@ func (m *market) ended(t *testing.T, id string) *apiv1.GetResponse {
 	})
 	s := job.Summary
 	if s.State != "done" || s.Reason != "completed" || s.ExitCode != 0 {
-		t.Errorf("the job ended %s, %s, exit code %d: %s; its attempts: %s", s.State, s.Reason, s.ExitCode, s.Detail, m.tries(job))
+		t.Errorf("the job ended %s, %s, exit code %d: %s; its attempts: %s", s.State, s.Reason, s.ExitCode, s.Detail, m.attempts(job))
 		return job
 	}
 	got, err := daemontest.Read(t.Context(), m.client.Client, s.Outputs["out/result"])
@@ -73,17 +73,17 @@ func (m *market) nameOf(peer string) string {
 	return peer
 }
 
-// ways is how a job's attempts ended, in short.
-func (m *market) ways(job *apiv1.GetResponse) string {
-	var ways []string
+// reasons are the ends of a job's attempts.
+func (m *market) reasons(job *apiv1.GetResponse) string {
+	var reasons []string
 	for _, a := range job.Attempts {
-		ways = append(ways, a.Reason)
+		reasons = append(reasons, a.Reason)
 	}
-	return strings.Join(ways, ", then ")
+	return strings.Join(reasons, ", then ")
 }
 
-// tries is how a job's attempts ended, in a line.
-func (m *market) tries(job *apiv1.GetResponse) string {
+// attempts is how a job's attempts ended, in a line.
+func (m *market) attempts(job *apiv1.GetResponse) string {
 	var tries []string
 	for _, a := range job.Attempts {
 		try := fmt.Sprintf("%s %s", m.nameOf(a.Provider), a.Reason)
@@ -124,7 +124,7 @@ func (m *market) free(t *testing.T) {
 				return fmt.Errorf("%s offers %d of %d devices", m.nameOf(row.Provider), row.Offer.Free, row.Offer.Count)
 			}
 		}
-		return m.alone()
+		return m.onlyDaemons()
 	})
 }
 
@@ -149,8 +149,8 @@ func (p *member) idle(ctx context.Context) error {
 	return nil
 }
 
-// alone checks that no process runs but the daemons.
-func (m *market) alone() error {
+// onlyDaemons checks that no process runs but the daemons.
+func (m *market) onlyDaemons() error {
 	pids, err := running(m.souk)
 	if err != nil {
 		return err

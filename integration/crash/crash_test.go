@@ -140,7 +140,7 @@ func (r *row) job(t *testing.T, m *market) (came bool) {
 	}
 	req := &apiv1.SubmitRequest{Job: m.job(t)}
 	if during := r.plan.phase; during != claim && during != anchor && during != refund {
-		came = m.strike(t, r.plan, func(ctx context.Context) error {
+		came = m.crash(t, r.plan, func(ctx context.Context) error {
 			_, err := m.client.Jobs.Submit(ctx, req)
 			return err
 		})
@@ -153,17 +153,17 @@ func (r *row) job(t *testing.T, m *market) (came bool) {
 	}
 	r.end = "no end"
 	job := m.ended(t, submitted.Id)
-	r.end = m.ways(job)
+	r.end = m.reasons(job)
 	ours := m.agree(t, job)
 	switch r.plan.phase {
 	case anchor:
-		came = m.strike(t, r.plan, func(ctx context.Context) error {
+		came = m.crash(t, r.plan, func(ctx context.Context) error {
 			_, err := m.anchorer(r.plan).Log.Anchor(ctx, &apiv1.AnchorRequest{})
 			return err
 		})
 		m.anchored(t, m.anchorer(r.plan))
 	case claim, refund:
-		came = m.strike(t, r.plan, m.refund)
+		came = m.crash(t, r.plan, m.refund)
 	}
 	m.settle(t, ours)
 	m.free(t)

@@ -19,7 +19,7 @@ import (
 // life in all its lives.
 type member struct {
 	*process.Daemon
-	wire    *wire // to the chain; nil: it serves the chain itself
+	proxy   *chainProxy // to the chain; nil: it serves the chain itself
 	peer    string
 	address string // where peers reach it
 }
@@ -63,7 +63,7 @@ func (p *member) trigger() string { return p.Home + ".crash" }
 func (p *member) arm(m moment, victim *member) error {
 	if strings.HasPrefix(m.point, "tx-") {
 		pid, ended := victim.PID(), victim.Done() // of this life: the next begins as soon as it has ended
-		p.wire.arm(m, func() bool {
+		p.proxy.arm(m, func() bool {
 			syscall.Kill(pid, syscall.SIGKILL) // one that has ended needs none
 			<-ended
 			return victim == p
@@ -80,8 +80,8 @@ func (p *member) arm(m moment, victim *member) error {
 
 // disarm takes a moment back that did not come.
 func (p *member) disarm() error {
-	if p.wire != nil {
-		p.wire.arm(moment{}, nil)
+	if p.proxy != nil {
+		p.proxy.arm(moment{}, nil)
 	}
 	if err := os.Remove(p.trigger()); !errors.Is(err, fs.ErrNotExist) {
 		return err

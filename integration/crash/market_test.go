@@ -99,9 +99,9 @@ func openMarket(t *testing.T, b built) *market {
 	m.chain.up(t)
 	m.chain.ready(t)
 	join := func(name string, args ...string) *member {
-		w := newWire(t, rpc)
+		w := newChainProxy(t, rpc)
 		p := newMember(t, m.souk, dir, name, append(append(listen(t), "--bootstrap", m.chain.address, "--chain", "http://"+w.addr), args...)...)
-		p.wire = w
+		p.proxy = w
 		p.up(t)
 		return p
 	}

@@ -23,8 +23,8 @@ var (
 	seed  = flag.Uint64("seed", 1, "of the places")
 )
 
-// truth is what a home's daemon has acknowledged.
-type truth struct {
+// acknowledged is what the daemon of a home has told its users and its peers.
+type acknowledged struct {
 	receipts map[string]bool
 	history  map[uint64]string
 	file     []byte // what the file cid holds
@@ -32,7 +32,7 @@ type truth struct {
 }
 
 // read asks a daemon for it.
-func (p trader) read(ctx context.Context, cid string) (got truth, err error) {
+func (p trader) read(ctx context.Context, cid string) (got acknowledged, err error) {
 	got.cid = cid
 	if got.receipts, err = p.receipts(ctx); err != nil {
 		return got, err
@@ -61,7 +61,7 @@ func (p trader) read(ctx context.Context, cid string) (got truth, err error) {
 
 // missed is the first of what is in want and not in t. A file may not be readable,
 // but never be another.
-func (want truth) missed(t truth) error {
+func (want acknowledged) missed(t acknowledged) error {
 	for digest := range want.receipts {
 		if _, ok := t.receipts[digest]; !ok {
 			return fmt.Errorf("receipt %.8s is lost", digest)
@@ -110,7 +110,7 @@ func TestDamagedHome(t *testing.T) {
 			// Alone it only watches: its chain is down.
 			p.Args = []string{"--listen", "/ip4/127.0.0.1/tcp/0"}
 		}
-		h := harmer{p: p, whole: whole, rng: rand.New(rand.NewPCG(*seed, 0)), table: table}
+		h := damager{p: p, whole: whole, rng: rand.New(rand.NewPCG(*seed, 0)), table: table}
 		copyHome(t, whole, p.Home)
 		if h.want, err = h.open(t, cid); err != nil {
 			t.Fatalf("the home as it was left: %v", err)
@@ -122,11 +122,11 @@ func TestDamagedHome(t *testing.T) {
 	}
 }
 
-// harmer harms the files of one home.
-type harmer struct {
+// damager damages the files of one home.
+type damager struct {
 	p     trader
 	whole string // the home as it was left
-	want  truth
+	want  acknowledged
 	rng   *rand.Rand
 	table map[string][2]int
 }
@@ -149,7 +149,7 @@ func kindOf(name string) string {
 	return top + "/*"
 }
 
-func (h *harmer) walk(t *testing.T, cid string) {
+func (h *damager) walk(t *testing.T, cid string) {
 	t.Helper()
 	var names []string
 	err := filepath.WalkDir(h.whole, func(path string, d fs.DirEntry, err error) error {
@@ -173,13 +173,13 @@ func (h *harmer) walk(t *testing.T, cid string) {
 			if *flips == 0 {
 				turn = h.rng.IntN(2)
 			}
-			h.harm(t, name, turn, cid)
+			h.damage(t, name, turn, cid)
 		}
 	}
 }
 
-// harm flips a bit of one file, or cuts it, and starts the daemon.
-func (h *harmer) harm(t *testing.T, name string, turn int, cid string) {
+// damage flips a bit of one file, or cuts it, and starts the daemon.
+func (h *damager) damage(t *testing.T, name string, turn int, cid string) {
 	t.Helper()
 	copyHome(t, h.whole, h.p.Home)
 	path := filepath.Join(h.p.Home, name)
@@ -235,7 +235,7 @@ func isClear(said, home string) bool {
 
 // open starts the daemon, asks what it has, and ends it. The error is what it said
 // if it did not start, or ended by itself.
-func (h *harmer) open(t *testing.T, cid string) (got truth, err error) {
+func (h *damager) open(t *testing.T, cid string) (got acknowledged, err error) {
 	t.Helper()
 	os.Remove(h.p.LogName())
 	if err := h.p.Start(); err != nil {

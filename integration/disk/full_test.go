@@ -20,13 +20,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const apartEnv = "SOUK_TEST_DISK_APART"
+const namespaceEnv = "SOUK_TEST_DISK_NAMESPACE"
 
-// apart runs the calling test again in a process that may mount, and tells whether
+// inMountNamespace runs the calling test again in a process that may mount, and tells whether
 // this is that process. Where no process may, the test fails.
-func apart(t *testing.T) bool {
+func inMountNamespace(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(apartEnv) != "" {
+	if os.Getenv(namespaceEnv) != "" {
 		// What is mounted here must not show outside.
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func apart(t *testing.T) bool {
 	err := errors.New("not tried")
 	for _, flags := range []uintptr{syscall.CLONE_NEWNS, syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-		cmd.Env = append(os.Environ(), apartEnv+"=1")
+		cmd.Env = append(os.Environ(), namespaceEnv+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
 		if flags&syscall.CLONE_NEWUSER != 0 {
 			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
@@ -71,10 +71,10 @@ func mount(t *testing.T, dir, options string) {
 	}
 }
 
-// filler is a file that leaves so much of a disk free, until it is removed.
-type filler string
+// diskFiller is a file that leaves so much of a disk free, until it is removed.
+type diskFiller string
 
-func (f filler) leave(t *testing.T, free int64) {
+func (f diskFiller) leave(t *testing.T, free int64) {
 	t.Helper()
 	var fs unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(string(f)), &fs); err != nil {
@@ -103,7 +103,7 @@ func (f filler) leave(t *testing.T, free int64) {
 	}
 }
 
-func (f filler) remove(t *testing.T) {
+func (f diskFiller) remove(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(string(f)); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: runs daemons on disks of their own")
 	}
-	if !apart(t) {
+	if !inMountNamespace(t) {
 		return
 	}
 	b := build(t)
@@ -158,7 +158,7 @@ func TestFullDisk(t *testing.T) {
 // the daemon again.
 func (m *market) fillSeller(t *testing.T, had map[string]bool) map[string]bool {
 	t.Helper()
-	fill := filler(filepath.Join(m.seller.Home, "filler"))
+	fill := diskFiller(filepath.Join(m.seller.Home, "filler"))
 	m.offered(t)
 	id := m.mustSubmit(t, longJob)
 	m.paid(t, id, 2)
@@ -200,7 +200,7 @@ func (m *market) fillSeller(t *testing.T, had map[string]bool) map[string]bool {
 // started again.
 func (m *market) fillBuyer(t *testing.T, had map[string]bool) {
 	t.Helper()
-	fill := filler(filepath.Join(m.buyer.Home, "filler"))
+	fill := diskFiller(filepath.Join(m.buyer.Home, "filler"))
 	m.offered(t)
 	id := m.mustSubmit(t, longJob)
 	m.paid(t, id, 2)

@@ -42,7 +42,7 @@ func TestHomeOutOfReach(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: starts daemons on disks of their own")
 	}
-	if !apart(t) {
+	if !inMountNamespace(t) {
 		return
 	}
 	b := build(t)

@@ -55,7 +55,7 @@ var long = []form{
 const fuzzShare = 20
 
 // forms lists what to run: the long forms, then each fuzz target.
-func (k *kitchen) forms(ctx context.Context, match *regexp.Regexp) (all []form, err error) {
+func (b *builds) forms(ctx context.Context, match *regexp.Regexp) (all []form, err error) {
 	for _, f := range long {
 		if match.MatchString(f.name) {
 			all = append(all, f)
@@ -64,7 +64,7 @@ func (k *kitchen) forms(ctx context.Context, match *regexp.Regexp) (all []form, 
 	if !strings.Contains(strings.ToLower(match.String()), "fuzz") && match.String() != "" {
 		return all, nil // to find the targets, every package is built
 	}
-	fmt.Fprintln(k.out, "looking for the fuzz targets")
+	fmt.Fprintln(b.out, "looking for the fuzz targets")
 	targets, err := fuzzTargets(ctx)
 	if err != nil {
 		return nil, err

@@ -46,13 +46,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "soak: -only must be an expression, -budget a duration above zero such as 30m, and nothing may follow the flags")
 		return 2
 	}
-	k, err := newKitchen(stdout)
+	b, err := newBuilds(stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, "soak:", err)
 		return 1
 	}
-	defer k.close()
-	all, err := k.forms(ctx, match)
+	defer b.close()
+	all, err := b.forms(ctx, match)
 	if err != nil {
 		fmt.Fprintln(stderr, "soak:", err)
 		return 1
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "soak: no form matches %q\n", *only)
 		return 2
 	}
-	results := k.soak(ctx, all, *budget, *seed)
+	results := b.soak(ctx, all, *budget, *seed)
 	if !summary(stdout, results) || ctx.Err() != nil {
 		return 1
 	}
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // soak runs each form for its share of what is left, so that one that ends early
 // leaves its time to the others.
-func (k *kitchen) soak(ctx context.Context, all []form, budget time.Duration, seed uint64) (results []result) {
+func (b *builds) soak(ctx context.Context, all []form, budget time.Duration, seed uint64) (results []result) {
 	end := time.Now().Add(budget)
 	shares := 0
 	for _, f := range all {
@@ -82,7 +82,7 @@ func (k *kitchen) soak(ctx context.Context, all []form, budget time.Duration, se
 		}
 		part := time.Until(end) * time.Duration(f.share) / time.Duration(shares)
 		shares -= f.share
-		results = append(results, k.run(ctx, f, part, seed))
+		results = append(results, b.run(ctx, f, part, seed))
 	}
 	return results
 }

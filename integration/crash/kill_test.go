@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// strikeWithin is how long a round's moment may take to come.
-const strikeWithin = 30 * time.Second
+// momentWithin is how long a round's moment may take to come.
+const momentWithin = 30 * time.Second
 
 // daemon is the one that a plan means: of the providers the one that gets the job.
 func (m *market) daemon(role string) *member {
@@ -30,16 +30,16 @@ func (m *market) daemon(role string) *member {
 	}
 }
 
-// strike arms the plan's moment, starts what leads to it, and brings the victim
+// crash arms the plan's moment, starts what leads to it, and brings the victim
 // back. begin may be cut off by the crash; what it began must go on all the same.
 // It tells whether the moment came.
-func (m *market) strike(t *testing.T, p plan, begin func(context.Context) error) (came bool) {
+func (m *market) crash(t *testing.T, p plan, begin func(context.Context) error) (came bool) {
 	t.Helper()
 	at, victim := m.daemon(p.moment.at), m.daemon(p.victim)
 	if err := at.arm(p.moment, victim); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), strikeWithin)
+	ctx, cancel := context.WithTimeout(t.Context(), momentWithin)
 	defer cancel()
 	var g errgroup.Group
 	g.Go(func() error { return begin(ctx) })

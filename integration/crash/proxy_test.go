@@ -16,26 +16,26 @@ import (
 	"github.com/souk-market/souk/payment/chain/contracts/settlement"
 )
 
-// wire is the way of one daemon's calls to the chain. It is where a transaction
-// can be stopped before the chain has it, or its answer before the sender has that.
-type wire struct {
+// chainProxy passes the calls of one daemon on to the chain. It can kill a daemon before
+// the chain has a transaction, or before the sender has the answer.
+type chainProxy struct {
 	chain string // where the chain answers
 	addr  string // where the daemon asks
 
 	mu     sync.Mutex  // guards what follows
 	moment moment      // no point: none is waited for
-	strike func() bool // kills the victim; true: that was who asks
+	kill   func() bool // kills the victim; true: that was who asks
 }
 
-// newWire serves until t ends.
-func newWire(t *testing.T, chainAddr string) *wire {
+// newChainProxy serves until t ends.
+func newChainProxy(t *testing.T, chainAddr string) *chainProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{chain: "http://" + chainAddr, addr: l.Addr().String()}
-	srv := &http.Server{Handler: w}
+	c := &chainProxy{chain: "http://" + chainAddr, addr: l.Addr().String()}
+	srv := &http.Server{Handler: c}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -45,35 +45,36 @@ func newWire(t *testing.T, chainAddr string) *wire {
 		srv.Close()
 		<-done
 	})
-	return w
+	return c
 }
 
-// arm has strike called at a moment of a transaction; a nil one disarms.
-func (w *wire) arm(m moment, strike func() bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.moment, w.strike = m, strike
+// arm has kill called at a moment of a transaction; a nil one disarms.
+func (c *chainProxy) arm(m moment, kill func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moment, c.kill = m, kill
 }
 
-// reach strikes if that is due at a point. Where it ends who asks, the call ends too.
-func (w *wire) reach(side, point string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.strike == nil || w.moment.side != side || w.moment.point != point {
+// at kills the victim if its moment is this point. If the victim is the caller, the call
+// ends too.
+func (c *chainProxy) at(side, point string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kill == nil || c.moment.side != side || c.moment.point != point {
 		return
 	}
-	if w.moment.count--; w.moment.count > 0 {
+	if c.moment.count--; c.moment.count > 0 {
 		return
 	}
-	strike := w.strike
-	w.strike = nil
-	if strike() {
+	kill := c.kill
+	c.kill = nil
+	if kill() {
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // ServeHTTP passes a call on. At its moment the victim dies, and the call with it.
-func (w *wire) ServeHTTP(out http.ResponseWriter, in *http.Request) {
+func (c *chainProxy) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	body, err := io.ReadAll(in.Body)
 	if err != nil {
 		return // the daemon is gone
@@ -83,8 +84,8 @@ func (w *wire) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 		http.Error(out, err.Error(), http.StatusBadRequest)
 		return
 	}
-	w.reach(before, point)
-	req, err := http.NewRequestWithContext(in.Context(), in.Method, w.chain, bytes.NewReader(body))
+	c.at(before, point)
+	req, err := http.NewRequestWithContext(in.Context(), in.Method, c.chain, bytes.NewReader(body))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -98,7 +99,7 @@ func (w *wire) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	w.reach(after, point)
+	c.at(after, point)
 	out.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 	out.WriteHeader(res.StatusCode)
 	out.Write(answer) // a daemon that is gone needs none

@@ -19,15 +19,16 @@ import (
 // chunkWithin ends a command that hangs: its goroutines are then in its output.
 const chunkWithin = 40 * time.Minute
 
-// kitchen runs the commands. What they leave in temporary folders goes with it.
-type kitchen struct {
+// builds keeps the test programs that were built, and runs commands with them. Its
+// temporary folder, and what the commands leave there, is removed at the end.
+type builds struct {
 	out      io.Writer
 	tmp      string            // short: sockets lie below it
 	logs     string            // where the output of failures stays
 	binaries map[string]string // of test packages, once built
 }
 
-func newKitchen(out io.Writer) (*kitchen, error) {
+func newBuilds(out io.Writer) (*builds, error) {
 	logs, err := filepath.Abs("bin/soak")
 	if err != nil {
 		return nil, err
@@ -36,10 +37,10 @@ func newKitchen(out io.Writer) (*kitchen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kitchen{out: out, tmp: tmp, logs: logs, binaries: map[string]string{}}, nil
+	return &builds{out: out, tmp: tmp, logs: logs, binaries: map[string]string{}}, nil
 }
 
-func (k *kitchen) close() { os.RemoveAll(k.tmp) }
+func (b *builds) close() { os.RemoveAll(b.tmp) }
 
 // result is what came of one form.
 type result struct {
@@ -55,7 +56,7 @@ type failure struct{ again, output string }
 
 // run repeats the form with ever new seeds until its time is up, it has done what
 // is wanted of it, or five of its commands have failed: more of the same tells no more.
-func (k *kitchen) run(ctx context.Context, f form, part time.Duration, seed uint64) result {
+func (b *builds) run(ctx context.Context, f form, part time.Duration, seed uint64) result {
 	r := result{form: f, seed: seed}
 	began := time.Now()
 	for broken := 0; broken < 5 && ctx.Err() == nil; {
@@ -64,12 +65,12 @@ func (k *kitchen) run(ctx context.Context, f form, part time.Duration, seed uint
 			break
 		}
 		failed := len(r.failures)
-		k.chunk(ctx, &r, left)
+		b.chunk(ctx, &r, left)
 		if len(r.failures) > failed {
 			broken++
 		}
 		r.took = time.Since(began)
-		fmt.Fprintf(k.out, "%s: %d %s, %d failed, %s\n", f.name, r.attempts, f.unit, len(r.failures), r.took.Round(time.Second))
+		fmt.Fprintf(b.out, "%s: %d %s, %d failed, %s\n", f.name, r.attempts, f.unit, len(r.failures), r.took.Round(time.Second))
 		if f.fuzz {
 			break
 		}
@@ -79,7 +80,7 @@ func (k *kitchen) run(ctx context.Context, f form, part time.Duration, seed uint
 }
 
 // chunk runs one command and adds what it did to r.
-func (k *kitchen) chunk(ctx context.Context, r *result, left time.Duration) {
+func (b *builds) chunk(ctx context.Context, r *result, left time.Duration) {
 	f := r.form
 	n := f.chunk
 	if f.wanted > 0 {
@@ -90,7 +91,7 @@ func (k *kitchen) chunk(ctx context.Context, r *result, left time.Duration) {
 	if f.fuzz {
 		cmd = exec.CommandContext(ctx, "go", "test", "-run=^$", "-fuzz=^"+f.test+"$", "-fuzztime="+max(left, time.Second).Round(time.Second).String(), f.pkg)
 	} else {
-		binary, err := k.build(ctx, f.pkg)
+		binary, err := b.build(ctx, f.pkg)
 		if err != nil {
 			r.failures = append(r.failures, failure{"go test -c " + f.pkg, err.Error()})
 			return
@@ -98,7 +99,7 @@ func (k *kitchen) chunk(ctx context.Context, r *result, left time.Duration) {
 		cmd = exec.CommandContext(ctx, binary, append([]string{"-test.run=^" + f.test + "$", "-test.v", "-test.timeout=" + chunkWithin.String()}, f.flags(seed, n)...)...)
 		cmd.Dir = f.pkg
 	}
-	cmd.Env = append(os.Environ(), "TMPDIR="+k.tmp)
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 20 * time.Second
 	var text bytes.Buffer
@@ -114,8 +115,8 @@ func (k *kitchen) chunk(ctx context.Context, r *result, left time.Duration) {
 	if err == nil {
 		return
 	}
-	name := filepath.Join(k.logs, fmt.Sprintf("%s-%d.log", strings.ReplaceAll(f.name, " ", "-"), seed))
-	if werr := errors.Join(os.MkdirAll(k.logs, 0o755), os.WriteFile(name, text.Bytes(), 0o644)); werr != nil {
+	name := filepath.Join(b.logs, fmt.Sprintf("%s-%d.log", strings.ReplaceAll(f.name, " ", "-"), seed))
+	if werr := errors.Join(os.MkdirAll(b.logs, 0o755), os.WriteFile(name, text.Bytes(), 0o644)); werr != nil {
 		name = "not kept: " + werr.Error()
 	}
 	for _, again := range f.again(text.String(), seed, n) {
@@ -124,16 +125,16 @@ func (k *kitchen) chunk(ctx context.Context, r *result, left time.Duration) {
 }
 
 // build compiles a package's tests once.
-func (k *kitchen) build(ctx context.Context, pkg string) (string, error) {
-	if b := k.binaries[pkg]; b != "" {
-		return b, nil
+func (b *builds) build(ctx context.Context, pkg string) (string, error) {
+	if binary := b.binaries[pkg]; binary != "" {
+		return binary, nil
 	}
-	b := filepath.Join(k.tmp, filepath.Base(pkg)+".test")
-	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", b, pkg).CombinedOutput(); err != nil {
+	binary := filepath.Join(b.tmp, filepath.Base(pkg)+".test")
+	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, pkg).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the tests of %s: %w\n%s", pkg, err, out)
 	}
-	k.binaries[pkg] = b
-	return b, nil
+	b.binaries[pkg] = binary
+	return binary, nil
 }
 
 var (
