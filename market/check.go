@@ -31,6 +31,14 @@ func (c *checker) that(ok bool, field string) {
 	}
 }
 
+// newer remembers a field that is more than this build takes, and that a later
+// version may well have.
+func (c *checker) newer(field string) {
+	if c.err == nil {
+		c.err = reject(Newer, "%s", field)
+	}
+}
+
 func (c *checker) result() error {
 	if c.err == nil {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -121,6 +123,11 @@ func (c *crowd) put(t *testing.T, size int) {
 	}
 	if c.IntN(4) == 0 {
 		m.Runners = append(m.Runners, marketv1.Runner(5+c.IntN(2)))
+	}
+	if c.IntN(4) == 0 {
+		m.Tariff = []*marketv1.TariffLine{{Unit: payment.UnitDeviceMs, PriceAtoms: m.PriceAtomsPerHour, Per: souk.MillisPerHour},
+			{Unit: payment.UnitReservedMs, PriceAtoms: c.Uint64N(100_000), Per: souk.MillisPerHour},
+			{Unit: payment.UnitRequest, PriceAtoms: c.Uint64N(1000), Per: 1 + c.Uint64N(100)}, {Unit: "parsec", PriceAtoms: 1, Per: 1}}[c.IntN(2):]
 	}
 	o := &Offer{Offer: m, Provider: crowdKey(c.IntN(size)), Issued: issued, Expires: at(m.ExpiresMs)}
 	if n := slices.IndexFunc(c.list, func(k *Offer) bool { return k.Provider == o.Provider && k.Class == m.Class }); n >= 0 && c.IntN(2) == 0 {
@@ -254,6 +261,10 @@ func (c *crowd) compare(t *testing.T) {
 	if err != nil {
 		t.Fatalf("seed %d: %v", c.seed, err)
 	}
+	if c.IntN(2) == 0 {
+		q.Usage = append(UsageOf(&marketv1.Resources{GpuCount: 1 + c.Uint32N(4)}, 1+c.Uint64N(7_200_000)), Quantity{payment.UnitRequest, c.Uint64N(1000)})
+	}
+	price := func(o *Offer) uint64 { return plainPrice(o, q.Usage) }
 	var want []*Offer
 	for _, o := range c.list {
 		if c.now.Before(o.Expires) && !slices.ContainsFunc(clauses, func(k slowClause) bool { return !k.ok(o) }) {
@@ -267,9 +278,9 @@ func (c *crowd) compare(t *testing.T) {
 		case 2:
 			first = cmp.Or(cmp.Compare(y.Free, x.Free), cmp.Compare(x.MemoryBytes, y.MemoryBytes))
 		case 3:
-			first = cmp.Or(cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour), cmp.Compare(y.MaxDurationMs-1, x.MaxDurationMs-1)) // 0 is the longest
+			first = cmp.Or(cmp.Compare(price(x), price(y)), cmp.Compare(y.MaxDurationMs-1, x.MaxDurationMs-1)) // 0 is the longest
 		}
-		return cmp.Or(first, cmp.Compare(x.PriceAtomsPerHour, y.PriceAtomsPerHour), cmp.Compare(min(crowdScore(y.Provider), 1000), min(crowdScore(x.Provider), 1000)),
+		return cmp.Or(first, cmp.Compare(price(x), price(y)), cmp.Compare(min(crowdScore(y.Provider), 1000), min(crowdScore(x.Provider), 1000)),
 			bytes.Compare(x.Provider[:], y.Provider[:]), strings.Compare(x.Class, y.Class))
 	})
 	if limit > 0 && len(want) > limit {
@@ -286,6 +297,22 @@ func (c *crowd) compare(t *testing.T) {
 	}
 }
 
+// plainPrice is what one device costs for one hour with all that u expects beside
+// its time, by the numbers of schoolbooks.
+func plainPrice(o *Offer, u Usage) uint64 {
+	more := new(big.Int)
+	for _, l := range o.Tariff {
+		if l.Unit != payment.UnitDeviceMs {
+			n := new(big.Int).Mul(new(big.Int).SetUint64(u.Of(l.Unit)), new(big.Int).SetUint64(l.PriceAtoms))
+			more.Add(more, n.Div(n, new(big.Int).SetUint64(l.Per)))
+		}
+	}
+	if ms := new(big.Int).SetUint64(u.Of(payment.UnitDeviceMs)); ms.Sign() > 0 {
+		more.Mul(more, big.NewInt(souk.MillisPerHour)).Add(more, ms).Sub(more, big.NewInt(1)).Div(more, ms)
+	}
+	return o.PriceAtomsPerHour + more.Uint64()
+}
+
 // structure checks what the shelves promise each other.
 func (c *crowd) structure(t *testing.T) {
 	shelved, taken := 0, 0
@@ -296,6 +323,11 @@ func (c *crowd) structure(t *testing.T) {
 		live := intersect(make([]uint64, len(s.live)), [][]uint64{s.live}, make([]uint64, len(s.live)))
 		shelved += live
 		taken += len(s.providers)
+		for at := range s.tags {
+			if o := s.tags[at].offer; (o != nil && o.metersMore()) != (s.metered[at/64]>>(at%64)&1 != 0) {
+				t.Fatalf("seed %d: %s: lane %d prices more than device time, or not", c.seed, s.class, at)
+			}
+		}
 		onPages, low := 0, uint64(0)
 		for i, p := range s.pages {
 			for k, at := range p.lanes[:p.n] {

@@ -86,6 +86,16 @@ func UnderstandLease(l *leasev1.Lease, request []string) *Refusal {
 	return cmp.Or(UnderstandVersion(l.GetVersion()), Understand(request, l.GetMustUnderstand(), LeaseExtensions(l)))
 }
 
+// understoodOf is the names among those of an offer that this build understands.
+func understoodOf(names []string) (known []string) {
+	for _, n := range Extensions() {
+		if slices.Contains(names, n) {
+			known = append(known, n)
+		}
+	}
+	return known
+}
+
 // unsupported is the refusal that lists names, each once; nil without any.
 func unsupported(names []string) *Refusal {
 	if len(names) == 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -104,7 +105,7 @@ func TestBidNamesWhatItNeeds(t *testing.T) {
 	}
 	old := openedOrder(t, goodOrder())
 	b := goodBid(old)
-	b.Version = 2
+	b.Version, b.Tariff = 2, payment.HourlyTariff(b.PriceAtomsPerHour).Proto()
 	_, err := OpenBid(seal(t, 2, souk.DomainBid, b), start, old)
 	wantReject(t, err, Mismatch, "version 2 in answer to 0")
 }

@@ -45,6 +45,7 @@ type search struct {
 	now     int64 // Unix milliseconds
 	order   []SortKey
 	limit   int
+	usage   Usage
 	byPrice bool   // whether the order starts with the lowest price
 	highest uint64 // what costs more is not looked for
 	steps   []step
@@ -69,13 +70,13 @@ type step struct {
 }
 
 type hit struct {
-	price uint64
+	price uint64 // what one device costs for one hour, with all that is expected beside its time
 	offer *Offer
 	lane  *lane
 }
 
 func (m *search) begin(b *Book, now time.Time, q Query) {
-	m.book, m.now, m.order, m.limit = b, now.UnixMilli(), q.Order, q.Limit
+	m.book, m.now, m.order, m.limit, m.usage = b, now.UnixMilli(), q.Order, q.Limit, q.Usage
 	m.byPrice = len(q.Order) == 0 || q.Order[0].field.fact == ofPrice && !q.Order[0].Descending
 	m.highest = math.MaxUint64
 	m.sets = slices.Grow(m.sets[:0], len(q.Clauses)+6) // one a clause, and what intersect adds
@@ -99,7 +100,7 @@ func (m *search) end() {
 	clear(m.found)
 	clear(m.steps)
 	clear(m.sets)
-	m.order, m.steps, m.found = nil, m.steps[:0], m.found[:0]
+	m.order, m.usage, m.steps, m.found = nil, nil, m.steps[:0], m.found[:0]
 }
 
 // models is what the first clause that names classes names.
@@ -231,6 +232,9 @@ func (m *search) look(s *shelf, at uint32) {
 		return
 	}
 	h := hit{t.price, t.offer, &s.lanes[at]}
+	if m.usage != nil && s.metered[at/64]>>(at%64)&1 != 0 {
+		h.price = t.offer.effective(m.usage)
+	}
 	for _, c := range m.check {
 		if !c.accepts(row{h.lane, h.offer, m.book}) {
 			return
@@ -278,6 +282,9 @@ func (m *search) compare(x, y hit) int {
 	a, b := row{x.lane, x.offer, m.book}, row{y.lane, y.offer, m.book}
 	for _, k := range m.order {
 		c := cmp.Compare(a.numberOf(k.field.fact), b.numberOf(k.field.fact))
+		if k.field.fact == ofPrice {
+			c = cmp.Compare(x.price, y.price)
+		}
 		if k.Descending {
 			c = -c
 		}

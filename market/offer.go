@@ -39,6 +39,7 @@ func OpenOffer(envelope []byte, now time.Time) (*Offer, error) {
 	if !now.Before(o.Expires) {
 		return nil, reject(Expired, "%s ago", now.Sub(o.Expires))
 	}
+	m.Extensions = understoodOf(m.Extensions) // the envelope keeps the rest
 	o.Envelope = bytes.Clone(envelope)
 	return o, nil
 }
@@ -68,6 +69,7 @@ func (c *checker) offer(m *marketv1.Offer) {
 		c.that(isAddress(a), "addresses")
 	}
 	c.that(m.MaxDurationMs <= maxDurationMs, "max_duration_ms")
+	c.tariff(m.Tariff, m.PriceAtomsPerHour)
 }
 
 // newer tells whether (epoch, sequence) comes after (oldEpoch, oldSequence).

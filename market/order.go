@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -65,10 +66,11 @@ func (o Order) For(provider souk.NodeKey) bool { return bytes.Equal(o.ProviderKe
 // Bid is a bid whose signature and fields were checked against its order.
 type Bid struct {
 	*marketv1.Bid
-	Provider   souk.NodeKey // who signed it
-	Digest     souk.Digest  // SHA-256 of its payload, which a lease names
-	ValidUntil time.Time    // until when the price is firm, by the provider's clock
-	Envelope   []byte       // as it travelled: with its payload the lease can be proved
+	Lines      payment.Tariff // what the work costs: in version 1, device time alone
+	Provider   souk.NodeKey   // who signed it
+	Digest     souk.Digest    // SHA-256 of its payload, which a lease names
+	ValidUntil time.Time      // until when the price is firm, by the provider's clock
+	Envelope   []byte         // as it travelled: with its payload the lease can be proved
 }
 
 // OpenBid checks the envelope of a bid, and that it answers order: the provider
@@ -91,7 +93,12 @@ func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	for i, d := range m.Devices[:min(len(m.Devices), MaxDevices)] {
 		c.that(isDevice(d) && !slices.Contains(m.Devices[:i], d), "devices")
 	}
+	lines, err := tariffOfBid(m)
+	if err != nil {
+		return nil, err
+	}
 	c.that(m.PriceAtomsPerHour <= MaxPrice, "price_atoms_per_hour")
+	c.that(m.PriceAtomsPerHour == lines.Hourly(), "tariff")
 	c.that(isTime(m.ValidUntilMs), "valid_until_ms")
 	c.settlement(m.Settlement)
 	c.that(len(m.Keys) >= 1 && len(m.Keys) <= 1024, "keys")
@@ -100,7 +107,7 @@ func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	if err := c.result(); err != nil {
 		return nil, err
 	}
-	b := &Bid{Bid: m, Provider: signer, Digest: id, ValidUntil: at(m.ValidUntilMs)}
+	b := &Bid{Bid: m, Lines: lines, Provider: signer, Digest: id, ValidUntil: at(m.ValidUntilMs)}
 	if err := b.answers(order, now); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ type Query struct {
 	Clauses []Clause
 	Order   []SortKey // empty: cheapest first, then best score
 	Limit   int       // 0: no limit
+	// Usage is what is expected of the work: what an offer asks beside the time of
+	// its devices then counts where the order is by price. Nil: it does not.
+	Usage Usage
 }
 
 // Clause accepts the offers whose field is among some words or within bounds.
@@ -201,7 +204,8 @@ func sortedWords(ws []string) []string {
 
 // RequestQuery is a job's request as a query over the book: offers that could
 // serve it, at most maxPrice atoms for one device and hour, for at least
-// durationMs (0: not asked). Cheapest first, then best score.
+// durationMs (0: not asked). Cheapest first by what the longest run is expected to
+// cost, then best score.
 func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	var q Query
 	add := func(c Clause) { q.Clauses = append(q.Clauses, c) }
@@ -248,5 +252,8 @@ func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 		}
 	}
 	q.Order = []SortKey{{field: fieldNamed("price")}, {field: fieldNamed("score"), Descending: true}}
+	if durationMs > 0 {
+		q.Usage = UsageOf(r, durationMs)
+	}
 	return q
 }

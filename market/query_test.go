@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -123,6 +124,10 @@ func TestRequestQuery(t *testing.T) {
 			if q.String() != tt.want {
 				t.Fatalf("asks %q; want %q", q, tt.want)
 			}
+			if ms := q.Usage.Of(payment.UnitDeviceMs); ms != tt.duration*uint64(Devices(tt.r)) {
+				t.Errorf("expects %d device milliseconds", ms)
+			}
+			q.Usage = nil // no query's text says it
 			if again, err := ParseQuery(tt.want); err != nil || !reflect.DeepEqual(again, q) {
 				t.Errorf("typed, it is %q, %v", again, err)
 			}

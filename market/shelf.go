@@ -22,6 +22,7 @@ type shelf struct {
 	tags      []tag
 	free      []uint32 // lanes that are nobody's
 	live      []uint64 // lanes with a live offer
+	metered   []uint64 // of these, those whose offer prices more than the time of its devices
 	columns   columns  // none while there were few offers
 	pages     []*page  // by price: no offer of a page costs more than one of the next
 	lows      []uint64 // for each page, what its offers cost at least; the first is 0
@@ -66,7 +67,7 @@ func (s *shelf) open() (at uint32) {
 	at = uint32(len(s.lanes))
 	s.lanes, s.tags = append(s.lanes, lane{}), append(s.tags, tag{})
 	if at%64 == 0 {
-		s.live = append(s.live, 0)
+		s.live, s.metered = append(s.live, 0), append(s.metered, 0)
 	}
 	s.fit()
 	return at
@@ -102,6 +103,10 @@ func (s *shelf) set(at uint32, o *Offer) {
 		s.columns.change(at, &l.facts, &f)
 	}
 	s.tags[at] = tag{o.PriceAtomsPerHour, o.Expires.UnixMilli(), o}
+	s.metered[at/64] &^= 1 << (at % 64)
+	if o.metersMore() {
+		s.metered[at/64] |= 1 << (at % 64)
+	}
 	switch {
 	case l.page == nil:
 		s.live[at/64] |= 1 << (at % 64)
@@ -121,6 +126,7 @@ func (s *shelf) unset(at uint32) {
 	}
 	s.unstand(at, l.number[ofPrice])
 	s.live[at/64] &^= 1 << (at % 64)
+	s.metered[at/64] &^= 1 << (at % 64)
 	s.tags[at], l.page, l.facts = tag{}, nil, facts{}
 }
 

@@ -26,6 +26,10 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(20, func() { found = c.book.AppendMatch(found[:0], c.now, q) }); n > 0 {
 			t.Errorf("%s: %.1f allocations", query, n)
 		}
+		q.Usage = UsageOf(&marketv1.Resources{GpuCount: 2}, 3_600_000)
+		if n := testing.AllocsPerRun(20, func() { found = c.book.AppendMatch(found[:0], c.now, q) }); n > 0 {
+			t.Errorf("%s by what it costs: %.1f allocations", query, n)
+		}
 	}
 }
 
@@ -79,7 +83,7 @@ func (b *Book) room() (n uintptr) {
 	size := func(v any) uintptr { return reflect.TypeOf(v).Size() }
 	for _, s := range b.list {
 		n += size(*s) + uintptr(cap(s.lanes))*size(lane{}) + uintptr(cap(s.tags))*size(tag{}) + uintptr(len(s.pages))*size(page{}) +
-			8*uintptr(cap(s.live)+cap(s.columns.words)+cap(s.pages)+cap(s.lows)) + 4*uintptr(cap(s.free)) + 16*uintptr(cap(s.columns.regions))
+			8*uintptr(cap(s.live)+cap(s.metered)+cap(s.columns.words)+cap(s.pages)+cap(s.lows)) + 4*uintptr(cap(s.free)) + 16*uintptr(cap(s.columns.regions))
 	}
 	return n
 }

@@ -91,6 +91,9 @@ func (t Tariff) Validate() error {
 	return nil
 }
 
+// Known tells whether this program knows the unit of a line.
+func (l Line) Known() bool { return kindOf(l.Unit) != unknownUnit }
+
 // Due is the price of a quantity, the floor of quantity × price / per, computed
 // with 128 bits. The error is [souk.ErrOverflow].
 func (l Line) Due(quantity uint64) (souk.Atoms, error) {
