@@ -74,7 +74,8 @@ type PostCountersign struct {
 	Paid    souk.Atoms      // of the voucher, for this lease, in all: at least what is due, at most the reserve
 }
 
-// RejectCountersign tells of an answer that is wrong; it changed nothing.
+// RejectCountersign tells of an answer that is wrong; it changed nothing. One to a
+// receipt that is done, as a repeated one is, has [payment.ErrSequence].
 type RejectCountersign struct{ Err error }
 
 // SuspendTenancy is the last action in this life of the provider: what ran is

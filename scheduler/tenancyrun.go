@@ -200,7 +200,7 @@ func (t *Tenancy) countersign(e CountersignReceived) {
 	r := t.owed[0]
 	digest := r.Digest(t.cfg.Terms.Domain)
 	if !bytes.Equal(digest[:], e.Receipt) {
-		t.emit(RejectCountersign{fmt.Errorf("answers another receipt than %d", r.Seq)})
+		t.emit(RejectCountersign{fmt.Errorf("answers another receipt than %d: %w", r.Seq, payment.ErrSequence)})
 		return
 	}
 	r.ClientSig = e.Signature

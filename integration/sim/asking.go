@@ -16,11 +16,13 @@ const (
 	paymentGrace = 15 * time.Second
 	dialTimeout  = 4 * time.Second
 	leaseTimeout = 8 * time.Second
+	startWithin  = 6 * time.Minute
 )
 
 // leaseRequest is a lease with its first voucher and its deposit.
 type leaseRequest struct {
 	terms   payment.Terms
+	startBy time.Time
 	job     *job
 	bid     int
 	voucher payment.Voucher // not signed
@@ -80,14 +82,18 @@ func (j *job) sign(a scheduler.SignLease) {
 		n.w.failf("the terms of job %s: %v", j.id.Short(), err)
 	}
 	p := &paper{c: j.c, job: j, to: o.to, account: acc, terms: t, signed: n.now(), deposit: max(0, t.Reserve-acc.free())}
-	if p.deposit > n.w.chain.wallet[n.index]-j.c.pending() {
+	switch {
+	case p.deposit == 0:
+	case j.c.habit == overdraws:
+		p.deposit = max(p.deposit, n.w.chain.wallet[n.index]+1) // enough for others too, would it ever come
+	case p.deposit > n.w.chain.wallet[n.index]-j.c.pending():
 		j.decline(a.Peer, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: "the wallet is short"})
 		return
 	}
 	if err := acc.Open(t.Lease, t.Reserve, p.deposit); err != nil {
 		n.w.failf("open lease %s: %v", t.Lease.Short(), err)
 	}
-	req := leaseRequest{terms: t, job: j, bid: o.id, deposit: p.deposit, voucher: acc.promise(t.Lease, t.First())}
+	req := leaseRequest{terms: t, startBy: n.now().Add(startWithin), job: j, bid: o.id, deposit: p.deposit, voucher: acc.promise(t.Lease, t.First())}
 	j.c.papers = append(j.c.papers, p)
 	if n.w.mishap(0.002) {
 		n.crash() // after the promise was kept, before it was sent
@@ -99,8 +105,11 @@ func (j *job) sign(a scheduler.SignLease) {
 			if refused != nil {
 				p.drop() // a copy of the request may yet be taken
 				j.decline(a.Peer, refused)
-			} else {
-				j.step(scheduler.LeaseSigned{Peer: a.Peer, Lease: t.Lease})
+				return
+			}
+			j.step(scheduler.LeaseSigned{Peer: a.Peer, Lease: t.Lease})
+			if j.c.habit == overdraws && p.deposit > 0 && !j.twin && n.up {
+				j.c.again(j) // while the deposit is on its way
 			}
 		})
 	})
@@ -142,7 +151,7 @@ func (j *job) fetch(a scheduler.FetchOutputs) {
 	withheld := n.w.mishap(0.01)
 	n.after(wait/2, "outputs moving", func() { j.step(scheduler.OutputsMoving{Lease: a.Lease}) })
 	n.after(wait, "outputs", func() {
-		if withheld || !n.reaches(p.to) {
+		if h := p.to.provider.tenancies[a.Lease]; withheld || !n.reaches(p.to) || !h.served {
 			j.step(scheduler.OutputsFailed{Lease: a.Lease, Err: "not to be had"})
 			return
 		}

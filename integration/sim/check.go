@@ -67,8 +67,11 @@ func (n *node) check() {
 
 func (p *provider) check() {
 	w, has := p.n.w, map[string]souk.LeaseID{}
+	p.checkBacking()
 	for _, h := range p.live {
 		h.checkExposure()
+		h.checkHeld()
+		h.checkLetGo()
 		if !p.n.up || !h.holding {
 			if h.running {
 				w.failf("lease %s runs without its devices", h.terms.Lease.Short())
@@ -88,7 +91,7 @@ func (p *provider) check() {
 }
 
 // checkExposure holds the provider's unpaid work to one interval and grace.
-func (h *hosting) checkExposure() {
+func (h *tenancy) checkExposure() {
 	work := h.work().Milliseconds()
 	paid := h.settled
 	if s, ok := h.account.Leases[h.terms.Lease]; ok {
@@ -103,7 +106,7 @@ func (h *hosting) checkExposure() {
 }
 
 // billed is what the receipts of a lease say that ran, countersigned or not.
-func (h *hosting) billed() int64 {
+func (h *tenancy) billed() int64 {
 	return ms(h.receipts, h.terms.DeviceCount())
 }
 
@@ -129,7 +132,7 @@ func (c *client) check() {
 // ahead, over what the provider's receipts say that it got.
 func (p *paper) checkPrepaid() {
 	var billed int64
-	if h := p.to.provider.hostings[p.terms.Lease]; h != nil {
+	if h := p.to.provider.tenancies[p.terms.Lease]; h != nil {
 		billed = h.billed()
 	}
 	prepaid := p.account.Leases[p.terms.Lease].Paid - price(p.terms, billed)
@@ -174,7 +177,7 @@ func (w *world) checkEnd() {
 // checkPaper holds the two records of one lease against each other. It returns
 // what is due by the receipts that both have.
 func (p *paper) checkPaper() souk.Atoms {
-	w, h := p.c.n.w, p.to.provider.hostings[p.terms.Lease]
+	w, h := p.c.n.w, p.to.provider.tenancies[p.terms.Lease]
 	if h == nil {
 		if len(p.receipts) > 0 {
 			w.failf("lease %s has receipts and no provider", p.terms.Lease.Short())
@@ -204,8 +207,8 @@ func (p *paper) checkPaper() souk.Atoms {
 	if both > 0 && h.receipts[both-1].Kind == payment.KindFinal {
 		w.stats.Settled++
 	}
-	if h.phase != runv1.Phase_PHASE_ENDED || h.reason == runv1.EndReason_END_REASON_UNSPECIFIED {
-		w.failf("lease %s is in phase %s, reason %s", p.terms.Lease.Short(), h.phase, h.reason)
+	if h.state.Phase != runv1.Phase_PHASE_ENDED || h.state.Reason == runv1.EndReason_END_REASON_UNSPECIFIED {
+		w.failf("lease %s is in phase %s, reason %s", p.terms.Lease.Short(), h.state.Phase, h.state.Reason)
 	}
 	return due
 }

@@ -25,6 +25,8 @@ const (
 	underpays            // names less than is due
 	paysArrears          // pays what is due, never ahead
 	forgesReceipts       // countersigns with another key
+	neverSends           // takes a lease and never sends its job
+	overdraws            // authorizes deposits that its wallet does not hold, and counts on them for more leases
 )
 
 // client submits the jobs of a node.
@@ -50,6 +52,7 @@ type job struct {
 	interval  time.Duration
 	ahead     time.Duration
 	maxTotal  souk.Atoms
+	twin      bool // of a job that overdraws
 
 	// What it will do, which shows only when it runs.
 	runFor time.Duration
@@ -75,8 +78,8 @@ type offered struct {
 
 func newClient(n *node) *client {
 	c := &client{n: n, accounts: map[int]*account{}}
-	if n.w.mishap(0.2) {
-		c.habit = habit(1 + n.w.rng.IntN(5))
+	if n.w.mishap(0.25) {
+		c.habit = habit(1 + n.w.rng.IntN(int(overdraws)))
 	}
 	purse := souk.Atoms(40_000_000)
 	if n.w.chance(0.1) {
@@ -129,7 +132,23 @@ func (c *client) submit() {
 	if w.chance(0.8) {
 		j.output = j.id.String()
 	}
+	c.begin(j)
+}
+
+// again submits another job of the same kind.
+func (c *client) again(j *job) {
+	twin := *j
+	twin.twin = true
+	c.count++
+	twin.id.Digest = c.n.w.digest("job %d %d", c.n.index, c.count)
+	c.begin(&twin)
+}
+
+// begin sets the attempt of a new job going.
+func (c *client) begin(j *job) {
+	w := c.n.w
 	c.jobs, c.live = append(c.jobs, j), append(c.live, j)
+	j.snapshot, j.attempt, j.offers = scheduler.Snapshot{}, nil, nil
 	j.begin(scheduler.NewAttempt(j.cfg, c.n.now()))
 	if w.chance(0.05) {
 		w.after(w.upTo(15*time.Minute), "stop asked", c.n, -1, func() { j.step(scheduler.StopAsked{}) })

@@ -37,7 +37,8 @@ type paper struct {
 	allowed   bool           // the last voucher may go
 	releasing bool           // the provider is to end the run
 	dropped   bool           // nothing more is paid
-	lost      bool           // the link counts as broken
+	droppedAt time.Duration
+	lost      bool // the link counts as broken
 	heard     time.Duration
 	polling   time.Duration // when the next poll is due
 }
@@ -66,6 +67,9 @@ func (p *paper) attach() {
 
 // drop pays nothing more: what is left is to learn what the lease cost.
 func (p *paper) drop() {
+	if !p.dropped {
+		p.droppedAt = p.c.n.w.now
+	}
 	p.open, p.dropped, p.releasing = false, true, true
 	p.poll()
 }
@@ -91,30 +95,45 @@ func (p *paper) poll() {
 			p.poll()
 		}
 	})
-	releasing := p.releasing
+	sends, releasing, dropped := p.open && p.c.habit != neverSends, p.releasing, p.dropped
 	n.send(p.to, "attach", func() {
-		h := p.to.provider.hostings[p.terms.Lease]
-		switch {
-		case h == nil:
+		h := p.to.provider.tenancies[p.terms.Lease]
+		if h == nil {
 			p.to.send(n, "no such lease", p.unknown)
-		case releasing && h.phase < runv1.Phase_PHASE_COLLECTING:
-			h.release()
-		default:
-			h.tell()
+			return
 		}
+		h.attached(sends, releasing, dropped)
 	})
 }
 
-// tell sends the client the state of its run and the receipts it owes.
-func (h *hosting) tell() {
-	phase, reason, exit, output, owed := h.phase, h.reason, h.exit, h.output, slices.Clone(h.owed())
-	if phase < runv1.Phase_PHASE_COLLECTING {
-		output = ""
+// attached takes what the client says when it asks how the run stands: its job,
+// and whether the run is to end, with or without its outputs.
+func (h *tenancy) attached(job, release, discard bool) {
+	if job && !h.jobSent {
+		h.jobSent = true
+		h.step(scheduler.JobReceived{})
 	}
-	if phase == runv1.Phase_PHASE_ENDED {
+	if release && !(h.p.n.w.cfg.fault == collectsNothing && h.state.Phase == runv1.Phase_PHASE_COLLECTING) {
+		h.step(scheduler.ReleaseAsked{Discard: discard})
+	}
+	if h.p.n.up {
+		h.tell()
+	}
+}
+
+// tell sends the client the state of its run and the receipts it owes.
+func (h *tenancy) tell() {
+	owed := slices.Clone(h.owed())
+	if h.state.Phase == runv1.Phase_PHASE_ENDED {
 		owed = nil // too late
 	}
-	state := scheduler.RunState{Lease: h.terms.Lease, Phase: phase, Reason: reason, Exit: exit, Output: output}
+	for i := range owed {
+		if h.p.overcharges && owed[i].Seq > 1 {
+			owed[i].CumulativeDue++
+			owed[i].SignProvider(domain, h.p.n.key)
+		}
+	}
+	state := scheduler.RunState{Lease: h.terms.Lease, Phase: h.state.Phase, Reason: h.state.Reason, Exit: h.state.ExitCode, Output: h.state.Output}
 	h.p.n.send(h.client, "state", func() {
 		if p := h.client.client.paper(h.terms.Lease); p != nil {
 			p.hear(state, owed)
@@ -211,7 +230,10 @@ func (p *paper) receive(r payment.Receipt) {
 		n.crash() // durable, and not said
 		return
 	}
-	n.send(p.to, "countersign", func() { p.to.provider.hostings[p.terms.Lease].countersigned(c) })
+	n.send(p.to, "countersign", func() {
+		p.to.provider.tenancies[p.terms.Lease].step(scheduler.CountersignReceived{Receipt: c.receipt[:], Signature: c.signature,
+			Paid: uint64(c.leasePaid), Voucher: c.voucher})
+	})
 }
 
 // post makes a receipt and the voucher that answers it durable.

@@ -23,6 +23,7 @@ type node struct {
 	id       souk.NodeKey
 	skew     time.Duration // of its clock
 	up       bool
+	upSince  time.Duration
 	life     int           // counts starts: a timer of an earlier life is void
 	cutUntil time.Duration // no message comes or goes before
 	book     *market.Book
@@ -99,7 +100,7 @@ func (n *node) send(to *node, kind string, do func()) {
 // start begins a life of the node: its book is empty, its roles go on from what
 // was durable.
 func (n *node) start() {
-	n.up = true
+	n.up, n.upSince = true, n.w.now
 	n.life++
 	n.book = market.NewBook(market.Config{})
 	n.resync()
@@ -110,6 +111,16 @@ func (n *node) start() {
 	if n.client != nil {
 		n.client.start()
 	}
+}
+
+// fall takes the node down, now and then as its owner would.
+func (n *node) fall() {
+	if n.up && n.provider != nil && n.w.chance(0.3) {
+		n.provider.stop()
+		n.after(3*time.Second, "stopped", n.crash)
+		return
+	}
+	n.crash()
 }
 
 // crash ends a life of the node: everything that was not durable is gone.

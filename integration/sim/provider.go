@@ -7,20 +7,19 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
-	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
-	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
-// The provider's own spans, as the daemon has them but for the last.
+// The provider's own spans, as the daemon has them.
 const (
 	announceEvery = 3 * time.Second
 	renewEvery    = 30 * time.Minute
+	strikeEvery   = 40 * time.Minute
 	fundWithin    = 2 * time.Minute
-	collectWithin = 3 * time.Minute
+	sendWithin    = 30 * time.Second
 )
 
 // provider sells the devices of a node.
@@ -30,9 +29,9 @@ type provider struct {
 	overcharges bool // its receipts bill more than ran
 
 	// Durable.
-	hostings map[souk.LeaseID]*hosting
-	live     []*hosting // not ended, in the order they came
-	accounts map[int]*account
+	tenancies map[souk.LeaseID]*tenancy
+	live      []*tenancy // not ended, in the order they came
+	accounts  map[int]*account
 
 	// Volatile.
 	floor     *scheduler.Floor
@@ -51,7 +50,7 @@ type openBid struct {
 
 func newProvider(n *node) *provider {
 	w := n.w
-	p := &provider{n: n, hostings: map[souk.LeaseID]*hosting{}, accounts: map[int]*account{}, overcharges: w.mishap(0.05)}
+	p := &provider{n: n, tenancies: map[souk.LeaseID]*tenancy{}, accounts: map[int]*account{}, overcharges: w.mishap(0.05)}
 	class, memory := "RTX_4090", uint64(24<<30)
 	if w.chance(0.3) {
 		class, memory = "H100", 80<<30
@@ -73,7 +72,9 @@ func (p *provider) start() {
 		p.accounts[i].restore()
 	}
 	for _, h := range slices.Clone(p.live) {
-		h.restart()
+		if h.restart(); !p.n.up {
+			return
+		}
 	}
 	p.announce()
 	p.renew()
@@ -81,8 +82,28 @@ func (p *provider) start() {
 
 func (p *provider) crash() {
 	for _, h := range p.live {
-		h.halt() // the job dies with its machine
-		h.holding = false
+		h.crash()
+	}
+}
+
+// stop ends what can be ended before the node goes down.
+func (p *provider) stop() {
+	p.floor.Drain()
+	for _, h := range slices.Clone(p.live) {
+		h.step(scheduler.ProviderStopping{})
+	}
+}
+
+// strike is something of the owner's: a device taken back, or a full disk.
+func (p *provider) strike() {
+	if !p.n.up || len(p.live) == 0 {
+		return
+	}
+	h := p.live[p.n.w.rng.IntN(len(p.live))]
+	if p.n.w.chance(0.5) {
+		h.step(scheduler.ReclaimAsked{Notice: p.n.w.upTo(time.Minute)})
+	} else {
+		h.step(scheduler.DiskLow{})
 	}
 }
 
@@ -160,7 +181,7 @@ func (p *provider) sweep() {
 
 // lease answers a lease request: nil is a countersigned lease.
 func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
-	if p.hostings[req.terms.Lease] != nil {
+	if p.tenancies[req.terms.Lease] != nil {
 		return nil // asked twice
 	}
 	now, b := p.n.now(), p.bids[req.bid]
@@ -168,8 +189,11 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 		b.Price != req.terms.Tariff.Hourly() || len(b.Devices) != req.terms.DeviceCount() {
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
 	}
-	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources,
-		Until: now.Add(3*req.terms.MaxDuration + 2*time.Hour)}
+	cfg := scheduler.TenancyConfig{Terms: req.terms, StartBy: req.startBy, Deposit: req.deposit > 0, FundWithin: fundWithin, SendWithin: sendWithin}
+	if p.n.w.cfg.fault == waitsForJob {
+		cfg.SendWithin = time.Hour
+	}
+	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources, Until: cfg.HeldUntil()}
 	refused := p.floor.Commit(now, l)
 	if refused != nil && p.n.w.cfg.fault != leasesTwice {
 		return refused
@@ -189,18 +213,17 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	a.check()
 	delete(p.bids, req.bid)
 	p.n.w.stats.Leases++
-	h := &hosting{p: p, client: from, account: a, terms: req.terms, occupies: l, deposit: req.deposit, job: req.job,
-		phase: runv1.Phase_PHASE_FUNDING, holding: true, meter: payment.NewMeter(req.terms)}
-	p.hostings[l.ID] = h
+	h := &tenancy{p: p, client: from, job: req.job, account: a, cfg: cfg, terms: req.terms, occupies: l, deposit: req.deposit, holding: true}
+	p.tenancies[l.ID] = h
 	p.live = append(p.live, h)
 	p.sweep()
 	p.announce()
-	h.fund()
+	h.start()
 	return nil
 }
 
 // free gives a lease's devices back.
-func (p *provider) free(h *hosting) {
+func (p *provider) free(h *tenancy) {
 	if h.holding {
 		h.holding = false
 		p.floor.Release(p.n.now(), h.terms.Lease)

@@ -109,8 +109,8 @@ func (p *paper) dump(out io.Writer) {
 	for _, r := range p.receipts {
 		fmt.Fprintf(out, "client's %s %x\n", r.Digest(domain), r.ClientSig)
 	}
-	if h := p.to.provider.hostings[p.terms.Lease]; h != nil {
-		fmt.Fprintln(out, "provider's", h.phase, h.reason, h.exit, h.output, h.ran, int64(h.settled), h.occupies.Devices)
+	if h := p.to.provider.tenancies[p.terms.Lease]; h != nil {
+		fmt.Fprintln(out, "provider's", h.state.Phase, h.state.Reason, h.state.ExitCode, h.state.Output, h.ran, int64(h.settled), h.occupies.Devices)
 		for _, r := range h.receipts {
 			fmt.Fprintf(out, "%s %x %x\n", r.Digest(domain), r.ProviderSig, r.ClientSig)
 		}

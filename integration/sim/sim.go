@@ -50,12 +50,16 @@ type Config struct {
 type fault uint8
 
 const (
-	noFault       fault = iota
-	leasesTwice         // a provider commits a lease past its floor
-	neverPauses         // a provider lets unpaid runs go on
-	paysTooMuch         // a client promises the whole reserve at once
-	losesReceipt        // a client forgets a receipt that it countersigned
-	sleepsThrough       // a client's timers never fire
+	noFault         fault = iota
+	leasesTwice           // a provider commits a lease past its floor
+	neverPauses           // a provider lets unpaid runs go on
+	paysTooMuch           // a client promises the whole reserve at once
+	losesReceipt          // a client forgets a receipt that it countersigned
+	sleepsThrough         // a client's timers never fire
+	collectsNothing       // a restarted provider waits for a receipt over nothing, whatever its client says
+	countsPending         // a deposit on its way backs every lease of its channel
+	waitsForJob           // a provider waits for a job that never comes
+	losesLease            // a provider now and then takes a lease and drives it no further
 )
 
 // epoch is when every simulation begins.
@@ -238,8 +242,11 @@ func (w *world) build() {
 	for _, n := range w.nodes {
 		n.start()
 		if !w.calm {
-			n.plan("crash", w.cfg.Crash, n.crash)
+			n.plan("crash", w.cfg.Crash, n.fall)
 			n.plan("cut", w.cfg.Cut, n.cut)
+			if n.provider != nil {
+				n.plan("strike", strikeEvery, n.provider.strike)
+			}
 		}
 		if n.client != nil {
 			n.client.plan()
@@ -264,7 +271,7 @@ func (w *world) unfinished() string {
 		}
 		if n.provider != nil && len(n.provider.live) > 0 {
 			h := n.provider.live[0]
-			return fmt.Sprintf("lease %s is in phase %s at provider %d", h.terms.Lease.Short(), h.phase, n.index)
+			return fmt.Sprintf("lease %s is in phase %s at provider %d", h.terms.Lease.Short(), h.state.Phase, n.index)
 		}
 	}
 	return ""

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -96,28 +97,47 @@ func TestReplay(t *testing.T) {
 }
 
 // TestBroken puts bugs into the driver: each must be found, with its seed and
-// what led to it.
+// what led to it. The last four are what crash tests of real processes found in the
+// daemon; the small markets of [drawn] find each within the seeds stated.
 func TestBroken(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		fault fault
 		want  string
+		seeds uint64 // 0: one large market
 	}{
-		{"leases twice", leasesTwice, "device "},
-		{"never pauses", neverPauses, "unpaid work"},
-		{"pays too much", paysTooMuch, "prepayment"},
-		{"loses a receipt", losesReceipt, "refused"},
-		{"sleeps through", sleepsThrough, "past the deadline"},
+		{"leases twice", leasesTwice, "device ", 0},
+		{"never pauses", neverPauses, "unpaid work", 0},
+		{"pays too much", paysTooMuch, "prepayment", 0},
+		{"loses a receipt", losesReceipt, "refused", 0},
+		{"sleeps through", sleepsThrough, "past the deadline", 0},
+		{"a final receipt of nothing", collectsNothing, "has its money", 8},
+		{"a deposit that backs two leases", countsPending, "the chain holds", 8},
+		{"a job that never comes", waitsForJob, "holds devices in PHASE_STAGING", 8},
+		{"a lease that nobody drives", losesLease, "holds devices in PHASE_FUNDING", 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Run(Config{Seed: 5, Nodes: 40, Length: time.Hour, fault: tt.fault})
-			var broken *BrokenError
-			if !errors.As(err, &broken) {
-				t.Fatalf("the run ends with %v", err)
-			}
-			if !strings.Contains(broken.What, tt.want) || len(broken.Last) == 0 || len(broken.Node) == 0 || !strings.Contains(err.Error(), "-seed=5 -nodes=40 -hours=1;") {
-				t.Errorf("found %v; want %q, the seed and the last events", err, tt.want)
+			for s := uint64(5); ; s++ {
+				cfg := Config{Seed: s, Nodes: 40, Length: time.Hour, fault: tt.fault}
+				if tt.seeds > 0 {
+					cfg = drawn(s)
+					cfg.fault = tt.fault
+				}
+				_, err := Run(cfg)
+				if err == nil && s-5+1 < tt.seeds {
+					continue
+				}
+				var broken *BrokenError
+				if !errors.As(err, &broken) {
+					t.Fatalf("the run of seed %d ends with %v", s, err)
+				}
+				again := fmt.Sprintf("-seed=%d -nodes=%d -hours=%g;", cfg.Seed, cfg.Nodes, cfg.Length.Hours())
+				if !strings.Contains(broken.What, tt.want) || len(broken.Last) == 0 || len(broken.Node) == 0 || !strings.Contains(err.Error(), again) {
+					t.Errorf("found %v; want %q, the seed and the last events", err, tt.want)
+				}
+				t.Logf("seed %d, after %s: %s", s, broken.At, broken.What)
+				return
 			}
 		})
 	}
