@@ -18,12 +18,10 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethclient"
 	"github.com/ethereum/go-ethereum/rpc"
@@ -85,7 +83,7 @@ type Client struct {
 
 	sending chan struct{} // holds one: whoever takes it numbers and sends a transaction, and owns sent
 	sent    sentTx
-	last    *atomic.Pointer[types.Transaction] // what was sent last; holds nil before
+	unmined *unmined
 }
 
 // New checks the config. It asks the nodes for the chain's id if there is none.
@@ -115,7 +113,7 @@ func New(c Config) (*Client, error) {
 		token:      testtoken.NewTestToken(),
 		anchors:    anchors.NewAnchors(),
 		sending:    make(chan struct{}, 1),
-		last:       new(atomic.Pointer[types.Transaction]),
+		unmined:    new(unmined),
 	}
 	client.sending <- struct{}{}
 	if c.Wallet != nil {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
@@ -106,7 +108,7 @@ func (c *Client) sendNumbered(ctx context.Context, tx *types.DynamicFeeTx) (*typ
 		return nil, fmt.Errorf("send transaction: %w", err)
 	}
 	c.sent = sentTx{nonce: nonce, hash: signed.Hash()}
-	c.last.Store(signed)
+	c.unmined.add(signed)
 	return signed, nil
 }
 
@@ -147,8 +149,8 @@ type TxReceipt struct {
 
 // Wait returns once tx has as many confirmations as asked for, the block it is
 // in being the first; 0 asks for the configured number. It outlives failing
-// nodes and blocks that are taken back, until ctx ends, and sends what was sent
-// last again where the nodes have lost it. The error is a
+// nodes and blocks that are taken back, until ctx ends, and sends again what the
+// nodes have lost. The error is a
 // [RevertError] if the contract refused, [ErrDropped] if the transaction is gone.
 func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (TxReceipt, error) {
 	hash, err := parseTx(tx)
@@ -165,6 +167,7 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (TxR
 		r, err := c.look(ctx, hash, confirmations)
 		switch {
 		case err == nil:
+			c.unmined.mined(hash)
 			return r, nil
 		case errors.Is(err, errWaiting):
 			known = time.Now()
@@ -178,6 +181,7 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (TxR
 			}
 		default:
 			if _, ok := errors.AsType[*RevertError](err); ok {
+				c.unmined.mined(hash)
 				return TxReceipt{}, fmt.Errorf("transaction %s: %w", tx, err)
 			}
 			// No node answered: that says nothing about the transaction.
@@ -194,15 +198,51 @@ func (c *Client) Wait(ctx context.Context, tx string, confirmations uint64) (TxR
 // resendEvery spaces what is sent again to nodes that do not know it, or not yet.
 const resendEvery = time.Second
 
-// resend hands a transaction to the nodes again, if it is the last that was sent:
-// a node that is restarted forgets what waits in it. Signed once, it counts once.
+// resend hands a transaction to the nodes again, if this client sent it, and those
+// before it that may be lost too: a node that is restarted forgets what waits in
+// it, and mines none that has a gap before it. Signed once, each counts once.
 func (c *Client) resend(ctx context.Context, hash common.Hash) {
-	tx := c.last.Load()
-	if tx == nil || tx.Hash() != hash {
-		return
+	for _, tx := range c.unmined.upTo(hash) {
+		err := c.do(ctx, func(ctx context.Context, e *ethclient.Client) error { return e.SendTransaction(ctx, tx) })
+		c.Log.Debug("transaction sent again", "tx", tx.Hash(), "err", err) // the next look tells what came of it
 	}
-	err := c.do(ctx, func(ctx context.Context, e *ethclient.Client) error { return e.SendTransaction(ctx, tx) })
-	c.Log.Debug("transaction sent again", "tx", hash, "err", err) // the next look tells what came of it
+}
+
+// maxUnmined bounds how many transactions are kept to be sent again.
+const maxUnmined = 256
+
+// unmined are the transactions that were sent and not seen in a block, by number.
+type unmined struct {
+	mu  sync.Mutex // guards txs
+	txs []*types.Transaction
+}
+
+// add keeps what was just sent, in place of what had its number or a later one:
+// those are not known to any node, or this one would have another number.
+func (u *unmined) add(tx *types.Transaction) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.txs = slices.DeleteFunc(u.txs, func(o *types.Transaction) bool { return o.Nonce() >= tx.Nonce() })
+	if len(u.txs) == maxUnmined {
+		u.txs = slices.Delete(u.txs, 0, 1)
+	}
+	u.txs = append(u.txs, tx)
+}
+
+// upTo is a transaction with those before it; nothing where it is not known.
+func (u *unmined) upTo(hash common.Hash) []*types.Transaction {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	i := slices.IndexFunc(u.txs, func(o *types.Transaction) bool { return o.Hash() == hash })
+	return slices.Clone(u.txs[:i+1])
+}
+
+// mined forgets a transaction that is in a block, and with it those before it.
+func (u *unmined) mined(hash common.Hash) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	i := slices.IndexFunc(u.txs, func(o *types.Transaction) bool { return o.Hash() == hash })
+	u.txs = slices.Delete(u.txs, 0, i+1)
 }
 
 // errWaiting is the answer of look for a transaction that is on its way.
