@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
 )
@@ -24,6 +25,12 @@ type anchorRecord struct {
 	Tx         string        `json:"tx"`
 	Block      uint64        `json:"block"`
 	Time       time.Time     `json:"time"`
+}
+
+// anchorChain is what a keeper needs to anchor the log of receipts.
+type anchorChain interface {
+	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
 // errNothingToAnchor is returned when the log is empty.
@@ -44,10 +51,11 @@ func (k *keeper) anchors() (recs []anchorRecord, err error) {
 
 // anchor puts the newest checkpoint into a transaction, unless one has it already.
 func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
-	if err := k.take(ctx); err != nil {
+	leave, err := k.anchoring.enter(ctx, struct{}{})
+	if err != nil {
 		return anchorRecord{}, err
 	}
-	defer k.pass()
+	defer leave()
 	note, size := k.cfg.Receipts.tree.Checkpoint(), k.cfg.Receipts.tree.Size()
 	if size == 0 {
 		return anchorRecord{}, errNothingToAnchor
@@ -67,10 +75,10 @@ func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
 	}
 	leaves := [][]byte{append(bytes.Clone(body), '\n')}
 	a := anchorRecord{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: uint64(len(leaves)), Proof: []souk.Digest{}}
-	if a.Tx, err = k.cfg.Chain.Anchor(ctx, a.Root, a.Count); err != nil {
+	if a.Tx, err = k.cfg.Anchors.Anchor(ctx, a.Root, a.Count); err != nil {
 		return a, fmt.Errorf("anchor: %w", err)
 	}
-	mined, err := k.cfg.Chain.Wait(ctx, a.Tx, 1)
+	mined, err := k.cfg.Anchors.Wait(ctx, a.Tx, 1)
 	if err != nil {
 		return a, fmt.Errorf("anchor %s: %w", a.Tx, err)
 	}

@@ -85,7 +85,8 @@ func (c *channels) open(cfg payment.Channel, d payment.EIP712Domain, peer string
 	return id
 }
 
-// drop forgets a channel of which nothing was ever written: peers can name more
+// drop forgets a channel of which nothing was ever written, unless a deposit is on
+// its way to it: peers can name more
 // channels than a node could read from the chain.
 func (c *channels) drop(id souk.ChannelID) {
 	s := c.slot(id)
@@ -94,13 +95,26 @@ func (c *channels) drop(id souk.ChannelID) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.saved {
+	if s.saved || s.rec.Unconfirmed() > 0 {
 		return
 	}
 	s.gone = true
 	c.mu.Lock()
 	delete(c.slots, id)
 	c.mu.Unlock()
+}
+
+// note changes what is not stored of a channel's account.
+func (c *channels) note(id souk.ChannelID, change func(*payment.Account)) {
+	s := c.slot(id)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.rec.clone()
+	change(&rec.Account)
+	s.rec = rec
 }
 
 func (c *channels) slot(id souk.ChannelID) *channelSlot {

@@ -2,72 +2,105 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 )
 
+const (
+	claimAt    = souk.AtomsPerToken / 5 // what is worth the gas of a claim
+	claimAfter = 12 * time.Hour
+)
+
+// claimChain is what a keeper needs to take money out of channels.
+type claimChain interface {
+	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
+	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
+}
+
 // claimDue claims what is worth its gas, is threatened by a withdrawal, has
-// nearly used up its channel, or has waited long.
+// nearly used up its channel, or has waited long. Channels on which a claim or a
+// refund is under way are left to that.
 func (k *keeper) claimDue(ctx context.Context) error {
-	if err := k.take(ctx); err != nil {
-		return err
-	}
-	defer k.pass()
+	k.mu.Lock()
+	long := time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero()
+	k.mu.Unlock()
 	var due []*channelRecord
 	for _, rec := range k.cfg.Channels.all() {
-		open := rec.Claimable() - rec.Claimed
-		switch {
-		case rec.Paying || open <= 0:
-		case rec.Withdrawing > 0: // also while a lease is live: what is not claimed by then is lost
-			due = append(due, rec)
-		case rec.Live():
-		case open >= claimAt, rec.Due() >= rec.Balance/5*4, time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero():
+		if !rec.claimDue(long) {
+			continue
+		}
+		leave, busy := k.exits.try(rec.id())
+		if busy != nil {
+			continue
+		}
+		defer leave()
+		if rec, ok := k.cfg.Channels.get(rec.id()); ok && rec.claimDue(long) { // as it is now that nobody else claims
 			due = append(due, rec)
 		}
 	}
 	if len(due) == 0 {
 		return nil
 	}
-	_, err := k.claimLocked(ctx, due)
+	_, err := k.claim(ctx, due)
 	return err
 }
 
-// claimLocked claims exactly what receipts say is due on each channel, has it
-// paid out, and posts it.
-func (k *keeper) claimLocked(ctx context.Context, recs []*channelRecord) (tx string, err error) {
+// claimDue tells whether it is time to claim; long, that the last claim was long ago.
+func (r *channelRecord) claimDue(long bool) bool {
+	open := r.Claimable() - r.Claimed
+	switch {
+	case r.Paying || open <= 0:
+		return false
+	case r.Withdrawing > 0: // also while a lease is live: what is not claimed by then is lost
+		return true
+	case r.Live():
+		return false
+	}
+	return long || open >= claimAt || r.Due() >= r.Balance/5*4
+}
+
+// claim claims exactly what receipts say is due on each channel, has it paid out,
+// and posts it. The caller is let in to the exits of all of them.
+func (k *keeper) claim(ctx context.Context, recs []*channelRecord) (tx string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, txWithin)
 	defer cancel()
 	claims := make([]chain.Claim, 0, len(recs))
 	for _, rec := range recs {
 		claims = append(claims, chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: rec.Claimable()})
 	}
-	if tx, err = k.cfg.Chain.ClaimAndSettle(ctx, claims); err != nil {
+	if tx, err = k.cfg.Claims.ClaimAndSettle(ctx, claims); err != nil {
 		return "", err
 	}
-	if _, err := k.cfg.Chain.Wait(ctx, tx, 1); err != nil {
+	if _, err := k.cfg.Claims.Wait(ctx, tx, 1); err != nil {
 		return tx, fmt.Errorf("claim %s: %w", tx, err)
 	}
+	k.mu.Lock()
 	k.lastClaim = time.Now()
+	k.mu.Unlock()
 	for _, rec := range recs {
 		if err := k.mark(ctx, rec.id(), func(r *channelRecord) { r.ClaimTx = tx }); err != nil {
 			return tx, err
 		}
 	}
 	k.cfg.Log.Info("claimed", "channels", len(recs), "tx", tx)
-	return tx, k.reconcileLocked(ctx)
+	return tx, k.reconcile(ctx)
 }
 
 // refund claims what is due on a channel and gives the rest back to its payer.
 func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
-	if err := k.take(ctx); err != nil {
+	leave, err := k.exits.enter(ctx, id)
+	if err != nil {
 		return "", "", 0, err
 	}
-	defer k.pass()
+	defer leave()
 	err = k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
 		switch {
 		case r.Paying:
@@ -87,12 +120,12 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 			err = errors.Join(err, k.mark(context.WithoutCancel(ctx), id, func(r *channelRecord) { r.Refunding = false }))
 		}
 	}()
-	if err := k.reconcileLocked(ctx); err != nil {
+	if err := k.reconcile(ctx); err != nil {
 		return "", "", 0, err
 	}
 	rec, _ := k.cfg.Channels.get(id)
 	if claimTx = rec.ClaimTx; rec.Claimable() > rec.Claimed {
-		if claimTx, err = k.claimLocked(ctx, []*channelRecord{rec}); err != nil {
+		if claimTx, err = k.claim(ctx, []*channelRecord{rec}); err != nil {
 			return "", "", 0, err
 		}
 		rec, _ = k.cfg.Channels.get(id)
@@ -101,14 +134,14 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 	if amount <= 0 {
 		return claimTx, rec.RefundTx, 0, nil
 	}
-	if refundTx, err = k.cfg.Chain.Refund(ctx, rec.Config, amount, rec.RefundNonce, k.cfg.VoucherKey); err != nil {
+	if refundTx, err = k.cfg.Claims.Refund(ctx, rec.Config, amount, rec.RefundNonce, k.cfg.VoucherKey); err != nil {
 		return claimTx, "", 0, fmt.Errorf("refund: %w", err)
 	}
-	if _, err := k.cfg.Chain.Wait(ctx, refundTx, 1); err != nil {
+	if _, err := k.cfg.Claims.Wait(ctx, refundTx, 1); err != nil {
 		return claimTx, refundTx, 0, fmt.Errorf("refund %s: %w", refundTx, err)
 	}
 	if err := k.mark(ctx, id, func(r *channelRecord) { r.RefundTx = refundTx }); err != nil {
 		return claimTx, refundTx, amount, err
 	}
-	return claimTx, refundTx, amount, k.reconcileLocked(ctx)
+	return claimTx, refundTx, amount, k.reconcile(ctx)
 }

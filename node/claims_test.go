@@ -19,12 +19,13 @@ func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
 	t.Helper()
 	id := eventuallySettled(t, provider, client)
 	k := provider.keeper
-	if err := k.take(t.Context()); err != nil {
+	leave, err := k.exits.enter(t.Context(), id)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.pass()
+	defer leave()
 	if rec, _ := provider.channels.get(id); rec.Due() > rec.Claimed {
-		if _, err := k.claimLocked(t.Context(), []*channelRecord{rec}); err != nil {
+		if _, err := k.claim(t.Context(), []*channelRecord{rec}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,23 +10,63 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 )
 
+// depositChain is what a keeper needs to put clients' deposits on chain.
+type depositChain interface {
+	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (tx string, err error)
+	DepositUsed(ctx context.Context, ch payment.Channel, d chain.Deposit) (bool, error)
+	Final(ctx context.Context) (number uint64, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
+}
+
+// depositKey tells one authorization from every other.
+type depositKey struct {
+	channel souk.ChannelID
+	salt    [32]byte
+}
+
 // deposit submits a client's authorization, waits until it is as deep as its
 // amount asks, and reads the channel again. A chain that does not answer is
 // waited for until ctx ends.
 // It came with lease, zero where it came ahead of any; known is the transaction
-// that an earlier life of this node submitted, or empty.
+// that an earlier life of this node submitted, or empty. Until it is that deep the
+// channel's account backs no other lease with it.
 func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
-	if err := k.take(ctx); err != nil {
+	id := ch.ID(k.cfg.Domain)
+	leave, err := k.deposits.enter(ctx, depositKey{id, d.Salt})
+	if err != nil {
 		return "", err
 	}
-	defer k.pass()
+	defer leave()
+	if lease.IsZero() {
+		k.cfg.Channels.note(id, func(a *payment.Account) { a.DepositExpected(d.Amount) })
+		defer func() {
+			if err != nil {
+				k.cfg.Channels.note(id, func(a *payment.Account) { a.DepositCounted(lease, d.Amount, false) })
+			}
+		}()
+	}
+	if tx, err = k.deposited(ctx, ch, d, known, submitted); err != nil {
+		return "", err
+	}
+	if err := retryUnanswered(ctx, func() error { return k.reconcile(ctx) }); err != nil {
+		return tx, err
+	}
+	return tx, k.mark(ctx, id, func(r *channelRecord) {
+		r.DepositTx = tx
+		r.DepositCounted(lease, d.Amount, tx != "")
+	})
+}
+
+// deposited returns once an authorization was used, by the transaction tx where
+// it is one of ours, and that is deep enough.
+func (k *keeper) deposited(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	for {
-		err = patiently(ctx, func() (err error) {
+		err = retryUnanswered(ctx, func() (err error) {
 			tx, err = k.submit(ctx, ch, d, known, submitted)
 			return err
 		})
 		if err == nil {
-			break
+			return tx, nil
 		}
 		dropped := errors.Is(err, chain.ErrDropped)
 		if !dropped && !errors.As(err, new(*chain.RevertError)) {
@@ -35,29 +75,22 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 		// Two transactions of ours may carry one authorization, when this node
 		// was killed between them: whether it was used is what counts.
 		var used bool
-		asked := patiently(ctx, func() (err error) {
-			used, err = k.cfg.Chain.DepositUsed(ctx, ch, d)
+		asked := retryUnanswered(ctx, func() (err error) {
+			used, err = k.cfg.Deposits.DepositUsed(ctx, ch, d)
 			return err
 		})
 		if asked != nil || !used && !dropped {
 			return "", errors.Join(err, asked)
 		}
 		if used {
-			break
+			return tx, nil
 		}
 	}
-	if err := patiently(ctx, func() error { return k.reconcileLocked(ctx) }); err != nil {
-		return tx, err
-	}
-	return tx, k.mark(ctx, ch.ID(k.cfg.Chain.Domain()), func(r *channelRecord) {
-		r.DepositTx = tx
-		r.DepositCounted(lease, d.Amount, tx != "")
-	})
 }
 
 // submit sends an authorization, unless it was used, and waits for its depth.
 func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
-	tx, err = k.cfg.Chain.Deposit(ctx, ch, d)
+	tx, err = k.cfg.Deposits.Deposit(ctx, ch, d)
 	switch {
 	case errors.Is(err, chain.ErrUsed):
 		tx = known
@@ -76,8 +109,8 @@ func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit
 
 // confirm waits until a deposit can be relied on. A devnet has no reorganisations.
 func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) error {
-	if k.cfg.Chain.Domain().ChainID == chain.DevnetChainID {
-		_, err := k.cfg.Chain.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
+	if k.cfg.Domain.ChainID == chain.DevnetChainID {
+		_, err := k.cfg.Deposits.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
 		return err
 	}
 	depth, limit := k.cfg.Confirmations, k.cfg.FinalAbove
@@ -87,9 +120,9 @@ func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) erro
 	if limit == 0 {
 		limit = souk.AtomsPerToken
 	}
-	mined, err := k.cfg.Chain.Wait(ctx, tx, depth)
+	mined, err := k.cfg.Deposits.Wait(ctx, tx, depth)
 	for err == nil && amount > limit {
-		final, ferr := k.cfg.Chain.Final(ctx)
+		final, ferr := k.cfg.Deposits.Final(ctx)
 		if ferr == nil && final >= mined.Block {
 			break
 		}

@@ -88,7 +88,8 @@ func TestDepositOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.request.Deposit = huge.Proto()
-	if err := s.provider.keeper.take(t.Context()); err != nil { // the chain is slow
+	leave, err := s.provider.keeper.deposits.enter(t.Context(), depositKey{first.terms.Channel, huge.Salt}) // the chain is slow
+	if err != nil {
 		t.Fatal(err)
 	}
 	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
@@ -98,7 +99,7 @@ func TestDepositOfAnother(t *testing.T) {
 	if decline, err := c.client.countersign(t.Context(), second); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
-	s.provider.keeper.pass()
+	leave()
 	for _, g := range []*signing{first, second} {
 		h := s.provider.provider.hosting(g.id)
 		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {

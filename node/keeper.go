@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -16,38 +17,32 @@ import (
 )
 
 const (
-	keepEvery   = time.Hour       // a withdrawal takes a day at least: this sees it with room to claim
-	keepRetry   = 2 * time.Second // until the chain answers for the first time
-	claimAt     = souk.AtomsPerToken / 5
-	claimAfter  = 12 * time.Hour
-	chainRetry  = 500 * time.Millisecond // while a deposit waits for a chain that does not answer
-	txWithin    = 2 * time.Minute
-	lookTries   = 5
-	anchorEvery = time.Hour
+	keepEvery  = time.Hour              // a withdrawal takes a day at least: this sees it with room to claim
+	keepRetry  = 2 * time.Second        // until the chain answers for the first time
+	chainRetry = 500 * time.Millisecond // while a deposit waits for a chain that does not answer
+	txWithin   = 2 * time.Minute
+	readTries  = 5
 )
 
 // claimed is what this node has claimed on chain and not yet been paid.
 const claimed ledger.Account = "claimed"
 
-// keeperChain is what a keeper asks of the chain.
-type keeperChain interface {
-	Domain() payment.EIP712Domain
-	Address() payment.Address
+// readingChain is what a keeper needs to hold the ledger against the chain.
+type readingChain interface {
 	Block(ctx context.Context) (number uint64, at time.Time, err error)
-	Final(ctx context.Context) (number uint64, err error)
 	TokenBalance(ctx context.Context, of payment.Address) (souk.Atoms, error)
 	Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error)
-	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (tx string, err error)
-	DepositUsed(ctx context.Context, ch payment.Channel, d chain.Deposit) (bool, error)
-	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
-	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
-	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
-	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
-// keeperConfig holds what a keeper needs.
+// keeperConfig holds what a keeper needs. The parts of the chain may be used at
+// once; what sends transactions numbers them itself.
 type keeperConfig struct {
-	Chain         keeperChain
+	Domain        payment.EIP712Domain // of the chain's settlement contract
+	Wallet        payment.Address      // whose balance the ledger's wallet is
+	Chain         readingChain
+	Deposits      depositChain
+	Claims        claimChain
+	Anchors       anchorChain
 	Ledger        *ledger.Ledger
 	Channels      *channels
 	Receipts      *receiptBook
@@ -60,42 +55,40 @@ type keeperConfig struct {
 // keeper holds the ledger against the chain: it reads balances and channels on a
 // timer and when told, posts what changed, and claims and anchors when it is
 // time. Events are never trusted: what it missed, it finds. No run waits for it.
+//
+// Its methods may run at once. While one waits for the chain it holds nothing
+// that another needs, unless both are about the same deposit, the exit of money
+// from the same channel, or an anchor.
 type keeper struct {
 	cfg   keeperConfig
-	pokes chan struct{}
+	wakes chan struct{}
 
-	turn      chan struct{} // holds one: whoever takes it does one thing on chain, and owns what follows
+	deposits  exclusive[depositKey]     // one caller submits a deposit, others with the same one wait for it
+	exits     exclusive[souk.ChannelID] // of claims and refunds, one at a time on each channel
+	anchoring exclusive[struct{}]
+
+	posting sync.Mutex // held while what was read is posted, never while the chain is asked; guards posted
+	posted  uint64     // the number of the newest reading that is posted
+
+	mu        sync.Mutex // guards what follows
+	readings  uint64     // begun so far; each has its number
 	lastClaim time.Time
 }
 
 func newKeeper(cfg keeperConfig) *keeper {
-	k := &keeper{cfg: cfg, pokes: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	k.turn <- struct{}{}
-	return k
+	return &keeper{cfg: cfg, wakes: make(chan struct{}, 1)}
 }
 
-// take waits for the turn. The chain can be slow for whoever has it, so waiting
-// ends with ctx, which a mutex would not.
-func (k *keeper) take(ctx context.Context) error {
+// wake asks for a reading of the chain soon.
+func (k *keeper) wake() {
 	select {
-	case <-k.turn:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for what else is done on chain: %w", ctx.Err())
-	}
-}
-
-func (k *keeper) pass() { k.turn <- struct{}{} }
-
-// poke asks for a look at the chain soon.
-func (k *keeper) poke() {
-	select {
-	case k.pokes <- struct{}{}:
+	case k.wakes <- struct{}{}:
 	default: // asked already
 	}
 }
 
-// Run reconciles until ctx ends.
+// Run reconciles until ctx ends. Claims and anchors wait for their transactions
+// beside it.
 func (k *keeper) Run(ctx context.Context) error {
 	for k.reconcile(ctx) != nil {
 		if !sleep(ctx, keepRetry) {
@@ -104,53 +97,69 @@ func (k *keeper) Run(ctx context.Context) error {
 	}
 	timer := time.NewTicker(keepEvery)
 	defer timer.Stop()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	warn := func(what string, err error) {
+		if err != nil && ctx.Err() == nil {
+			k.cfg.Log.Warn(what, "err", err)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			if _, err := k.anchor(ctx); err != nil {
-				k.cfg.Log.Warn("anchor", "err", err)
-			}
-		case <-k.pokes:
+			beside.Go(func() {
+				_, err := k.anchor(ctx)
+				warn("anchor", err)
+			})
+		case <-k.wakes:
 		}
 		if err := k.reconcile(ctx); err != nil {
-			if ctx.Err() == nil {
-				k.cfg.Log.Warn("reconcile with the chain", "err", err)
-			}
+			warn("reconcile with the chain", err)
 			continue
 		}
-		if err := k.claimDue(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Warn("claim", "err", err)
-		}
+		beside.Go(func() { warn("claim", k.claimDue(ctx)) })
 	}
 }
 
-// reconcile posts to the ledger what the chain says has changed.
+// reconcile posts to the ledger what the chain says has changed. Of readings that
+// overlap, the one that began last counts: what an older one saw is in it too.
 func (k *keeper) reconcile(ctx context.Context) error {
-	if err := k.take(ctx); err != nil {
+	k.mu.Lock()
+	k.readings++
+	number := k.readings
+	k.mu.Unlock()
+	s, err := k.readChain(ctx)
+	if err != nil {
 		return err
 	}
-	defer k.pass()
-	return k.reconcileLocked(ctx)
+	k.posting.Lock()
+	defer k.posting.Unlock()
+	if number < k.posted {
+		return nil
+	}
+	k.posted = number
+	return k.post(ctx, s)
 }
 
-// sight is one consistent look at the chain.
-type sight struct {
+// snapshot is what the chain holds for this node as of one block.
+type snapshot struct {
 	block    uint64
 	wallet   souk.Atoms
 	channels map[souk.ChannelID]chain.ChannelState
 }
 
-// look reads everything as of one block: balances of different blocks would not
-// add up. The wallet is read as of the newest, so that must not change meanwhile;
-// the channels, which may take longer than a block, as of the same block after.
-func (k *keeper) look(ctx context.Context) (s sight, err error) {
-	for range lookTries {
+// readChain reads everything as of one block: balances of different blocks would
+// not add up. The wallet is read as of the newest, so that must not change
+// meanwhile; the channels, which may take longer than a block, as of the same
+// block after.
+func (k *keeper) readChain(ctx context.Context) (s snapshot, err error) {
+	for range readTries {
 		if s.block, _, err = k.cfg.Chain.Block(ctx); err != nil {
 			return s, err
 		}
-		if s.wallet, err = k.cfg.Chain.TokenBalance(ctx, k.cfg.Chain.Address()); err != nil {
+		if s.wallet, err = k.cfg.Chain.TokenBalance(ctx, k.cfg.Wallet); err != nil {
 			return s, err
 		}
 		after, _, err := k.cfg.Chain.Block(ctx)
@@ -171,11 +180,8 @@ func (k *keeper) look(ctx context.Context) (s sight, err error) {
 	return s, errors.New("the chain moves faster than it can be read")
 }
 
-func (k *keeper) reconcileLocked(ctx context.Context) error {
-	s, err := k.look(ctx)
-	if err != nil {
-		return err
-	}
+// post enters what a snapshot shows. The caller holds posting.
+func (k *keeper) post(ctx context.Context, s snapshot) error {
 	grown := s.wallet - k.cfg.Ledger.Balance(ledger.Wallet)
 	for id, st := range s.channels {
 		if rec, ok := k.cfg.Channels.get(id); ok && rec.Paying {
@@ -209,7 +215,7 @@ func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms)
 	if grown == 0 {
 		return nil
 	}
-	// The balance before is part of the ids: a block can be looked at twice.
+	// The balance before is part of the ids: a block can be read twice.
 	b := binary.BigEndian.AppendUint64(nil, block)
 	b = binary.BigEndian.AppendUint64(b, uint64(k.cfg.Ledger.Balance(ledger.Wallet)))
 	ref := fmt.Sprintf("block %d", block)
@@ -247,13 +253,13 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 		if rec.Paying {
 			booked = ledger.Owed(id)
 		}
-		return rec.postRead(now, k.cfg.Ledger.Balance(booked), k.cfg.Chain.Address(), time.Now()), nil
+		return rec.postRead(now, k.cfg.Ledger.Balance(booked), k.cfg.Wallet, time.Now()), nil
 	})
 }
 
-// patiently does again what fails because no node of the chain answers, until ctx
-// ends: one that is restarted is back in a moment.
-func patiently(ctx context.Context, do func() error) error {
+// retryUnanswered does again what fails because no node of the chain answers,
+// until ctx ends: one that is restarted is back in a moment.
+func retryUnanswered(ctx context.Context, do func() error) error {
 	for {
 		if err := do(); !errors.Is(err, chain.ErrNoAnswer) || !sleep(ctx, chainRetry) {
 			return err

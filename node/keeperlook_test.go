@@ -13,14 +13,14 @@ import (
 
 // briskChain has a new block each time that a channel is read.
 type briskChain struct {
-	keeperChain
+	readingChain
 	blocks *mem.Chain
 }
 
-// Channel implements keeperChain.
+// Channel implements readingChain.
 func (c briskChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error) {
 	c.blocks.Advance(time.Minute)
-	return c.keeperChain.Channel(ctx, id, atBlock)
+	return c.readingChain.Channel(ctx, id, atBlock)
 }
 
 // TestManyChannelsOnABriskChain reads a chain that has its next block before all
@@ -34,9 +34,9 @@ func TestManyChannelsOnABriskChain(t *testing.T) {
 		channels.open(payment.Channel{Payer: payment.Address{byte(i + 1)}}, client.Domain(), "", false)
 	}
 	k := newKeeper(keeperConfig{Chain: briskChain{client, blocks}, Channels: channels})
-	s, err := k.look(t.Context())
+	s, err := k.readChain(t.Context())
 	if err != nil || len(s.channels) != 3 {
-		t.Fatalf("look = %v, %v", s, err)
+		t.Fatalf("readChain = %v, %v", s, err)
 	}
 	for id, st := range s.channels {
 		if st.Block != s.block {

@@ -106,7 +106,10 @@ type Store interface {
 // [chain.Client] asks a real one; payment/chain/mem stands in for it. Both pass
 // payment/chain/chaintest.
 type Chain interface {
-	keeperChain
+	readingChain
+	depositChain
+	claimChain
+	anchorChain
 	clientChain
 	walletChain
 }
@@ -216,7 +219,8 @@ func (n *Node) buildChain() (err error) {
 		n.chain = n.rpc
 	}
 	n.receipts.domain = n.chain.Domain()
-	n.keeper = newKeeper(keeperConfig{Chain: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
+	n.keeper = newKeeper(keeperConfig{Domain: n.chain.Domain(), Wallet: n.chain.Address(),
+		Chain: n.chain, Deposits: n.chain, Claims: n.chain, Anchors: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
 		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
 	return nil
 }

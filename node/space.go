@@ -158,7 +158,7 @@ func (n *Node) watchSpace(ctx context.Context) error {
 			n.cfg.Log.Error("receipts log", "err", err)
 		}
 		if n.keeper != nil {
-			n.keeper.poke()
+			n.keeper.wake()
 		}
 	})
 }

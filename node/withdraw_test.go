@@ -34,7 +34,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 	if err != nil || out.Tx == "" || out.Ready == "" {
 		t.Fatalf("start of the withdrawal: %v, %v", out, err)
 	}
-	provider.keeper.poke()
+	provider.keeper.wake()
 	eventually(t, "the provider's claim", func() bool {
 		c, ok := provider.channels.with(client.host.ID().String(), false)
 		return ok && c.Withdrawing > 0 && c.Claimed == souk.Atoms(s.PaidAtoms)

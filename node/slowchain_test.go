@@ -1,0 +1,268 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/mem"
+	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
+	storemem "github.com/souk-market/souk/storage/mem"
+)
+
+// slowChain has a block every 12 seconds, of which none is final before 64 more.
+var slowChain = mem.Config{ChainID: 31337, BlockTime: 12 * time.Second, Finality: 64}
+
+// bank is a keeper with its books on a chain in memory, at a provider.
+type bank struct {
+	*keeper
+	t     *testing.T
+	chain *mem.Chain
+	key   *ecdsa.PrivateKey // of the provider's wallet and of its authorizer
+	at    time.Time
+	saw   map[string]time.Duration // when each call came back
+	mu    sync.Mutex               // guards saw
+}
+
+func testKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// newBank belongs into a bubble; tree is a log of receipts, made outside of it.
+func newBank(t *testing.T, cfg mem.Config, tree *log.Log) *bank {
+	t.Helper()
+	b := &bank{t: t, chain: mem.New(cfg), key: testKey(t), saw: map[string]time.Duration{}}
+	l, err := ledger.Open(ledger.Config{Store: storemem.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	channels, err := loadChannels(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := b.chain.Client(mem.ClientConfig{Wallet: b.key, Authorizer: b.key})
+	receipts := &receiptBook{ledger: l, channels: channels, tree: tree, domain: client.Domain(), seen: map[souk.NodeKey]uint32{}}
+	b.keeper = newKeeper(keeperConfig{Domain: client.Domain(), Wallet: client.Address(), Chain: client, Deposits: client,
+		Claims: client, Anchors: client, Ledger: l, Channels: channels, Receipts: receipts, VoucherKey: b.key, Log: slog.New(slog.DiscardHandler)})
+	b.faucet(client)
+	return b
+}
+
+// faucet gives a wallet tokens and gas.
+func (b *bank) faucet(c *mem.Client) {
+	b.t.Helper()
+	_, tx, err := c.Faucet(b.t.Context())
+	if err == nil {
+		_, err = c.Wait(b.t.Context(), tx, 1)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// customer is a client with tokens and a channel that pays the bank.
+func (b *bank) customer() (*mem.Client, *ecdsa.PrivateKey, payment.Channel, souk.ChannelID) {
+	b.t.Helper()
+	key := testKey(b.t)
+	c := b.chain.Client(mem.ClientConfig{Wallet: key, Authorizer: key})
+	b.faucet(c)
+	at := crypto.PubkeyToAddress(b.key.PublicKey)
+	ch := payment.Channel{Payer: c.Address(), PayerAuthorizer: c.Address(), Receiver: at, ReceiverAuthorizer: at,
+		Token: chain.DevnetContracts().Token, WithdrawDelay: 86400}
+	return c, key, ch, b.cfg.Channels.open(ch, c.Domain(), "a client", false)
+}
+
+// pay puts amount on a channel, ahead of any lease.
+func (b *bank) pay(c *mem.Client, ch payment.Channel, amount souk.Atoms) error {
+	d, err := c.SignDeposit(ch, amount, time.Hour, time.Now(), [32]byte{1})
+	if err != nil {
+		return err
+	}
+	_, err = b.deposit(b.t.Context(), ch, d, souk.LeaseID{}, "", func(string) error {
+		return b.mark(b.t.Context(), ch.ID(c.Domain()), func(*channelRecord) {})
+	})
+	return err
+}
+
+// owe makes due of what a channel holds, by a receipt of a lease that is over.
+func (b *bank) owe(id souk.ChannelID, key *ecdsa.PrivateKey, due souk.Atoms) {
+	b.t.Helper()
+	lease := souk.LeaseID{Digest: souk.Digest{1}}
+	v := payment.Voucher{Channel: id, MaxClaimable: due}
+	if err := v.Sign(b.cfg.Domain, key); err != nil {
+		b.t.Fatal(err)
+	}
+	err := b.cfg.Channels.update(b.t.Context(), id, func(r *channelRecord) (batch ledger.Batch, err error) {
+		if err = r.Open(lease, due, 0); err == nil {
+			batch, err = r.post(payment.Receipt{Lease: lease, Channel: id, Seq: 1, Kind: payment.KindFinal, CumulativeDue: due}, due, v, time.Now())
+		}
+		r.Close(lease)
+		return batch, err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// timed runs what is due on the chain and notes when it came back.
+func (b *bank) timed(wg *sync.WaitGroup, name string, do func() error) {
+	wg.Go(func() {
+		err := do()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.saw[name] = time.Since(b.at)
+		if err != nil {
+			b.t.Errorf("%s: %v", name, err)
+		}
+	})
+}
+
+// TestWaitingHoldsNothing has a large deposit wait until it is final, which takes
+// a quarter of an hour, and meanwhile a deposit on another channel, a claim, a
+// refund and an anchor: each is back once its own transaction is as deep as it
+// has to be.
+func TestWaitingHoldsNothing(t *testing.T) {
+	tree := fuzzTree(t)
+	if _, err := tree.Append(t.Context(), souk.Digest{1}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBank(t, slowChain, tree)
+		large, _, largeChannel, _ := b.customer()
+		small, _, smallChannel, _ := b.customer()
+		owes, owesKey, owesChannel, owesID := b.customer()
+		leaves, _, leavesChannel, leavesID := b.customer()
+		for _, err := range []error{b.pay(owes, owesChannel, souk.AtomsPerToken/2), b.pay(leaves, leavesChannel, souk.AtomsPerToken/2)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.owe(owesID, owesKey, souk.AtomsPerToken/4)
+
+		b.at = time.Now()
+		var wg sync.WaitGroup
+		b.timed(&wg, "large deposit", func() error { return b.pay(large, largeChannel, 5*souk.AtomsPerToken) })
+		time.Sleep(time.Minute)
+		b.timed(&wg, "small deposit", func() error { return b.pay(small, smallChannel, souk.AtomsPerToken/2) })
+		b.timed(&wg, "claim", func() error { return b.claimDue(t.Context()) })
+		b.timed(&wg, "refund", func() error { _, _, _, err := b.refund(t.Context(), leavesID); return err })
+		b.timed(&wg, "anchor", func() error { _, err := b.anchor(t.Context()); return err })
+		wg.Wait()
+		for name, most := range map[string]time.Duration{"small deposit": 100 * time.Second, "claim": 75 * time.Second,
+			"refund": 75 * time.Second, "anchor": 75 * time.Second, "large deposit": 15 * time.Minute} {
+			t.Logf("%-14s back after %s", name, b.saw[name])
+			if b.saw[name] > most || b.saw["large deposit"] < 12*time.Minute {
+				t.Errorf("%s took %s, at most %s", name, b.saw[name], most)
+			}
+		}
+	})
+}
+
+// TestUnconfirmedDepositBacksNoOther has a deposit wait until it is final while
+// the chain is read for other reasons: the lease that it came with counts on it,
+// and one that came without any waits.
+func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
+	tree := fuzzTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBank(t, slowChain, tree)
+		c, _, ch, id := b.customer()
+		with, without := souk.LeaseID{Digest: souk.Digest{1}}, souk.LeaseID{Digest: souk.Digest{2}}
+		err := b.mark(t.Context(), id, func(r *channelRecord) {
+			if err := errors.Join(r.Open(with, souk.AtomsPerToken, 5*souk.AtomsPerToken), r.Open(without, souk.AtomsPerToken, 0)); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.SignDeposit(ch, 5*souk.AtomsPerToken, time.Hour, time.Now(), [32]byte{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		b.at = time.Now()
+		b.timed(&wg, "deposit", func() error {
+			_, err := b.deposit(t.Context(), ch, d, with, "", func(string) error { return nil })
+			return err
+		})
+		for _, step := range []struct {
+			after   time.Duration
+			backing souk.Atoms
+		}{{time.Minute, -souk.AtomsPerToken}, {11 * time.Minute, -souk.AtomsPerToken}, {2 * time.Minute, 3 * souk.AtomsPerToken}} {
+			time.Sleep(step.after)
+			if err := b.reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if rec, _ := b.cfg.Channels.get(id); rec.Balance != 5*souk.AtomsPerToken || rec.Backing() != step.backing || rec.Free() != 3*souk.AtomsPerToken {
+				t.Errorf("after %s: balance %s, backing %s, %s free", time.Since(b.at), rec.Balance, rec.Backing(), rec.Free())
+			}
+		}
+		wg.Wait()
+	})
+}
+
+// heldChain keeps the first reading of a channel back until it is let go.
+type heldChain struct {
+	readingChain
+	held atomic.Bool
+	hold chan struct{}
+}
+
+// Channel implements readingChain.
+func (c *heldChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (st chain.ChannelState, err error) {
+	st, err = c.readingChain.Channel(ctx, id, atBlock)
+	if c.held.CompareAndSwap(false, true) {
+		<-c.hold
+	}
+	return st, err
+}
+
+// TestLateReading has a reading of the chain come back after a newer one: what the
+// newer one posted stays.
+func TestLateReading(t *testing.T) {
+	tree := fuzzTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBank(t, mem.Config{}, tree)
+		c, _, ch, id := b.customer()
+		held := &heldChain{readingChain: b.cfg.Chain, hold: make(chan struct{})}
+		b.cfg.Chain = held
+		var wg sync.WaitGroup
+		b.at = time.Now()
+		b.timed(&wg, "late reading", func() error { return b.reconcile(t.Context()) })
+		synctest.Wait()
+		if err := b.pay(c, ch, souk.AtomsPerToken); err != nil {
+			t.Fatal(err)
+		}
+		close(held.hold)
+		wg.Wait()
+		if rec, _ := b.cfg.Channels.get(id); rec.Balance != souk.AtomsPerToken || rec.Revision != 1 {
+			t.Errorf("the channel holds %s after %d changes", rec.Balance, rec.Revision)
+		}
+	})
+}
