@@ -103,8 +103,8 @@ var (
 	toMatching = []Event{Tick{}}
 	toDialing  = append(toMatching[:1:1], Candidates{[]souk.NodeKey{key(1), key(2)}})
 	toAsking   = append(toDialing[:2:2], Dialed{key(1), 0}, Dialed{key(2), 0})
-	toBid      = append(toAsking[:4:4], BidArrived{key(1), 7, 300})
-	toLeasing  = append(toBid[:5:5], BidArrived{key(2), 8, 400})
+	toBid      = append(toAsking[:4:4], BidArrived{key(1), 7, 300, 0})
+	toLeasing  = append(toBid[:5:5], BidArrived{key(2), 8, 400, 0})
 	toFunding  = append(toLeasing[:6:6], LeaseSigned{key(1), leaseID(1)})
 	toStaging  = append(toFunding[:7:7], phase(runv1.Phase_PHASE_STAGING))
 	toRunning  = append(toStaging[:8:8], phase(runv1.Phase_PHASE_RUNNING))
@@ -120,8 +120,8 @@ func TestAttemptHappy(t *testing.T) {
 	w.do(Candidates{[]souk.NodeKey{key(1), key(2), key(1)}}).wants(Dial{[]souk.NodeKey{key(1), key(2)}}).in(Matching)
 	w.do(Dialed{key(2), 20 * time.Millisecond}).wants(Ask{key(2), w.now.Add(290 * time.Millisecond)})
 	w.do(Dialed{key(1), 0}).wants(Ask{key(1), w.now.Add(250 * time.Millisecond)})
-	w.do(BidArrived{key(2), 8, 400}).wants()
-	w.do(BidArrived{key(1), 7, 300}).wants(SignLease{key(1), 7}).in(Leasing)
+	w.do(BidArrived{key(2), 8, 400, 0}).wants()
+	w.do(BidArrived{key(1), 7, 300, 0}).wants(SignLease{key(1), 7}).in(Leasing)
 	w.do(LeaseSigned{key(1), leaseID(1)}).wants(Attach{key(1), leaseID(1)}).in(Funding)
 	w.do(phase(runv1.Phase_PHASE_FUNDING)).wants().in(Funding)
 	w.do(phase(runv1.Phase_PHASE_STAGING)).wants().in(Staging)
@@ -141,7 +141,7 @@ func TestAttemptHappy(t *testing.T) {
 func TestAttemptChooses(t *testing.T) {
 	t.Run("the cheapest, then the best candidate", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toAsking...)
-		w.do(BidArrived{key(2), 8, 300}, BidArrived{key(1), 7, 300}).wants(SignLease{key(1), 7})
+		w.do(BidArrived{key(2), 8, 300, 0}, BidArrived{key(1), 7, 300, 0}).wants(SignLease{key(1), 7})
 	})
 	t.Run("when the window closes", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toBid...)
@@ -155,11 +155,11 @@ func TestAttemptChooses(t *testing.T) {
 		}
 	})
 	t.Run("without waiting for a slow dial", func(t *testing.T) {
-		w := newWalk(t, testConfig()).do(toDialing...).do(Dialed{key(2), 0}, BidArrived{key(2), 8, 400})
+		w := newWalk(t, testConfig()).do(toDialing...).do(Dialed{key(2), 0}, BidArrived{key(2), 8, 400, 0})
 		w.wait().wants(SignLease{key(2), 8})
 	})
 	t.Run("never above the cap", func(t *testing.T) {
-		w := newWalk(t, testConfig()).do(toAsking...).do(BidArrived{key(1), 7, 501}, DialFailed{key(2), "reset"})
+		w := newWalk(t, testConfig()).do(toAsking...).do(BidArrived{key(1), 7, 501, 0}, DialFailed{key(2), "reset"})
 		w.ends(NoMatch, ReasonDeclined)
 	})
 	t.Run("the next bid when a lease is taken", func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestAttemptChooses(t *testing.T) {
 	t.Run("again who has a stale bid", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toLeasing...)
 		w.wait().wants(Release{Peer: key(1), Discard: true, Drop: true}, Dial{[]souk.NodeKey{key(2)}})
-		w.do(Dialed{key(2), 0}, BidArrived{key(2), 9, 400}).wants(SignLease{key(2), 9})
+		w.do(Dialed{key(2), 0}, BidArrived{key(2), 9, 400, 0}).wants(SignLease{key(2), 9})
 	})
 }
 
@@ -285,7 +285,7 @@ func TestAttemptRetries(t *testing.T) {
 			w := newWalk(t, testConfig()).do(toRunning...).do(tt.event)
 			w.wants(Release{key(1), leaseID(1), true, true}, FindCandidates{}).in(Matching)
 			w.do(Candidates{[]souk.NodeKey{key(1), key(2)}}).wants(Dial{[]souk.NodeKey{key(2)}}) // not the same again
-			w.do(Dialed{key(2), 0}, BidArrived{key(2), 9, 1}, LeaseSigned{key(2), leaseID(2)})
+			w.do(Dialed{key(2), 0}, BidArrived{key(2), 9, 1, 0}, LeaseSigned{key(2), leaseID(2)})
 			w.wants(Attach{key(2), leaseID(2)})
 			if tries := w.a.Tries(); len(tries) != 1 || tries[0].Reason != tt.reason || tries[0].Lease != leaseID(1) {
 				t.Errorf("tries: %+v", tries)

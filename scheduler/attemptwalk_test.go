@@ -29,7 +29,7 @@ func everyEvent() (events []Event) {
 	events = append(events, Tick{}, StopAsked{}, Candidates{}, Candidates{[]souk.NodeKey{key(1), key(3)}})
 	for n := byte(1); n <= 3; n++ {
 		p, l := key(n), leaseID(n)
-		events = append(events, Dialed{p, 0}, Dialed{p, time.Hour}, Dialed{p, -time.Hour}, DialFailed{p, "refused"}, BidArrived{p, int(n), 300}, BidArrived{p, int(n), 501},
+		events = append(events, Dialed{p, 0}, Dialed{p, time.Hour}, Dialed{p, -time.Hour}, DialFailed{p, "refused"}, BidArrived{p, int(n), 300, 0}, BidArrived{p, int(n), 501, 0},
 			Declined{Peer: p, Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_BUSY}}, LeaseSigned{p, l}, LeaseSigned{key(1), l},
 			LeaseDeclined{Peer: p, Why: market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT}}, LeaseFailed{p, "reset"},
 			LinkLost{l}, LinkBack{l}, OutputsMoving{l}, OutputsVerified{l}, OutputsFailed{l, "bad block"}, Settled{l})
@@ -272,7 +272,7 @@ func likely(t *rapid.T, a *Attempt, lease *byte) Event {
 		return Candidates{[]souk.NodeKey{key(1), key(2), key(3), key(4)}}
 	case stepAsking:
 		return rapid.SampledFrom([]Event{Dialed{peer, time.Millisecond}, DialFailed{peer, ""},
-			BidArrived{peer, int(peer[0]), uint64(peer[0]) * 100}, Declined{Peer: peer, Why: market.Refusal{Reason: 1}}}).Draw(t, "answer")
+			BidArrived{peer, int(peer[0]), uint64(peer[0]) * 100, 0}, Declined{Peer: peer, Why: market.Refusal{Reason: 1}}}).Draw(t, "answer")
 	case stepLeasing:
 		*lease++
 		return rapid.SampledFrom([]Event{LeaseSigned{a.peer, leaseID(*lease)}, LeaseDeclined{Peer: a.peer, Why: market.Refusal{Reason: 14}}, LeaseFailed{a.peer, ""}}).Draw(t, "answer")

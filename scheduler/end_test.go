@@ -64,7 +64,7 @@ func TestAttemptSlowDials(t *testing.T) {
 	if at, _ := w.a.Next(); !at.Equal(opened.Add(5*time.Second - 10*time.Millisecond)) {
 		t.Errorf("without a bid, dials are waited for until %s", at.Sub(opened))
 	}
-	w.do(BidArrived{key(1), 1, 100})
+	w.do(BidArrived{key(1), 1, 100, 0})
 	w.now = opened.Add(1900 * time.Millisecond)
 	w.do(Dialed{key(2), time.Second})
 	if at, _ := w.a.Next(); !at.Equal(opened.Add(2 * time.Second)) {

@@ -35,8 +35,9 @@ type DialFailed struct {
 // BidArrived answers [Ask] with a bid that was checked against the order.
 type BidArrived struct {
 	Peer  souk.NodeKey
-	Bid   int    // the driver's own name for the bid; [SignLease] repeats it
-	Price uint64 // atoms for one device and hour
+	Bid   int        // the driver's own name for the bid; [SignLease] repeats it
+	Price uint64     // atoms for one device and hour
+	Cost  souk.Atoms // what the job is expected to cost by the bid
 }
 
 // Declined answers [Ask] with a signed refusal.

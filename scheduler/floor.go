@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -21,6 +22,7 @@ type FloorDevice struct {
 	ComputeCap        uint32 // times ten; 0 for the processor
 	CPU               bool
 	PriceAtomsPerHour uint64
+	Lines             payment.Tariff // what is priced beside the time of devices; devices of one class have the same
 }
 
 // FloorConfig holds what a [Floor] needs.
@@ -45,7 +47,8 @@ const maxClients = 4096
 type FloorBid struct {
 	Class      string
 	Devices    []string
-	Price      uint64 // atoms for one device and hour
+	Price      uint64         // atoms for one device and hour
+	Tariff     payment.Tariff // what the work costs; Price is its line for device time
 	ValidUntil time.Time
 	Held       bool // whether the devices are kept for the client until then
 	Runner     marketv1.Runner

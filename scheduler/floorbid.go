@@ -99,8 +99,8 @@ func (f *Floor) fits(want, used share, detail string) *market.Refusal {
 	return nil
 }
 
-// choose picks the cheapest class that can serve the order, and in it the first
-// free devices. Otherwise it refuses for the class that came nearest.
+// choose picks the class that serves the order for least, by what its longest run
+// is expected to cost, and in it the first free devices. Otherwise it refuses for the class that came nearest.
 func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (FloorBid, *market.Refusal) {
 	need := market.Devices(o.GetResources())
 	nearest, nearness := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: uint64(need)}, 0
@@ -110,7 +110,7 @@ func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (F
 		}
 	}
 	busy := f.taken(now, client)
-	for _, class := range f.matching(o.GetResources()) {
+	for _, class := range f.matching(o) {
 		price := class[0].PriceAtomsPerHour
 		var free []string
 		for _, d := range class {
@@ -126,21 +126,21 @@ func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (F
 		case len(free) < need:
 			refuse(2, marketv1.DeclineReason_DECLINE_REASON_BUSY, uint64(need-len(free)))
 		default:
-			return FloorBid{Class: class[0].Class, Devices: free[:need:need], Price: price}, nil
+			return FloorBid{Class: class[0].Class, Devices: free[:need:need], Price: price, Tariff: Quote(class)}, nil
 		}
 	}
 	return FloorBid{}, nearest
 }
 
-// matching groups the devices that r accepts by class, cheapest class first.
-func (f *Floor) matching(r *marketv1.Resources) [][]FloorDevice {
+// matching groups the devices that an order accepts by class, cheapest class first.
+func (f *Floor) matching(o *marketv1.Order) [][]FloorDevice {
 	var classes [][]FloorDevice
 	for _, d := range f.cfg.Devices {
-		if !accepts(r, d) {
+		if !accepts(o.GetResources(), d) {
 			continue
 		}
 		i := slices.IndexFunc(classes, func(c []FloorDevice) bool {
-			return c[0].Class == d.Class && c[0].PriceAtomsPerHour == d.PriceAtomsPerHour
+			return c[0].Class == d.Class && c[0].PriceAtomsPerHour == d.PriceAtomsPerHour && slices.Equal(c[0].Lines, d.Lines)
 		})
 		if i < 0 {
 			classes = append(classes, []FloorDevice{d})
@@ -148,8 +148,9 @@ func (f *Floor) matching(r *marketv1.Resources) [][]FloorDevice {
 			classes[i] = append(classes[i], d)
 		}
 	}
+	usage := market.UsageOf(o.GetResources(), o.GetMaxDurationMs())
 	slices.SortStableFunc(classes, func(a, b []FloorDevice) int {
-		return cmp.Compare(a[0].PriceAtomsPerHour, b[0].PriceAtomsPerHour)
+		return cmp.Or(cmp.Compare(usage.Cost(Quote(a)), usage.Cost(Quote(b))), cmp.Compare(a[0].PriceAtomsPerHour, b[0].PriceAtomsPerHour))
 	})
 	return classes
 }

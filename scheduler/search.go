@@ -30,6 +30,7 @@ type reply struct {
 	stage replyStage
 	bid   int
 	price uint64
+	cost  souk.Atoms
 	came  time.Time // when the bid arrived
 }
 
@@ -132,7 +133,7 @@ func (a *Attempt) bid(e BidArrived) {
 		a.missed(e.Peer, reason, e.Price-a.cfg.MaxPrice, "bid above the cap")
 		return
 	}
-	r.stage, r.bid, r.price, r.came = offered, e.Bid, e.Price, a.now
+	r.stage, r.bid, r.price, r.cost, r.came = offered, e.Bid, e.Price, e.Cost, a.now
 	a.closeWindow()
 }
 
@@ -224,7 +225,8 @@ func (a *Attempt) giveUpDials() {
 	}
 }
 
-// leaseNext takes the cheapest bid left; of equal ones the best candidate's.
+// leaseNext takes the bid by which the job is expected to cost least; of equal
+// ones the best candidate's.
 // Bids that went stale meanwhile are asked for once more.
 func (a *Attempt) leaseNext() {
 	var best *reply
@@ -240,7 +242,7 @@ func (a *Attempt) leaseNext() {
 			}
 			continue
 		}
-		if best == nil || r.price < best.price {
+		if best == nil || cmp.Or(cmp.Compare(r.cost, best.cost), cmp.Compare(r.price, best.price)) < 0 {
 			best = r
 		}
 	}
