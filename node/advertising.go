@@ -9,6 +9,7 @@ import (
 	"github.com/souk-market/souk/market"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -75,7 +76,10 @@ func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 				ExpiresMs: now.Add(offerTTL).UnixMilli(), Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
 				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
-				Addresses: shareable(p.cfg.Host)}
+				Addresses: shareable(p.cfg.Host), Extensions: market.Extensions()}
+			if len(d.Lines) > 0 {
+				o.Tariff = scheduler.Quote([]scheduler.FloorDevice{d}).Proto()
+			}
 			byClass[d.Class] = o
 			out = append(out, o)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/badger"
@@ -182,11 +183,11 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 	out := &apiv1.PlanResponse{Total: uint32(a.n.book.Len()), Query: q.String(), Removals: removalRows(a.n.book.Explain(q)),
 		AvailableAtoms: uint64(max(a.n.ledger.Balance(ledger.Wallet), 0))}
 	for _, o := range a.n.book.Match(q) {
-		most, err := reserve(req.Job, payment.HourlyTariff(o.PriceAtomsPerHour), market.Devices(req.Job.Resources))
+		c, err := a.candidate(req.Job, o)
 		if err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}
-		out.Candidates = append(out.Candidates, &apiv1.Candidate{Row: a.n.offerRow(o), CapAtoms: uint64(most)})
+		out.Candidates = append(out.Candidates, c)
 	}
 	for _, rec := range a.n.channels.all() {
 		if rec.Paying {
@@ -194,6 +195,26 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 		}
 	}
 	return out, nil
+}
+
+// candidate is an offer with what a job is expected to cost there, line by line,
+// and at most.
+func (a api) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candidate, error) {
+	c := &apiv1.Candidate{Row: a.n.offerRow(o)}
+	var known payment.Tariff
+	usage := usageOf(job)
+	for _, l := range o.Lines() {
+		row := &apiv1.CostLine{Unit: l.Unit, PriceAtoms: l.Price, Per: l.Per, Unknown: !l.Known()}
+		if l.Known() {
+			known = append(known, l)
+			row.Quantity, row.Atoms = usage.Of(l.Unit), uint64(usage.Cost(payment.Tariff{l}))
+		}
+		c.Lines = append(c.Lines, row)
+	}
+	c.EstimateAtoms = uint64(usage.Cost(known))
+	most, err := reserve(job, known, market.Devices(job.Resources))
+	c.CapAtoms = uint64(most)
+	return c, err
 }
 
 // Submit starts a job.

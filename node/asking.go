@@ -70,7 +70,15 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	if err == nil && bid.PriceAtomsPerHour > offer.PriceAtomsPerHour {
 		err = fmt.Errorf("bid of %s above the posted %s", souk.Atoms(bid.PriceAtomsPerHour), souk.Atoms(offer.PriceAtomsPerHour))
 	}
+	if err == nil && usageOf(job).Cost(bid.Lines) > usageOf(job).Cost(offer.Lines()) {
+		err = fmt.Errorf("by the bid the job costs %s, by the offer %s", usageOf(job).Cost(bid.Lines), usageOf(job).Cost(offer.Lines()))
+	}
 	return bid, nil, err
+}
+
+// usageOf is what a job is expected to use: its longest run.
+func usageOf(job *jobv1.Job) market.Usage {
+	return market.UsageOf(job.Resources, job.Limits.MaxDurationMs)
 }
 
 // openDecline reads a decline of subject by the provider that was asked.

@@ -10,7 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
-	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -65,7 +64,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds()),
 		Version: min(order.Version, market.Version)}
 	if bid.Version >= 2 {
-		bid.Tariff = payment.HourlyTariff(got.Price).Proto()
+		bid.Tariff = got.Tariff.Proto()
 	}
 	payload := mustMarshal(bid)
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}

@@ -116,7 +116,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.bids = append(j.bids, bid)
 		n := len(j.bids) - 1
 		j.mu.Unlock()
-		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour})
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: usageOf(j.msg).Cost(bid.Lines)})
 	}
 }
 

@@ -35,8 +35,9 @@ const (
 type providerConfig struct {
 	Key        ed25519.PrivateKey
 	Host       host.Host
-	Devices    []gpu.Device          // as found at the start
-	Prices     map[string]souk.Atoms // per device class, for one hour
+	Devices    []gpu.Device              // as found at the start
+	Prices     map[string]souk.Atoms     // per device class, for one hour
+	Lines      map[string]payment.Tariff // per device class, what is priced beside device time
 	Region     string
 	Runners    []runner.Runner
 	Home       string // lease folders go below jobs/
@@ -112,7 +113,7 @@ func (p *provider) floorConfig() scheduler.FloorConfig {
 			continue
 		}
 		cfg.Devices = append(cfg.Devices, scheduler.FloorDevice{ID: d.ID, Class: d.Class, Model: d.Model,
-			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, CPU: d.CPU, PriceAtomsPerHour: uint64(price)})
+			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, CPU: d.CPU, PriceAtomsPerHour: uint64(price), Lines: p.cfg.Lines[d.Class]})
 	}
 	return cfg
 }

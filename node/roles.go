@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -55,7 +57,7 @@ func (n *Node) buildRoles() (err error) {
 	if err != nil {
 		return err
 	}
-	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.list(), Prices: n.cfg.Prices,
+	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.list(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (disk - min(disk, workFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
@@ -78,8 +80,33 @@ func (n *Node) checkPrices() error {
 			return fmt.Errorf("price for %s: it must be above zero", class)
 		}
 	}
+	for class, lines := range n.cfg.Lines {
+		if n.cfg.Prices[class] == 0 {
+			return fmt.Errorf("tariff for %s: it has no price", class)
+		}
+		if err := checkLines(lines); err != nil {
+			return fmt.Errorf("tariff for %s: %w", class, err)
+		}
+	}
 	if len(n.cfg.Prices) == 0 {
 		return errors.New("nothing is for sale: give --price, such as --price CPU=0.05")
+	}
+	return nil
+}
+
+// LineUnits are the units that a provider can price beside device time: what it
+// meters itself, as its runners report no counts.
+func LineUnits() []string { return []string{payment.UnitReservedMs} }
+
+// checkLines refuses lines beside the price that this provider cannot meter.
+func checkLines(lines payment.Tariff) error {
+	if err := lines.Validate(); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if !slices.Contains(LineUnits(), l.Unit) {
+			return fmt.Errorf("%s is not metered here; beside the price there may be %s", l.Unit, strings.Join(LineUnits(), ", "))
+		}
 	}
 	return nil
 }

@@ -123,6 +123,8 @@ func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (F
 			refuse(0, marketv1.DeclineReason_DECLINE_REASON_DEVICE, uint64(need-len(class)))
 		case price > o.GetMaxPriceAtomsPerHour():
 			refuse(1, marketv1.DeclineReason_DECLINE_REASON_PRICE, price-o.GetMaxPriceAtomsPerHour())
+		case o.GetVersion() < 2 && len(class[0].Lines) > 0:
+			refuse(1, marketv1.DeclineReason_DECLINE_REASON_PRICE, 0) // who asks in the first version pays for device time alone
 		case len(free) < need:
 			refuse(2, marketv1.DeclineReason_DECLINE_REASON_BUSY, uint64(need-len(free)))
 		default:

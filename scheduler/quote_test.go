@@ -52,13 +52,16 @@ func TestFloorBidsByCost(t *testing.T) {
 	}
 	f := NewFloor(cfg)
 	for _, want := range []string{"C", "B", "A"} { // tokens are not expected
-		bid, refused := f.Bid(start, key(1), gpuOrder(1), false)
+		bid, refused := f.Bid(start, key(1), gpuOrder(1, func(o *marketv1.Order) { o.Version = 2 }), false)
 		if refused != nil || bid.Class != want || bid.Tariff.Hourly() != bid.Price {
 			t.Fatalf("bids %+v, %v; want class %s", bid, refused, want)
 		}
 		if r := f.Commit(start, Lease{ID: leaseID(want[0]), Client: key(2), Devices: bid.Devices, Until: start.Add(time.Hour)}); r != nil {
 			t.Fatal(r)
 		}
+	}
+	if bid, refused := NewFloor(cfg).Bid(start, key(1), gpuOrder(1), false); refused != nil || bid.Class != "B" {
+		t.Errorf("to the first version it bids %+v, %v", bid, refused)
 	}
 	// A lease may hold devices of several classes.
 	f = NewFloor(cfg)

@@ -15,6 +15,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 )
 
@@ -29,6 +30,7 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # api: 127.0.0.1:7071            # page and API
 # provide: false                 # sell this machine's devices
 # price: {CPU: 0.05, RTX_4090: 0.40}   # tokens per device-hour
+# tariff: {CPU: {reserved-ms: 0.01 per 3600000}}   # what is priced beside the hour, by unit
 # payout: "0x…"                  # where earnings go; default: the wallet
 # region: EU
 # chain: ["https://…", "https://…"]    # JSON-RPC endpoints
@@ -46,7 +48,9 @@ type config struct {
 	mdns              bool
 	api               string
 	provide           bool
-	prices            map[string]souk.Atoms // tokens for one device and hour, by class
+	prices            map[string]souk.Atoms     // tokens for one device and hour, by class
+	lines             map[string]payment.Tariff // what is priced beside that, by class
+	tariffAt          map[string]yamlfile.Value // where the file says so
 	payout, region    string
 	chains            []string
 	chainID           uint64
@@ -63,14 +67,16 @@ func defaultConfig() config {
 		mdns:         true,
 		api:          "127.0.0.1:7071",
 		prices:       make(map[string]souk.Atoms),
+		lines:        make(map[string]payment.Tariff),
+		tariffAt:     make(map[string]yamlfile.Value),
 		contracts:    chain.DevnetContracts(),
 		devnetListen: "127.0.0.1:8545",
 	}
 }
 
-// What the mappings of config.yaml may hold; price has the classes of devices.
+// What the mappings of config.yaml may hold; price and tariff have the classes of devices.
 var (
-	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "payout", "region", "chain",
+	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "payout", "region", "chain",
 		"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}
 	contractKeys = []string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}
 )
@@ -98,6 +104,9 @@ func readConfig(home string) (config, error) {
 	root, err := yamlfile.Parse(src, name, configPaths()...)
 	if err == nil {
 		err = root.Each(configKeys, c.set)
+	}
+	if err == nil {
+		err = c.checkTariffs()
 	}
 	if err != nil {
 		return c, &codeError{exitUsage, err}
@@ -141,6 +150,8 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 			}
 			return placed(v, c.setPrice(class, price))
 		})
+	case "tariff":
+		err = v.Each(nil, c.setTariff)
 	case "contracts":
 		err = v.Each(contractKeys, c.setContract)
 	}

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/bits"
 	"strings"
 	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
+	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 )
 
 // uncapped stands for "no cap" in a plan: far above any price, far below overflow.
@@ -115,10 +119,13 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 			cap = money(c.CapAtoms)
 		}
 		rows = append(rows, []string{short(c.Row.GetProvider()), fmt.Sprintf("%d×%s", devices, o.GetClass()),
-			money(o.GetPriceAtomsPerHour() * devices), costOf(o.GetPriceAtomsPerHour(), f.Job.Limits.MaxDurationMs, devices), cap,
+			money(o.GetPriceAtomsPerHour() * devices), estimate(c.EstimateAtoms), cap,
 			fmt.Sprint(c.Row.GetScore()), evidence(o.GetEvidence())})
 	}
 	if err := table(w, "PROVIDER DEVICE PRICE/H ESTIMATE CAP SCORE EVIDENCE", rows); err != nil {
+		return err
+	}
+	if err := lineTable(w, p.Candidates); err != nil {
 		return err
 	}
 	var out []string
@@ -132,6 +139,50 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 	}
 	fmt.Fprintf(w, "the estimate is for the longest run, limits.max_duration; the cap is never passed\n")
 	return nil
+}
+
+// lineTable lists the tariffs that price more than the time of devices, which the
+// table above has: each line, and what it is expected to come to.
+func lineTable(w io.Writer, candidates []*apiv1.Candidate) error {
+	var rows [][]string
+	for _, c := range candidates {
+		if len(c.Lines) == 1 && c.Lines[0].Unit == payment.UnitDeviceMs {
+			continue
+		}
+		for _, l := range c.Lines {
+			use, cost := fmt.Sprint(l.Quantity), estimate(l.Atoms)
+			if l.Unknown {
+				use, cost = "-", "unit not known to this version"
+			}
+			rows = append(rows, []string{short(c.Row.GetProvider()), l.Unit, money(l.PriceAtoms), fmt.Sprint(l.Per), use, cost})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return table(w, "PROVIDER UNIT PRICE PER USE ESTIMATE", rows)
+}
+
+// estimate shows what is expected; nothing of an amount that cannot be.
+func estimate(atoms uint64) string {
+	if atoms >= math.MaxInt64 {
+		return "-"
+	}
+	return money(atoms)
+}
+
+// hourly is what a candidate is expected to cost for one hour, over all devices.
+func hourly(job *jobv1.Job, c *apiv1.Candidate) souk.Atoms {
+	price := c.Row.GetOffer().GetPriceAtomsPerHour() * uint64(max(1, job.Resources.GpuCount))
+	high, low := bits.Mul64(c.EstimateAtoms, souk.MillisPerHour)
+	if ms := job.Limits.MaxDurationMs; high < ms {
+		share, rest := bits.Div64(high, low, ms)
+		if rest > 0 {
+			share++
+		}
+		price = max(price, share)
+	}
+	return max(souk.Atoms(price), 1) // who works for nothing is paid an atom at most
 }
 
 // decide shows the plan and gets consent, and a price cap where the file has none.
@@ -151,9 +202,7 @@ func (a *app) decide(ctx context.Context, f *jobfile.File, p *apiv1.PlanResponse
 	}
 	question := "Run it?"
 	if !f.Capped {
-		best := p.Candidates[0].Row.GetOffer()
-		price := souk.Atoms(best.GetPriceAtomsPerHour() * uint64(max(1, f.Job.Resources.GpuCount)))
-		price = max(price, 1) // who works for nothing is paid an atom at most
+		price := hourly(f.Job, p.Candidates[0])
 		if err := f.CapAt(price); err != nil {
 			return err
 		}

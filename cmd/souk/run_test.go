@@ -100,7 +100,7 @@ const (
 
 func onePlan() *apiv1.PlanResponse {
 	return &apiv1.PlanResponse{Total: 3, Query: "runner=wasm", AvailableAtoms: 1e6,
-		Candidates: []*apiv1.Candidate{{CapAtoms: 500_000, Row: &apiv1.OfferRow{Provider: provider, Score: 700,
+		Candidates: []*apiv1.Candidate{{CapAtoms: 500_000, EstimateAtoms: 360_000, Lines: []*apiv1.CostLine{{Unit: "device-ms", PriceAtoms: 360_000, Per: 3_600_000, Quantity: 3_600_000, Atoms: 360_000}}, Row: &apiv1.OfferRow{Provider: provider, Score: 700,
 			Offer: &marketv1.Offer{Class: "CPU", PriceAtomsPerHour: 360_000, Evidence: marketv1.Evidence_EVIDENCE_NONE}}}},
 		Removals: []*apiv1.Removal{{Clause: "price<=0.5", Removed: 2, Left: 1, Without: 3}},
 	}
@@ -280,7 +280,7 @@ func TestDetach(t *testing.T) {
 func TestRunFreeOffer(t *testing.T) {
 	workDir(t)
 	free := onePlan()
-	free.Candidates[0].Row.Offer.PriceAtomsPerHour = 0
+	free.Candidates[0].Row.Offer.PriceAtomsPerHour, free.Candidates[0].EstimateAtoms = 0, 0
 	f := fakeDaemon{plan: free, events: []*apiv1.FollowResponse{state("done", 0, "completed", "", nil)}}
 	var out, err bytes.Buffer
 	code := run(t.Context(), []string{"--home", f.serve(t), "run", "a.wasm"}, strings.NewReader("y\n"), &out, &err)
@@ -304,5 +304,39 @@ func TestMessageInside(t *testing.T) {
 		if got := message(tt.err); got != tt.want {
 			t.Errorf("message(%v) = %q; want %q", tt.err, got, tt.want)
 		}
+	}
+}
+
+// TestPlanLines shows every line of a tariff that prices more than device time, and
+// asks for a cap that covers them.
+func TestPlanLines(t *testing.T) {
+	workDir(t)
+	p := onePlan()
+	c := p.Candidates[0]
+	c.EstimateAtoms, c.Lines = 410_000, append(c.Lines, &apiv1.CostLine{Unit: "reserved-ms", PriceAtoms: 50_000, Per: 3_600_000, Quantity: 3_600_000, Atoms: 50_000},
+		&apiv1.CostLine{Unit: "parsec", PriceAtoms: 7, Per: 2, Unknown: true})
+	var out, err bytes.Buffer
+	f := fakeDaemon{plan: p, events: []*apiv1.FollowResponse{state("done", 0, "completed", "", nil)}}
+	home := f.serve(t)
+	if code := run(t.Context(), []string{"--home", home, "run", "--plan", "a.wasm"}, strings.NewReader(""), &out, &err); code != exitDone {
+		t.Fatalf("exit %d: %s", code, &err)
+	}
+	const want = `PROVIDER        DEVICE  PRICE/H  ESTIMATE  CAP  SCORE  EVIDENCE
+12D3KooWMH92ZM  1×CPU   0.36     0.41      -    700    none
+PROVIDER        UNIT         PRICE     PER      USE      ESTIMATE
+12D3KooWMH92ZM  device-ms    0.36      3600000  3600000  0.36
+12D3KooWMH92ZM  reserved-ms  0.05      3600000  3600000  0.05
+12D3KooWMH92ZM  parsec       0.000007  2        -        unit not known to this version
+`
+	if !strings.HasPrefix(out.String(), want) {
+		t.Errorf("the plan is\n%s", &out)
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"--home", home, "--json", "run", "--plan", "a.wasm"}, strings.NewReader(""), &out, &err); code != exitDone ||
+		!strings.Contains(out.String(), `{"unit":"reserved-ms","price_atoms":50000,"per":3600000,"quantity":3600000,"atoms":50000,"unknown":false}`) {
+		t.Errorf("exit %d: %s", code, &out)
+	}
+	if code := run(t.Context(), []string{"--home", home, "run", "a.wasm"}, strings.NewReader("y\n"), &out, &err); code != exitDone || f.submitted.Job.Price.MaxAtomsPerHour != 410_000 {
+		t.Errorf("exit %d, submitted %v: %s", code, f.submitted, &err)
 	}
 }

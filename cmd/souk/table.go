@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/payment"
 )
 
 // table prints rows in columns; the first row is the heading.
@@ -67,16 +66,6 @@ func clock(rfc3339 string) string {
 		return dash(rfc3339)
 	}
 	return t.UTC().Format("01-02 15:04:05")
-}
-
-// costOf is what ms on count devices costs, each at the price, rounded down; it
-// is for people, who see nothing of an amount that cannot be.
-func costOf(pricePerHour, ms, count uint64) string {
-	due, err := payment.Due(pricePerHour, ms*max(1, count))
-	if err != nil {
-		return "-"
-	}
-	return due.String()
 }
 
 // counted is a number of things: "1 receipt", "2 receipts".

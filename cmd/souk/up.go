@@ -156,6 +156,7 @@ func (a *app) up(ctx context.Context, c config) error {
 		DevnetListen:  c.devnetListen,
 		Provide:       c.provide,
 		Prices:        c.prices,
+		Lines:         c.soldLines(),
 		Payout:        c.payout,
 		Region:        c.region,
 		Self:          []string{self},
