@@ -82,6 +82,12 @@ var badKeys = map[string][]string{
 	"retry.on":            slices.Concat([]string{"provider-list", "always", "[]"}, noWords),
 	"retry.max":           slices.Concat(badTries, noValue),
 	"on_reclaim":          notYet,
+	"access":              noMapping,
+	"access.exec":         {"", "true", "x", "1", "[true]", "{a: true}"},
+	"access.ports":        slices.Concat([]string{"[8000]"}, noList),
+	"port":                notYet,
+	"ready":               notYet,
+	"replicas":            notYet,
 	"trust":               noMapping,
 	"trust.min_evidence":  slices.Concat([]string{"chalenged", "some"}, noWord),
 }
@@ -199,12 +205,14 @@ func TestBadFiles(t *testing.T) {
 
 // badConfig are wrong values of each key of config.yaml.
 var badConfig = map[string][]string{
-	"listen":        slices.Concat(badAddresses, noWords),
-	"bootstrap":     slices.Concat(badAddresses, []string{"/ip4/127.0.0.1/tcp/4011", "/ip4/127.0.0.1/tcp/4011/p2p/12D3", "/ip4/127.0.0.1/tcp/4011/p2p/"}, noWords),
-	"mdns":          noBool,
-	"api":           slices.Concat(badHostPort, noWord),
-	"provide":       noBool,
-	"price":         slices.Concat([]string{"{cpu: 1}", "{CPU: -1}", "{CPU: 0}", "{CPU: cheap}", "{CPU: }", "{CPU: [1]}", "{\"RTX 4090\": 1}", "{CPU: 2000000}"}, noMapping),
+	"listen":    slices.Concat(badAddresses, noWords),
+	"bootstrap": slices.Concat(badAddresses, []string{"/ip4/127.0.0.1/tcp/4011", "/ip4/127.0.0.1/tcp/4011/p2p/12D3", "/ip4/127.0.0.1/tcp/4011/p2p/"}, noWords),
+	"mdns":      noBool,
+	"api":       slices.Concat(badHostPort, noWord),
+	"provide":   noBool,
+	"price":     slices.Concat([]string{"{cpu: 1}", "{CPU: -1}", "{CPU: 0}", "{CPU: cheap}", "{CPU: }", "{CPU: [1]}", "{\"RTX 4090\": 1}", "{CPU: 2000000}"}, noMapping),
+	"tariff": slices.Concat([]string{"{cpu: {reserved-ms: 1 per 1}}", "{CPU: {reserved-ms: 1 per 1}}", "{CPU: 5}", "{CPU: {token-out: 1 per 1}}", "{CPU: {parsec: 1 per 1}}",
+		"{CPU: {reserved-ms: 1}}", "{CPU: {reserved-ms: 1 per 0}}", "{CPU: {reserved-ms: -1 per 1}}", "{CPU: {reserved-ms: 0 per 1}}", "{CPU: {reserved-ms: 1 per hour}}"}, noMapping),
 	"payout":        slices.Concat(badAccount, noWord),
 	"region":        slices.Concat(badRegion, noWord),
 	"chain":         slices.Concat(badURL, noWords),

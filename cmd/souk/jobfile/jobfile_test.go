@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/souk-market/souk/cmd/souk/jobfile"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
+	"github.com/souk-market/souk/market"
 )
 
 var (
@@ -43,7 +45,7 @@ func TestDefaults(t *testing.T) {
 		`"input":"","outputs":[{"from":"/out"}],` +
 		`"price":{"max_atoms_per_hour":0,"max_total_atoms":0,"pay_every_ms":10000,"pay_ahead_ms":0},` +
 		`"limits":{"start_within_ms":300000,"max_duration_ms":3600000,"hold_paused_ms":30000},` +
-		`"retry":{"on":[],"max":0},"created_ms":1767355200000}`
+		`"retry":{"on":[],"max":0},"created_ms":1767355200000,"secrets":[],"gang_size":0}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
@@ -92,7 +94,7 @@ func TestEverything(t *testing.T) {
 		`"input":"","outputs":[{"from":"/out"},{"from":"/out/log"}],` +
 		`"price":{"max_atoms_per_hour":600000,"max_total_atoms":5000000,"pay_every_ms":30000,"pay_ahead_ms":5000},` +
 		`"limits":{"start_within_ms":120000,"max_duration_ms":21600000,"hold_paused_ms":60000},` +
-		`"retry":{"on":["provider-lost","reclaimed"],"max":3},"created_ms":1767355200000}`
+		`"retry":{"on":["provider-lost","reclaimed"],"max":3},"created_ms":1767355200000,"secrets":[],"gang_size":0}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
@@ -178,12 +180,51 @@ func TestUnavailable(t *testing.T) {
 		"kind: service", "secrets: [HF_TOKEN]", "registry_auth: ghcr.io", "data: {sync_every: 60s}",
 		"network: {declared: [a:1]}", "network: declared", "on_reclaim: {notice: 120s}", "any_of: [{rtt_ms: ..60}]",
 		"data: {in: [{from: \"https://example.com/x\", to: /in}]}", "gpu: {slice: half}",
+		"access: {exec: true}", "access: {ports: [8000]}", "port: 8000", "ready: {http: /health}", "replicas: 1",
 	} {
 		t.Run(src, func(t *testing.T) {
 			if _, err := build(w + src); !errors.Is(err, jobfile.ErrUnavailable) || !strings.HasPrefix(err.Error(), "job.yaml:2:") {
 				t.Errorf("build = %v; want ErrUnavailable with its place", err)
 			}
 		})
+	}
+}
+
+// TestComing says what a file gets that asks for what is to come: a word before
+// anything is sent where this version could not do its own part, and otherwise an
+// order that lists the extension, which no provider of this version bids on.
+func TestComing(t *testing.T) {
+	const wasm, image = "wasm: a.wasm\n", "image: a@" + digest + "\n"
+	coming := map[string]struct {
+		src     string
+		refused string // what the error names; empty: it is carried
+	}{
+		market.ExtensionImage:         {image, ""},
+		market.ExtensionIsolation:     {image + "isolation: gvisor", ""},
+		market.ExtensionEvidence:      {wasm + "trust: {min_evidence: challenged}", ""},
+		market.ExtensionNetwork:       {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
+		market.ExtensionAccess:        {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
+		market.ExtensionSecrets:       {wasm + "secrets: [HF_TOKEN]", "secrets: is not available"},
+		market.ExtensionCheckpoint:    {wasm + "data: {sync_every: 60s}", "data.sync_every: is not available"},
+		market.ExtensionReclaimNotice: {wasm + "on_reclaim: {notice: 120s, checkpoint: signal}", "on_reclaim: is not available"},
+		market.ExtensionService:       {"kind: service\n" + wasm, "kind: service is not available"},
+		market.ExtensionGang:          {wasm + "gang: 2", `unknown key "gang"`}, // no key of the file asks for one
+	}
+	for name, tt := range coming {
+		f, err := build(tt.src)
+		switch {
+		case tt.refused != "" && (err == nil || !strings.Contains(err.Error(), tt.refused)):
+			t.Errorf("%s: %v; want %q", name, err, tt.refused)
+		case tt.refused == "" && (err != nil || !slices.Contains(market.JobExtensions(f.Job), name)):
+			t.Errorf("%s: %v; want a job that lists it", name, err)
+		}
+	}
+	if len(coming) != len(market.ComingExtensions()) {
+		t.Errorf("%d extensions are to come; say here what the file of each gets", len(market.ComingExtensions()))
+	}
+	plain, err := build(wasm + "network: none\nisolation: wasm\naccess: {exec: false, ports: []}\ntrust: {min_evidence: none}")
+	if err != nil || len(market.JobExtensions(plain.Job)) > 0 {
+		t.Errorf("a plain job: %v", err)
 	}
 }
 

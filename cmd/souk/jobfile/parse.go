@@ -23,7 +23,8 @@ func Parse(src []byte, file, dir string) (*Spec, error) {
 // What each mapping of the file may hold.
 var (
 	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "disk",
-		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust"}
+		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust",
+		"access", "port", "ready", "replicas"}
 	gpuKeys    = []string{"count", "vram", "model", "compute_cap", "slice"}
 	dataKeys   = []string{"in", "out", "sync_every"}
 	placeKeys  = []string{"from", "to"}
@@ -31,6 +32,7 @@ var (
 	limitKeys  = []string{"start_within", "max_duration", "hold_paused"}
 	retryKeys  = []string{"on", "max"}
 	trustKeys  = []string{"min_evidence"}
+	accessKeys = []string{"exec", "ports"}
 	choiceKeys = []string{"region", "rtt_ms"}
 )
 
@@ -44,6 +46,7 @@ func Keys() []string {
 	}{
 		{"gpu", gpuKeys}, {"any_of[]", choiceKeys}, {"data", dataKeys}, {"data.in[]", placeKeys}, {"data.out[]", placeKeys},
 		{"price", priceKeys}, {"limits", limitKeys}, {"retry", retryKeys}, {"trust", trustKeys},
+		{"access", accessKeys},
 	} {
 		for _, k := range m.keys {
 			keys = append(keys, m.path+"."+k)
@@ -55,8 +58,10 @@ func Keys() []string {
 func (s *Spec) top(key string, v yamlfile.Value) error {
 	s.at[v.Key()] = v
 	switch key {
-	case "secrets", "registry_auth", "on_reclaim":
+	case "secrets", "registry_auth", "on_reclaim", "port", "ready", "replicas":
 		return v.Wrap(ErrUnavailable)
+	case "access":
+		return v.Each(accessKeys, s.parseAccess)
 	case "run":
 		return s.parseRun(v)
 	case "env":
@@ -244,6 +249,22 @@ func faultyPlace(key string, err error) string {
 		return "to"
 	}
 	return "from"
+}
+
+// parseAccess takes the access that is none, which every job has.
+func (s *Spec) parseAccess(key string, v yamlfile.Value) error {
+	if key == "exec" {
+		yes, err := v.Bool()
+		if err == nil && yes {
+			err = v.Wrap(ErrUnavailable)
+		}
+		return err
+	}
+	ports, err := v.Items()
+	if err == nil && len(ports) > 0 {
+		err = v.Wrap(ErrUnavailable)
+	}
+	return err
 }
 
 func (s *Spec) parseRetry(key string, v yamlfile.Value) error {
