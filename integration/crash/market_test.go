@@ -94,7 +94,7 @@ func openMarket(t *testing.T, b built) *market {
 	if err := os.Link(b.souk, m.souk); err != nil {
 		t.Fatal(err)
 	}
-	rpc := freePort(t)
+	rpc := daemontest.FreePort(t)
 	m.chain = newMember(t, m.souk, dir, "chain", append(listen(t), "--devnet", "--devnet-listen", rpc)...)
 	m.chain.up(t)
 	m.chain.ready(t)
@@ -126,20 +126,10 @@ func openMarket(t *testing.T, b built) *market {
 	return m
 }
 
-// freePort is the address of a port that nobody has now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	address, err := process.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
 // listen gives a daemon a port that it has in each of its lives.
 func listen(t *testing.T) []string {
 	t.Helper()
-	_, port, _ := strings.Cut(freePort(t), ":")
+	_, port, _ := strings.Cut(daemontest.FreePort(t), ":")
 	return []string{"--listen", "/ip4/127.0.0.1/tcp/" + port}
 }
 

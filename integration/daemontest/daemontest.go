@@ -46,6 +46,16 @@ func Until(ctx context.Context, limit time.Duration, ask func(context.Context) e
 	return last
 }
 
+// FreePort is the address of a port of loopback that nobody has now.
+func FreePort(t *testing.T) string {
+	t.Helper()
+	address, err := process.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
 // Job is the job of a file's text as souk run makes it, but for what the daemon's
 // store must have first: its module and its input. Paths in it are relative to dir.
 func Job(t *testing.T, text []byte, dir string) *jobv1.Job {

@@ -22,7 +22,7 @@ type trader struct{ *process.Daemon }
 // newTrader makes a daemon with a home and a port that it keeps. It ends with the test.
 func newTrader(t *testing.T, souk, home string, args ...string) trader {
 	t.Helper()
-	_, port, _ := strings.Cut(freePort(t), ":")
+	_, port, _ := strings.Cut(daemontest.FreePort(t), ":")
 	p := trader{process.New(process.Config{Name: filepath.Base(home), Home: home, Program: souk,
 		Args: append([]string{"--listen", "/ip4/127.0.0.1/tcp/" + port}, args...)})}
 	if err := p.Init(t.Context()); err != nil {
@@ -53,16 +53,6 @@ func output(t *testing.T, cmd *exec.Cmd) (out string, code int) {
 		t.Fatalf("%v: %v", cmd, err)
 	}
 	return string(b), cmd.ProcessState.ExitCode()
-}
-
-// freePort is the address of a port that nobody has now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	address, err := process.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 // up starts the daemon and waits until it answers.

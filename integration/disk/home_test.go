@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/integration/daemontest"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +68,7 @@ func TestHomeOutOfReach(t *testing.T) {
 	mount(t, small, "size=512m")
 	p = newTrader(t, b.souk, filepath.Join(small, "home"))
 	// There is no TMPDIR, and none is needed.
-	p.Args = append(p.Args, "--devnet", "--devnet-listen", freePort(t), "--provide")
+	p.Args = append(p.Args, "--devnet", "--devnet-listen", daemontest.FreePort(t), "--provide")
 	t.Setenv("TMPDIR", filepath.Join(dir, "no-such-folder"))
 	p.up(t)
 	p.stop(t)

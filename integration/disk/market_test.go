@@ -94,7 +94,7 @@ type market struct {
 // openMarket starts both with their homes below dir.
 func openMarket(t *testing.T, b built, dir string) *market {
 	t.Helper()
-	rpc := freePort(t)
+	rpc := daemontest.FreePort(t)
 	m := &market{seller: newTrader(t, b.souk, filepath.Join(dir, "seller"), "--devnet", "--devnet-listen", rpc, "--provide", "--price", "CPU=3.6")}
 	m.seller.up(t)
 	address, err := m.seller.Address()
