@@ -359,7 +359,7 @@ func (w *walk) play() error {
 // TestAccountWalk plays channels of an honest client and an honest provider.
 func TestAccountWalk(t *testing.T) {
 	t.Parallel()
-	n := *seeds / 20
+	n := firstSeeds() / 20
 	if *seeds == 1 {
 		n = 1
 	}
