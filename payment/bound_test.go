@@ -49,6 +49,7 @@ type world struct {
 	delay time.Duration // of a message, up to
 	loss  float64       // chance that a message is lost; as many come twice
 	away  float64       // chance that the client does not answer
+	rate  uint64        // what the job counts in a millisecond, of each counter
 	ends  time.Time     // when the job is done
 	limit time.Time     // when the simulation gives up
 
@@ -108,9 +109,19 @@ func (w *world) halt(now time.Time) {
 	w.running = false
 }
 
+// usage is what was measured up to now.
+func (w *world) usage(now time.Time) Usage {
+	ran := w.ran
+	if w.running {
+		ran += now.Sub(epoch).Milliseconds() - w.since.Sub(epoch).Milliseconds()
+	}
+	n := w.rate * uint64(ran)
+	return Usage{Counters: map[string]uint64{UnitTokenOut: n, UnitEgressByte: n, UnitRequest: n}}
+}
+
 func (w *world) finish(now time.Time) {
 	w.halt(now)
-	if r := w.meter.Finish(now, souk.Digest{5}, Usage{}); !w.done {
+	if r := w.meter.Finish(now, souk.Digest{5}, w.usage(now)); !w.done {
 		w.done = true
 		w.emit(r)
 	}
@@ -161,7 +172,7 @@ func (w *world) receive(now time.Time, r Receipt) {
 
 // tick lets the meter say what is due, and asks to be woken for the next time.
 func (w *world) tick(now time.Time) {
-	r, a := w.meter.Tick(now, Usage{})
+	r, a := w.meter.Tick(now, w.usage(now))
 	if r != nil {
 		w.emit(*r)
 	}
@@ -174,27 +185,39 @@ func (w *world) tick(now time.Time) {
 // check holds both sides to their bounds, at every event.
 func (w *world) check() {
 	w.meter.advance(w.now)
-	price := func(d time.Duration) souk.Atoms {
-		due, err := w.terms.Tariff[0].Due(uint64(w.terms.DeviceCount()) * uint64(d.Milliseconds()))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return due
-	}
 	exposure, prepaid := w.meter.Due()-w.meter.Paid(), w.payer.Paid()-w.meter.Due()
 	w.exposure, w.prepaid = max(w.exposure, exposure), max(w.prepaid, prepaid)
-	if most := price(w.terms.Interval+w.terms.Grace) + 1; exposure > most {
+	// A tick that comes late bills no time, but what was counted was used.
+	most := w.price(w.terms.Interval+w.terms.Grace, 0) + w.price(0, w.terms.Interval+w.terms.Grace+3*w.late)
+	if exposure > most {
 		w.t.Fatalf("the provider's unpaid work is %d, at most %d", exposure, most)
 	}
-	if most := price(w.terms.Interval+w.terms.PayAhead) + 1; prepaid > most {
+	if most := w.price(w.terms.Interval+w.terms.PayAhead, 0); prepaid > most {
 		w.t.Fatalf("the client's prepayment is %d, at most %d", prepaid, most)
 	}
 	if w.meter.Paid() > w.payer.Paid() {
 		w.t.Fatalf("paid %d by the meter, %d by the payer", w.meter.Paid(), w.payer.Paid())
 	}
-	if w.payer.Paid() > w.terms.Reserve {
-		w.t.Fatalf("paid %d of a reserve of %d", w.payer.Paid(), w.terms.Reserve)
+	if w.payer.Paid() > w.terms.Reserve || w.meter.Due() > w.terms.Reserve {
+		w.t.Fatalf("paid %d, due %d of a reserve of %d", w.payer.Paid(), w.meter.Due(), w.terms.Reserve)
 	}
+}
+
+// price is what a time costs, with what the job counts in another, and an atom
+// for each line: of two sums each is rounded down.
+func (w *world) price(running, counting time.Duration) (sum souk.Atoms) {
+	for _, l := range w.terms.measures() {
+		n := l.speed * uint64(running.Milliseconds())
+		if l.kind == counter {
+			n = w.rate * uint64(counting.Milliseconds())
+		}
+		due, err := l.Due(n)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		sum += due + 1
+	}
+	return sum
 }
 
 func (w *world) run() {
@@ -243,9 +266,26 @@ func drawWorld(t *rapid.T) *world {
 	w.terms.HoldPaused, w.terms.PayAhead = ms("hold", 0, 40_000), ms("ahead", 0, 1)*ms("ahead by", 0, 20_000)/time.Millisecond
 	w.terms.MaxDuration = ms("duration", 1, 120_000)
 	w.terms.Reserve = souk.Atoms(between("reserve", 0, 10_000_000_000))
+	w.drawLines(between)
 	w.ends = epoch.Add(ms("job", 1, 150_000))
 	w.limit = w.ends.Add(10 * time.Minute)
 	return w
+}
+
+// drawLines makes the lease one of several classes, with held time and counters,
+// half of the time.
+func (w *world) drawLines(between func(label string, from, to int64) int64) {
+	if between("lines", 0, 1) == 0 {
+		return
+	}
+	price := w.terms.Tariff[0].Price
+	w.rate = uint64(between("rate", 0, 1000))
+	if between("classes", 0, 1) == 1 {
+		w.terms.Devices = append(w.terms.Devices, ClassCount{"B", 3})
+		w.terms.Tariff = Tariff{{"device-ms/A", price, 3_600_000}, {"device-ms/B", price / 7, 3_600_000}}
+	}
+	w.terms.Tariff = append(w.terms.Tariff, Line{UnitReservedMs, price / 11, 3_600_001},
+		Line{UnitTokenOut, uint64(between("token", 0, 1000)), 1_000}, Line{UnitEgressByte, 1, uint64(between("egress per", 1, 1<<30))})
 }
 
 // TestLossIsBounded plays leases on networks that delay, repeat, drop and
@@ -259,12 +299,11 @@ func TestLossIsBounded(t *testing.T) {
 		w.run()
 		runs++
 		ends[w.ended]++
-		per := float64(w.terms.Tariff[0].Price) * float64(w.terms.DeviceCount()) / souk.MillisPerHour
-		if per > 100 { // below it the floor of a sum shows
-			exposure = max(exposure, float64(w.exposure)/(per*float64((w.terms.Interval+w.terms.Grace).Milliseconds())))
-			prepaid = max(prepaid, float64(w.prepaid)/(per*float64((w.terms.Interval+w.terms.PayAhead).Milliseconds())))
+		if w.price(time.Millisecond, 0) > 100 { // below it the floor of a sum shows
+			exposure = max(exposure, float64(w.exposure)/float64(w.price(w.terms.Interval+w.terms.Grace, w.terms.Interval+w.terms.Grace+3*w.late)))
+			prepaid = max(prepaid, float64(w.prepaid)/float64(w.price(w.terms.Interval+w.terms.PayAhead, 0)))
 		}
-		if got := int64(w.deviceMs) / int64(w.terms.DeviceCount()); got != w.meter.run || got > w.ran {
+		if got := int64(w.deviceMs / w.terms.measures()[0].speed); got != w.meter.run || got > w.ran {
 			t.Fatalf("receipts over %d ms, the meter has %d, the job ran %d", got, w.meter.run, w.ran)
 		}
 		if w.late == 0 && w.meter.run != w.ran {

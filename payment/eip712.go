@@ -38,6 +38,7 @@ var (
 	soukName       = keccak([]byte("souk"))
 	versionOne     = keccak([]byte("1"))
 	versionTwo     = keccak([]byte("2"))
+	deviceMsHash   = keccak([]byte(UnitDeviceMs))
 )
 
 func keccak(b []byte) souk.Digest { return souk.Digest(crypto.Keccak256Hash(b)) }

@@ -195,7 +195,7 @@ func (w *channelOfLies) lieAbout(i int) {
 	}
 	w.worst.lies++
 	k := w.rng.IntN(len(d.signed))
-	due, need := d.signed[k].CumulativeDue, d.terms.need([]uint64{uint64(d.terms.DeviceCount()) * uint64(d.ran)})
+	due, need := d.signed[k].CumulativeDue, d.terms.need(d.terms.measures(), d.terms.First(), []uint64{uint64(d.terms.DeviceCount()) * uint64(d.ran)})
 	m := word{deal: i, seq: d.signed[k].Seq, digest: d.digests[k], paid: w.amount(0, due, need, d.terms.Reserve, 1<<62)}
 	m.voucher = w.amount(0, due, m.paid, w.theirs.Voucher.MaxClaimable, w.theirs.Vouched(), w.theirs.Vouched()-w.theirs.Leases[d.terms.Lease].Paid+m.paid)
 	if w.rng.IntN(8) == 0 {

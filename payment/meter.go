@@ -74,9 +74,10 @@ type Meter struct {
 	accepted int64 // of them, covered by countersigned receipts
 
 	lines        []measure
-	held         int64    // milliseconds for which devices were held so far, as far as they are billed
-	heldAccepted int64    // of them, covered by countersigned receipts
-	counts       []uint64 // of each line that is a counter; replaced, never written to
+	first        souk.Atoms // what the first voucher is worth
+	held         int64      // milliseconds for which devices were held so far, as far as they are billed
+	heldAccepted int64      // of them, covered by countersigned receipts
+	counts       []uint64   // of each line that is a counter; replaced, never written to
 
 	seq     uint64 // of the last receipt
 	prev    souk.Digest
@@ -90,7 +91,8 @@ type Meter struct {
 // NewMeter meters a lease by terms that are valid. What the first voucher is
 // worth counts as paid: without it there is no lease.
 func NewMeter(t Terms) *Meter {
-	return &Meter{terms: t, paid: t.First(), lines: t.measures(), counts: make([]uint64, len(t.Tariff))}
+	first := t.First()
+	return &Meter{terms: t, first: first, paid: first, lines: t.measures(), counts: make([]uint64, len(t.Tariff))}
 }
 
 // RestoreMeter continues after a restart: receipts are all that the provider
@@ -107,7 +109,7 @@ func RestoreMeter(t Terms, receipts []Receipt, paid souk.Atoms) (*Meter, error) 
 		if err := m.restore(r); err != nil {
 			return nil, fmt.Errorf("restore lease %s at receipt %d: %w", t.Lease.Short(), r.Seq, err)
 		}
-		m.keep(r)
+		m.keep(r, m.quantities())
 		if len(r.ClientSig) > 0 && len(m.pending) == 1 {
 			m.accepted, m.heldAccepted, m.pending = m.run, m.held, nil
 		}
@@ -316,13 +318,14 @@ func (m *Meter) cut(kind uint8, output souk.Digest, u Usage) Receipt {
 		r.Usage = usageOf(m.terms.Tariff, quantities)
 	}
 	m.energy = max(u.EnergyMillijoules, m.energy)
-	m.keep(r)
+	m.keep(r, quantities)
 	return r
 }
 
-// keep makes r the last receipt, waiting for its countersignature.
-func (m *Meter) keep(r Receipt) {
-	p := pending{r.Seq, m.terms.need(m.quantities()), m.run, m.held}
+// keep makes r the last receipt, waiting for its countersignature. By it, such
+// quantities were used.
+func (m *Meter) keep(r Receipt, quantities []uint64) {
+	p := pending{r.Seq, m.terms.need(m.lines, m.first, quantities), m.run, m.held}
 	if r.Kind == KindFinal {
 		p.need = r.CumulativeDue
 		m.final, m.phase = &r, finished

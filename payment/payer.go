@@ -52,7 +52,8 @@ type Payer struct {
 	digest     souk.Digest
 	end        int64
 	lines      []measure
-	quantities []uint64 // of each line, by the last receipt accepted
+	first      souk.Atoms // what the first voucher is worth
+	quantities []uint64   // of each line, by the last receipt accepted
 	due        souk.Atoms
 	paid       souk.Atoms
 	asked      souk.Atoms // what Check answered for the last receipt
@@ -62,7 +63,8 @@ type Payer struct {
 // NewPayer checks receipts by terms that are valid. What the first voucher is
 // worth counts as paid.
 func NewPayer(t Terms) *Payer {
-	return &Payer{terms: t, paid: t.First(), lines: t.measures(), quantities: make([]uint64, len(t.Tariff))}
+	first := t.First()
+	return &Payer{terms: t, first: first, paid: first, lines: t.measures(), quantities: make([]uint64, len(t.Tariff))}
 }
 
 // RestorePayer continues after a restart: receipts are all that the client
@@ -112,13 +114,21 @@ func (p *Payer) judge(now time.Time, r Receipt) (leasePaid souk.Atoms, known boo
 	if p.began.IsZero() {
 		p.began = now.Add(-time.Duration(min(max(r.EndMs-r.StartMs, 0), maxTerm.Milliseconds())) * time.Millisecond)
 	}
-	for _, check := range []func(time.Time, Receipt) *ReceiptError{p.checkPlace, p.checkTime, p.checkUsage, p.checkAmount} {
-		if e := check(now, r); e != nil {
-			e.Seq = r.Seq
-			return 0, false, e
-		}
+	quantities, sameTariff := p.terms.after(p.quantities, r)
+	e := p.checkPlace(r, sameTariff)
+	if e == nil {
+		e = p.checkTime(now, r)
 	}
-	quantities, _ := p.terms.after(p.quantities, r)
+	if e == nil {
+		e = p.checkUsage(r, quantities)
+	}
+	if e == nil {
+		e = p.checkAmount(r, quantities)
+	}
+	if e != nil {
+		e.Seq = r.Seq
+		return 0, false, e
+	}
 	return p.need(r, quantities), false, nil
 }
 
@@ -157,13 +167,12 @@ func (p *Payer) need(r Receipt, quantities []uint64) souk.Atoms {
 	if r.Kind == KindFinal {
 		return r.CumulativeDue
 	}
-	return p.terms.need(quantities)
+	return p.terms.need(p.lines, p.first, quantities)
 }
 
 // checkPlace checks what r is part of, and its place there.
-func (p *Payer) checkPlace(_ time.Time, r Receipt) *ReceiptError {
-	t := p.terms
-	_, sameTariff := t.after(p.quantities, r)
+func (p *Payer) checkPlace(r Receipt, sameTariff bool) *ReceiptError {
+	t := &p.terms
 	switch {
 	case r.Lease != t.Lease, r.Job != t.Job, r.Channel != t.Channel,
 		r.ProviderKey != t.ProviderKey, r.ClientKey != t.ClientKey,
@@ -199,13 +208,13 @@ func (p *Payer) checkTime(now time.Time, r Receipt) *ReceiptError {
 	return nil
 }
 
-// checkUsage checks what was used of each line since the receipt before.
-func (p *Payer) checkUsage(_ time.Time, r Receipt) *ReceiptError {
+// checkUsage checks what was used of each line since the receipt before, and up
+// to r in all.
+func (p *Payer) checkUsage(r Receipt, quantities []uint64) *ReceiptError {
 	span, interval := uint64(r.EndMs-r.StartMs), uint64(p.terms.Interval.Milliseconds())
 	if r.Kind == KindInterval && span < interval {
 		return &ReceiptError{Reason: BadUsage, Detail: fmt.Sprintf("%d ms are less than an interval", span)}
 	}
-	quantities, _ := p.terms.after(p.quantities, r)
 	for i, l := range p.lines {
 		total, before := quantities[i], p.quantities[i]
 		if r.isOne() && r.DeviceMilliseconds > l.speed*span { // before a sum can overflow
@@ -234,13 +243,12 @@ func (p *Payer) checkUsage(_ time.Time, r Receipt) *ReceiptError {
 }
 
 // checkAmount checks the price of what was used, line by line and in all.
-func (p *Payer) checkAmount(_ time.Time, r Receipt) *ReceiptError {
+func (p *Payer) checkAmount(r Receipt, quantities []uint64) *ReceiptError {
 	for _, l := range r.Usage {
 		if due, err := l.Line.Due(l.Quantity); err != nil || l.Due != due {
 			return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("%s: due %s for %d, want %s", l.Unit, l.Due, l.Quantity, due)}
 		}
 	}
-	quantities, _ := p.terms.after(p.quantities, r)
 	due, err := p.terms.Tariff.Due(quantities)
 	if err != nil || r.CumulativeDue != due || due > p.terms.Reserve {
 		return &ReceiptError{Reason: BadAmount, Detail: fmt.Sprintf("due %s, want %s, reserve %s", r.CumulativeDue, due, p.terms.Reserve)}

@@ -104,8 +104,12 @@ func (r Receipt) rest(w words) words {
 
 // hash is the EIP-712 hash of the line as a struct.
 func (l UsageLine) hash() souk.Digest {
+	unit := deviceMsHash // of almost every line; to hash is a good part of what a receipt costs
+	if l.Unit != UnitDeviceMs {
+		unit = keccak([]byte(l.Unit))
+	}
 	w := newWords(5, usageTypeHash)
-	w.digest(keccak([]byte(l.Unit)))
+	w.digest(unit)
 	w.uint(l.Quantity)
 	w.uint(l.Price)
 	w.uint(l.Per)
@@ -155,7 +159,7 @@ func verifySignature(key souk.NodeKey, message, sig []byte) bool {
 
 // after are the cumulative quantities of the lease once r is added to those
 // before; false where r is of another version or another tariff than t.
-func (t Terms) after(before []uint64, r Receipt) ([]uint64, bool) {
+func (t *Terms) after(before []uint64, r Receipt) ([]uint64, bool) {
 	if r.isOne() {
 		if t.Version != 1 || r.PriceAtomsPerHour != t.Tariff[0].Price {
 			return nil, false

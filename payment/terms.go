@@ -140,15 +140,8 @@ func (t Terms) TimeCost(d time.Duration) (sum souk.Atoms, err error) {
 	return sum, nil
 }
 
-// need is what vouchers must be worth for this lease once a receipt says that
-// such quantities were used: what is paid ahead included, but never below the
-// first voucher nor above the reserve.
-func (t Terms) need(quantities []uint64) souk.Atoms {
-	return max(t.First(), t.due(ahead(t.measures(), quantities, t.PayAhead.Milliseconds())))
-}
-
 // due is the price of what was used of each line, at most the reserve.
-func (t Terms) due(quantities []uint64) souk.Atoms {
+func (t *Terms) due(quantities []uint64) souk.Atoms {
 	due, err := t.Tariff.Due(quantities)
 	if err != nil { // past the range of atoms is past the reserve too
 		return t.Reserve
@@ -176,6 +169,16 @@ func (t Terms) measures() []measure {
 		}
 	}
 	return out
+}
+
+// need is what vouchers must be worth for the lease once a receipt says that
+// such quantities were used: what is paid ahead included, but never below the
+// first voucher nor above the reserve. Lines are the tariff's.
+func (t *Terms) need(lines []measure, first souk.Atoms, quantities []uint64) souk.Atoms {
+	if t.PayAhead > 0 {
+		quantities = ahead(lines, quantities, t.PayAhead.Milliseconds())
+	}
+	return max(first, t.due(quantities))
 }
 
 // ahead are the quantities after so many more milliseconds of running time.
