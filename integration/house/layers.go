@@ -69,7 +69,7 @@ func importRule(room, name string) string {
 func folders(t *Tree) []Breach {
 	var found []Breach
 	allowed := order()
-	for _, name := range []string{".ci", "docs", "examples"} {
+	for _, name := range []string{".ci", ".github", "docs", "examples"} {
 		allowed[name] = 0
 	}
 	seen := map[string]bool{}
