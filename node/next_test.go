@@ -1,0 +1,284 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/market"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
+	"github.com/souk-market/souk/proto/wire"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+var update = flag.Bool("update", false, "record the bytes of a made-up next version anew, in testdata/next.txt")
+
+// nextBytes is what a node of a made-up next version adds to today's messages, and
+// frames that it alone has, as testdata/next.txt records them. Added to the bytes of
+// a message, they are fields of it.
+func nextBytes(t *testing.T) map[string][]byte {
+	t.Helper()
+	fields := protowire.AppendTag(nil, 40, protowire.BytesType)
+	fields = protowire.AppendBytes(fields, append(protowire.AppendVarint([]byte{0x08}, 412), "\x12\x02DE"...))
+	fields = protowire.AppendFixed64(protowire.AppendTag(fields, 42, protowire.Fixed64Type), 1<<40)
+	with := func(m proto.Message) []byte { return append(mustMarshal(m), fields...) }
+	needs := []string{"warp"}
+	made := map[string][]byte{
+		"fields":                      fields,
+		"order":                       with(&marketv1.Order{Version: 3}),
+		"order that needs warp":       with(&marketv1.Order{Version: 3, MustUnderstand: needs}),
+		"lease of version 3":          with(&leasev1.Lease{Version: 3}),
+		"lease that needs warp":       with(&leasev1.Lease{MustUnderstand: needs}),
+		"request":                     with(&leasev1.LeaseRequest{Version: 3}),
+		"request that needs warp":     with(&leasev1.LeaseRequest{Version: 3, MustUnderstand: needs}),
+		"attach":                      with(&runv1.Attach{Version: 3}),
+		"attach that needs warp":      with(&runv1.Attach{Version: 3, MustUnderstand: needs}),
+		"frame to a provider":         fields,
+		"frame to a client":           fields,
+		"log of another stream":       with(&runv1.ToClient{Message: &runv1.ToClient_Log{Log: &runv1.Log{Stream: 9, Offset: 1 << 40, Data: []byte("x")}}}),
+		"state of another phase":      with(&runv1.ToClient{Message: &runv1.ToClient_State{State: &runv1.State{Phase: 99, Reason: 99}}}),
+		"channel request":             with(&leasev1.ChannelRequest{Version: 3}),
+		"channel terms":               with(&leasev1.ChannelRequest{Version: 3, Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}}),
+		"channel terms and need warp": with(&leasev1.ChannelRequest{Version: 3, MustUnderstand: needs, Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}}),
+	}
+	const name = "testdata/next.txt"
+	if *update {
+		b := bytes.NewBufferString("# What a node of a made-up next version adds to today's messages, and frames that it alone has.\n")
+		for _, k := range slices.Sorted(maps.Keys(made)) {
+			fmt.Fprintf(b, "%s: %x\n", k, made[k])
+		}
+		if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return readNext(t, name, len(made))
+}
+
+// readNext reads recorded messages by name.
+func readNext(t *testing.T, name string, want int) map[string][]byte {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := map[string][]byte{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if k, text, ok := strings.Cut(lines.Text(), ": "); ok && k[0] != '#' {
+			if got[k], err = hex.DecodeString(text); err != nil {
+				t.Fatalf("%s: %v", k, err)
+			}
+		}
+	}
+	if len(got) < want {
+		t.Fatalf("%s has %d messages; want %d: run with -update", name, len(got), want)
+	}
+	return got
+}
+
+// TestNextGossip gives gossip and sync the recorded offers of a made-up next
+// version: they are taken or ignored, and only bytes that no version has count
+// against who sent them.
+func TestNextGossip(t *testing.T) {
+	recorded := readNext(t, "../market/testdata/next.txt", 9)
+	now := func() time.Time { return time.UnixMilli(1_800_000_000_000) }
+	n := startNode(t, nil)
+	page := &syncv1.SyncPage{}
+	for name, want := range map[string]pubsub.ValidationResult{
+		"offer with more fields": pubsub.ValidationAccept, "offer of another runner": pubsub.ValidationAccept,
+		"offer of more evidence": pubsub.ValidationAccept, "offer with another unit": pubsub.ValidationAccept,
+		"offer with more extensions": pubsub.ValidationAccept, "revocation with more fields": pubsub.ValidationAccept,
+		"offer with more lines":              pubsub.ValidationIgnore,
+		"offer in bytes that no version has": pubsub.ValidationReject,
+	} {
+		g := newGossip(gossipConfig{Host: n.host, Book: newBook(market.Config{}, now), Log: slog.New(slog.DiscardHandler)})
+		topic := revokeTopic
+		if strings.HasPrefix(name, "offer") {
+			topic = offerTopic("RTX_4090")
+			page.Offers = append(page.Offers, recorded[name])
+		}
+		got := g.validate(t.Context(), "somebody", &pubsub.Message{Message: &pb.Message{Data: recorded[name], Topic: &topic}})
+		if got != want {
+			t.Errorf("%s: %v; want %v", name, got, want)
+		}
+		if rejects := g.Rejects(); want == pubsub.ValidationIgnore && rejects["newer"] != 1 {
+			t.Errorf("%s is counted as %v", name, rejects)
+		}
+	}
+	var b bytes.Buffer
+	if err := wire.Write(&b, page); err != nil {
+		t.Fatal(err)
+	}
+	s := newSyncer(syncConfig{Book: newBook(market.Config{}, now)})
+	if took, err := s.read(&b, func(*market.Offer) {}); err != nil || took.Bad != 1 || took.Added != 1 {
+		t.Errorf("a book of such offers: %+v, %v; want one bad, and one for the class that all are of", took, err)
+	}
+}
+
+// TestNextClient is a client of a made-up next version at a provider of today:
+// what is understood is served, and what must be and is not is declined by name.
+func TestNextClient(t *testing.T) {
+	next := nextBytes(t)
+	s := newStall(t, 2, nil)
+	client := s.client(t, &liar{})
+	order := func(name string) *marketv1.OrderReply {
+		key := souk.NodeKey(s.provider.provider.key)
+		payload := append(mustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(t, client, "brief").Resources, MaxDurationMs: 1000,
+			MaxPriceAtomsPerHour: 10 * uint64(souk.AtomsPerToken), DeadlineMs: time.Now().Add(5 * time.Second).UnixMilli(), ProviderKey: key[:]}), next[name]...)
+		var reply marketv1.OrderReply
+		say(t, client, s, OrderProtocol, wire.Seal(client.cfg.Identity, souk.DomainOrder, payload), &reply)
+		if env := reply.GetDecline(); env != nil {
+			why, err := openDecline(env, sha256.Sum256(payload), key)
+			wantUnsupported(t, why, err, "warp")
+		}
+		return &reply
+	}
+	if order("order").GetBid() == nil {
+		t.Error("an order with more fields gets no bid")
+	}
+	if order("order that needs warp").GetDecline() == nil {
+		t.Error("an order that needs warp is not declined")
+	}
+	for _, tt := range []struct{ lease, request, want string }{
+		{"lease of version 3", "request", "version-3"},
+		{"lease that needs warp", "request", "warp"},
+		{"fields", "request that needs warp", "warp"},
+		{"fields", "request", ""},
+	} {
+		msg := stallJob(t, client, "brief")
+		job := mustMarshal(msg)
+		g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(job)})
+		promised := g.id
+		g.payload = append(g.payload, next[tt.lease]...)
+		g.id.Digest = sha256.Sum256(g.payload)
+		g.request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.payload)
+		var reply leasev1.LeaseReply
+		say(t, client, s, LeaseProtocol, append(mustMarshal(g.request), next[tt.request]...), &reply)
+		if tt.want == "" {
+			if reply.GetLease() == nil {
+				t.Fatalf("a lease with more fields: %v", &reply)
+			}
+			nextRun(t, client, g, job, next)
+			continue
+		}
+		why, err := openDecline(reply.GetDecline(), g.id.Digest, g.terms.ProviderKey)
+		wantUnsupported(t, why, err, tt.want)
+		if err := client.client.abandon(t.Context(), g.terms.Channel, promised); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, want := range map[string]string{"channel request": "", "channel terms": "terms", "channel terms and need warp": "warp"} {
+		var reply leasev1.ChannelReply
+		say(t, client, s, ChannelProtocol, next[name], &reply)
+		if want == "terms" && reply.GetTerms() == nil {
+			t.Errorf("%s: %v", name, &reply)
+		} else if want != "terms" {
+			why, err := openDecline(reply.GetDecline(), souk.Digest{}, s.provider.provider.key)
+			if err != nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED || want != "" && !slices.Contains(why.Unsupported, want) {
+				t.Errorf("%s: %v, %v", name, why, err)
+			}
+		}
+	}
+}
+
+// nextRun attaches to a run as a client of the next version does: first with a need,
+// then without, and in between with a frame that this version has not.
+func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]byte) {
+	t.Helper()
+	var attach runv1.Attach
+	for _, name := range []string{"attach that needs warp", "attach"} {
+		if err := proto.Unmarshal(next[name], &attach); err != nil {
+			t.Fatal(err)
+		}
+		attach.Lease, attach.Job = g.id.Digest[:], job
+		st, done, err := openStream(t.Context(), c.host, g.peer, RunProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		var first runv1.ToClient
+		err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &attach}})
+		if err == nil {
+			err = frame(st, next["frame to a provider"])
+		}
+		if err == nil {
+			err = wire.NewReader(st, MaxRunBytes).Read(&first)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if name == "attach" && first.GetState() == nil {
+			t.Errorf("%s: %v", name, &first)
+		} else if name != "attach" {
+			why, err := openDecline(first.GetDecline(), g.id.Digest, g.terms.ProviderKey)
+			wantUnsupported(t, why, err, "warp")
+		}
+		attach = runv1.Attach{}
+	}
+}
+
+// say sends one message, as bytes, to the stall's provider, and reads the answer.
+func say(t *testing.T, c *Node, s *stall, id protocol.ID, b []byte, reply proto.Message) {
+	t.Helper()
+	st, done, err := openStream(t.Context(), c.host, s.provider.host.ID(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if err := frame(st, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := wire.NewReader(st, MaxLeaseBytes).Read(reply); err != nil {
+		t.Fatalf("%s: %v", id, err)
+	}
+}
+
+// TestNextProvider is a provider of a made-up next version with a client of today:
+// frames, log streams, phases and fields that this version has not change nothing.
+func TestNextProvider(t *testing.T) {
+	next := nextBytes(t)
+	s := newStall(t, 1, nil)
+	client := s.client(t, &liar{})
+	sent := 0
+	s.liar.lie(client.host.ID(), &deed{protocol: RunProtocol, step: anyFrame, do: func(_ *deed, st network.Stream, b []byte) error {
+		var f runv1.ToClient
+		size, n := protowire.ConsumeVarint(b)
+		if n < 0 || proto.Unmarshal(b[n:n+int(size)], &f) != nil {
+			return raw(st, b)
+		}
+		for _, name := range []string{"frame to a client", "log of another stream", "state of another phase"} {
+			if err := frame(st, next[name]); err != nil {
+				return err
+			}
+		}
+		for _, m := range []proto.Message{f.GetState(), f.GetReceipt(), f.GetLog()} {
+			if m.ProtoReflect().IsValid() {
+				m.ProtoReflect().SetUnknown(next["fields"])
+				sent++
+			}
+		}
+		return frame(st, append(mustMarshal(&f), next["fields"]...))
+	}})
+	if end := client.finishes(t, "brief"); end != "done completed" || sent == 0 {
+		t.Errorf("the job ended as %s after %d such frames", end, sent)
+	}
+}
