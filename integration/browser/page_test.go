@@ -5,7 +5,6 @@
 package browser
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -23,6 +21,7 @@ import (
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/process"
 	"github.com/souk-market/souk/integration/daemontest"
+	"github.com/souk-market/souk/integration/npm"
 )
 
 // within bounds the browser's part, which takes a few seconds.
@@ -48,7 +47,9 @@ func TestPage(t *testing.T) {
 	daemontest.ReadTree(t)
 	chromium := need(t, "chromium")
 	node := need(t, "node")
-	modules(t, need(t, "npm"))
+	if err := npm.Install(t.Context(), "."); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 
@@ -92,25 +93,6 @@ func need(t *testing.T, name string) string {
 		t.Fatalf("%v: make test installs it, or: apt-get install --no-install-recommends chromium nodejs npm", err)
 	}
 	return path
-}
-
-// modules installs what package-lock.json pins, once for each lock file.
-func modules(t *testing.T, npm string) {
-	t.Helper()
-	const installed = "node_modules/.souk-lock.json"
-	lock, err := os.ReadFile("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if had, err := os.ReadFile(installed); err == nil && bytes.Equal(had, lock) {
-		return
-	}
-	if out, err := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund").CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	if err := os.WriteFile(installed, lock, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // trade starts a seller with a test chain and a buyer with test tokens, each a
