@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -18,14 +19,16 @@ import (
 func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
 	t.Helper()
 	id := eventuallySettled(t, provider, client)
-	k := provider.keeper
-	leave, err := k.exits.enter(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer leave()
 	if rec, _ := provider.channels.get(id); rec.Due() > rec.Claimed {
-		if _, err := k.claim(t.Context(), []*channelRecord{rec}); err != nil {
+		claim := chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: rec.Claimable()}
+		tx, err := provider.chain.ClaimAndSettle(t.Context(), []chain.Claim{claim})
+		if err == nil {
+			_, err = provider.chain.Wait(t.Context(), tx, 1)
+		}
+		if err == nil {
+			err = provider.keeper.reconcile(t.Context())
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

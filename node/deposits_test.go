@@ -1,11 +1,13 @@
 package node
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -77,10 +79,27 @@ func TestDepositCountsOnce(t *testing.T) {
 	}
 }
 
+// slowDeposits is a chain that takes no deposit before it is let.
+type slowDeposits struct {
+	Chain
+	let chan struct{}
+}
+
+// Deposit implements [Chain].
+func (c *slowDeposits) Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (string, error) {
+	select {
+	case <-c.let:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return c.Chain.Deposit(ctx, ch, d)
+}
+
 // TestDepositOfAnother takes a lease with a deposit that the wallet does not
 // hold, and one without any that would live off it.
 func TestDepositOfAnother(t *testing.T) {
-	s := newStall(t, 3, nil)
+	slow := &slowDeposits{let: make(chan struct{})}
+	s := newStall(t, 3, func(c *Config) { slow.Chain, c.Chain = c.Chain, slow })
 	c := s.client(t, &liar{})
 	first := leaseFor(t, s, c, 1000, nil)
 	huge, err := c.chain.SignDeposit(first.channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
@@ -88,10 +107,6 @@ func TestDepositOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.request.Deposit = huge.Proto()
-	leave, err := s.provider.keeper.deposits.enter(t.Context(), depositKey{first.terms.Channel, huge.Salt}) // the chain is slow
-	if err != nil {
-		t.Fatal(err)
-	}
 	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
@@ -99,7 +114,7 @@ func TestDepositOfAnother(t *testing.T) {
 	if decline, err := c.client.countersign(t.Context(), second); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
-	leave()
+	close(slow.let)
 	for _, g := range []*signing{first, second} {
 		h := s.provider.provider.hosting(g.id)
 		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
