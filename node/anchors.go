@@ -14,8 +14,8 @@ import (
 	"github.com/souk-market/souk/payment/log"
 )
 
-// anchorRecord is a checkpoint of our log that a transaction carries.
-type anchorRecord struct {
+// Anchor is a checkpoint of our log that a transaction carries.
+type Anchor struct {
 	Checkpoint []byte        `json:"checkpoint"` // the signed note
 	Size       uint64        `json:"size"`
 	Root       souk.Digest   `json:"root"` // over the checkpoints in the transaction
@@ -27,19 +27,19 @@ type anchorRecord struct {
 	Time       time.Time     `json:"time"`
 }
 
-// anchorChain is what a keeper needs to anchor the log of receipts.
-type anchorChain interface {
+// AnchorChain is what a keeper needs to anchor the log of receipts.
+type AnchorChain interface {
 	Anchor(ctx context.Context, root souk.Digest, count uint64) (tx string, err error)
 	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
-// errNothingToAnchor is returned when the log is empty.
-var errNothingToAnchor = errors.New("the receipts log is empty: there is nothing to anchor")
+// ErrNothingToAnchor is returned when the log is empty.
+var ErrNothingToAnchor = errors.New("the receipts log is empty: there is nothing to anchor")
 
-// anchors lists what was anchored, oldest first.
-func (k *keeper) anchors() (recs []anchorRecord, err error) {
+// Anchors lists what was anchored, oldest first.
+func (k *Keeper) Anchors() (recs []Anchor, err error) {
 	err = k.cfg.Ledger.Scan("anchor/", func(key string, value []byte) error {
-		var a anchorRecord
+		var a Anchor
 		if err := json.Unmarshal(value, &a); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
@@ -49,20 +49,20 @@ func (k *keeper) anchors() (recs []anchorRecord, err error) {
 	return recs, err
 }
 
-// anchor puts the newest checkpoint into a transaction, unless one has it already.
-func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
+// Anchor puts the newest checkpoint into a transaction, unless one has it already.
+func (k *Keeper) Anchor(ctx context.Context) (Anchor, error) {
 	leave, err := k.anchoring.enter(ctx, struct{}{})
 	if err != nil {
-		return anchorRecord{}, err
+		return Anchor{}, err
 	}
 	defer leave()
-	note, size := k.cfg.Receipts.tree.Checkpoint(), k.cfg.Receipts.tree.Size()
+	note, size := k.cfg.Tree.Checkpoint(), k.cfg.Tree.Size()
 	if size == 0 {
-		return anchorRecord{}, errNothingToAnchor
+		return Anchor{}, ErrNothingToAnchor
 	}
-	had, err := k.anchors()
+	had, err := k.Anchors()
 	if err != nil {
-		return anchorRecord{}, err
+		return Anchor{}, err
 	}
 	if n := len(had); n > 0 && had[n-1].Size == size {
 		return had[n-1], nil
@@ -71,10 +71,10 @@ func (k *keeper) anchor(ctx context.Context) (anchorRecord, error) {
 	defer cancel()
 	body, _, ok := bytes.Cut(note, []byte("\n\n")) // a signed note's text ends where its signatures begin
 	if !ok {
-		return anchorRecord{}, errors.New("the log's checkpoint is not a signed note")
+		return Anchor{}, errors.New("the log's checkpoint is not a signed note")
 	}
 	leaves := [][]byte{append(bytes.Clone(body), '\n')}
-	a := anchorRecord{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: uint64(len(leaves)), Proof: []souk.Digest{}}
+	a := Anchor{Checkpoint: note, Size: size, Root: log.AnchorRoot(leaves), Count: uint64(len(leaves)), Proof: []souk.Digest{}}
 	if a.Tx, err = k.cfg.Anchors.Anchor(ctx, a.Root, a.Count); err != nil {
 		return a, fmt.Errorf("anchor: %w", err)
 	}

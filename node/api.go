@@ -40,7 +40,7 @@ func coded(err error) error {
 		code = connect.CodeInvalidArgument
 	case errors.Is(err, errNoJob):
 		code = connect.CodeNotFound
-	case errors.Is(err, errNoChain), errors.Is(err, errNothingToAnchor), errors.Is(err, badger.ErrLowDisk):
+	case errors.Is(err, errNoChain), errors.Is(err, ErrNothingToAnchor), errors.Is(err, badger.ErrLowDisk):
 		code = connect.CodeFailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = connect.CodeCanceled
@@ -118,7 +118,7 @@ func (a api) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.DevicesResp
 }
 
 func (n *Node) offerRow(o *market.Offer) *apiv1.OfferRow {
-	row := &apiv1.OfferRow{Provider: o.Provider.String(), Offer: o.Offer, Score: n.receipts.score(o.Provider)}
+	row := &apiv1.OfferRow{Provider: o.Provider.String(), Offer: o.Offer, Score: n.receipts.Score(o.Provider)}
 	if p, err := keyPeer(o.Provider); err == nil {
 		row.Provider = p.String()
 	}
@@ -189,7 +189,7 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 		}
 		out.Candidates = append(out.Candidates, c)
 	}
-	for _, rec := range a.n.channels.all() {
+	for _, rec := range a.n.channels.All() {
 		if rec.Paying {
 			out.AvailableAtoms += uint64(max(rec.Free(), 0))
 		}

@@ -47,7 +47,7 @@ func (n *Node) jobReceipts(rec jobRecord) (out []*runv1.Receipt, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("lease of an attempt: %w", err)
 		}
-		rs, err := n.receipts.of(souk.LeaseID{Digest: d})
+		rs, err := n.receipts.Of(souk.LeaseID{Digest: d})
 		if err != nil {
 			return nil, err
 		}

@@ -17,14 +17,14 @@ func (a api) Receipts(_ context.Context, req *apiv1.ReceiptsRequest) (*apiv1.Rec
 	if err != nil {
 		return nil, err
 	}
-	var anchors []anchorRecord
+	var anchors []Anchor
 	if a.n.keeper != nil {
-		if anchors, err = a.n.keeper.anchors(); err != nil {
+		if anchors, err = a.n.keeper.Anchors(); err != nil {
 			return nil, coded(err)
 		}
 	}
 	out := &apiv1.ReceiptsResponse{}
-	note, size := a.n.receipts.tree.Checkpoint(), a.n.receipts.tree.Size()
+	note, size := a.n.tree.Checkpoint(), a.n.tree.Size()
 	for _, msg := range receipts {
 		row, err := a.n.prove(msg, req.Proofs, note, size, anchors)
 		if err != nil {
@@ -38,10 +38,7 @@ func (a api) Receipts(_ context.Context, req *apiv1.ReceiptsRequest) (*apiv1.Rec
 // receiptsOf returns one job's receipts, or all of this node's.
 func (a api) receiptsOf(id string) (out []*runv1.Receipt, err error) {
 	if id == "" {
-		err = a.n.receipts.each("receipt/", func(r *runv1.Receipt) error {
-			out = append(out, r)
-			return nil
-		})
+		out, err = a.n.receipts.All()
 		return out, coded(err)
 	}
 	j, err := a.job(id)
@@ -54,21 +51,21 @@ func (a api) receiptsOf(id string) (out []*runv1.Receipt, err error) {
 }
 
 // prove adds to a receipt its place in the log, and the oldest anchor over it.
-func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, anchors []anchorRecord) (*apiv1.ProvedReceipt, error) {
+func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, anchors []Anchor) (*apiv1.ProvedReceipt, error) {
 	r, err := payment.ReceiptFromProto(msg)
 	if err != nil {
 		return nil, err
 	}
-	domain := n.receipts.domainOf(r)
+	domain := n.receipts.DomainOf(r)
 	digest := r.Digest(domain)
 	row := &apiv1.ProvedReceipt{Receipt: msg, Digest: digest.String()}
 	row.ChainId, row.Settlement = domain.ChainID, domain.Settlement.Hex()
-	index, ok := n.receipts.tree.Index(digest)
+	index, ok := n.tree.Index(digest)
 	if row.Logged, row.Index = ok, index; !ok || !proofs || index >= size {
 		return row, nil
 	}
 	row.Checkpoint = string(note)
-	path, err := n.receipts.tree.Inclusion(index, size)
+	path, err := n.tree.Inclusion(index, size)
 	if err != nil {
 		return nil, fmt.Errorf("prove receipt %s: %w", digest.Short(), err)
 	}
@@ -78,7 +75,7 @@ func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, 
 			continue
 		}
 		row.Anchor = n.anchorProto(anchors[i])
-		path, err := n.receipts.tree.Consistency(anchors[i].Size, size)
+		path, err := n.tree.Consistency(anchors[i].Size, size)
 		if err != nil {
 			return nil, fmt.Errorf("prove checkpoint at %d: %w", anchors[i].Size, err)
 		}
@@ -96,20 +93,20 @@ func hexes(ds []souk.Digest) []string {
 	return out
 }
 
-func (n *Node) anchorProto(a anchorRecord) *apiv1.Anchor {
+func (n *Node) anchorProto(a Anchor) *apiv1.Anchor {
 	return &apiv1.Anchor{Checkpoint: string(a.Checkpoint), Root: a.Root.String(), Count: a.Count, Index: a.Index, Proof: hexes(a.Proof),
 		Tx: a.Tx, Block: a.Block, ChainId: n.chain.Domain().ChainID, Time: stamp(a.Time), Contract: n.cfg.Contracts.Anchors.Hex(), Size: a.Size}
 }
 
 // Anchors lists checkpoints that were anchored.
 func (a api) Anchors(context.Context, *apiv1.AnchorsRequest) (*apiv1.AnchorsResponse, error) {
-	note := a.n.receipts.tree.Checkpoint()
+	note := a.n.tree.Checkpoint()
 	origin, _, _ := bytes.Cut(note, []byte("\n"))
 	out := &apiv1.AnchorsResponse{Checkpoint: string(note), Origin: string(origin)}
 	if a.n.keeper == nil {
 		return out, nil
 	}
-	recs, err := a.n.keeper.anchors()
+	recs, err := a.n.keeper.Anchors()
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -124,7 +121,7 @@ func (a api) Anchor(ctx context.Context, _ *apiv1.AnchorRequest) (*apiv1.AnchorR
 	if a.n.keeper == nil {
 		return nil, coded(errNoChain)
 	}
-	rec, err := a.n.keeper.anchor(ctx)
+	rec, err := a.n.keeper.Anchor(ctx)
 	if err != nil {
 		return nil, coded(err)
 	}

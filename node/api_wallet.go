@@ -35,7 +35,7 @@ func (a api) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.Balan
 	if n.chain == nil {
 		return nil, coded(errNoChain)
 	}
-	if err := n.keeper.reconcile(ctx); err != nil {
+	if err := n.keeper.Reconcile(ctx); err != nil {
 		return nil, coded(fmt.Errorf("read the chain: %w", err))
 	}
 	gas, err := n.chain.GasBalance(ctx, n.chain.Address())
@@ -71,7 +71,7 @@ func (a api) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetR
 	if _, err := n.chain.Wait(ctx, tx, 1); err != nil {
 		return nil, coded(err)
 	}
-	return &apiv1.FaucetResponse{AmountAtoms: uint64(amount), Tx: tx}, coded(n.keeper.reconcile(ctx))
+	return &apiv1.FaucetResponse{AmountAtoms: uint64(amount), Tx: tx}, coded(n.keeper.Reconcile(ctx))
 }
 
 // resolvePeer reads a peer id, or a unique prefix of one that this node knows.
@@ -87,7 +87,7 @@ func (n *Node) resolvePeer(s string) (peer.ID, error) {
 			known = append(known, p.String())
 		}
 	}
-	for _, rec := range n.channels.all() {
+	for _, rec := range n.channels.All() {
 		known = append(known, rec.Peer)
 	}
 	slices.Sort(known)
@@ -120,24 +120,24 @@ func (a api) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.Dep
 	if err != nil {
 		return nil, err
 	}
-	if err := n.keeper.reconcile(ctx); err != nil {
+	if err := n.keeper.Reconcile(ctx); err != nil {
 		return nil, coded(fmt.Errorf("read the chain: %w", err))
 	}
 	id, tx, err := n.client.fund(ctx, p, souk.Atoms(req.AmountAtoms))
 	if err != nil {
 		return nil, coded(err)
 	}
-	rec, _ := n.channels.get(id)
-	return &apiv1.DepositResponse{Channel: rec.proto(), Tx: tx}, nil
+	rec, _ := n.channels.Get(id)
+	return &apiv1.DepositResponse{Channel: channelProto(rec), Tx: tx}, nil
 }
 
 // paying returns the channel on which this node pays a peer.
-func (n *Node) paying(prefix string) (*channelRecord, error) {
+func (n *Node) paying(prefix string) (*Channel, error) {
 	p, err := n.resolvePeer(prefix)
 	if err != nil {
 		return nil, err
 	}
-	rec, ok := n.channels.with(p.String(), true)
+	rec, ok := n.channels.With(p.String(), true)
 	if !ok {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no channel pays %s", p))
 	}
@@ -169,12 +169,12 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 	}
 	rec, err := n.paying(req.Peer)
 	if err == nil {
-		err = n.keeper.reconcile(ctx)
+		err = n.keeper.Reconcile(ctx)
 	}
 	if err != nil {
 		return nil, coded(err)
 	}
-	rec, _ = n.channels.get(rec.id())
+	rec, _ = n.channels.Get(rec.ID())
 	_, now, err := n.chain.Block(ctx) // the contract goes by the chain's clock
 	if err != nil {
 		return nil, coded(err)
@@ -199,16 +199,16 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 		_, err = n.chain.Wait(ctx, out.Tx, 1)
 	}
 	if err == nil {
-		err = n.keeper.reconcile(ctx)
+		err = n.keeper.Reconcile(ctx)
 	}
-	if now, ok := n.channels.get(rec.id()); ok {
+	if now, ok := n.channels.Get(rec.ID()); ok {
 		out.Ready = stamp(now.WithdrawReady)
 	}
 	return out, coded(err)
 }
 
-func (r *channelRecord) proto() *apiv1.Channel {
-	return &apiv1.Channel{Id: r.id().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
+func channelProto(r *Channel) *apiv1.Channel {
+	return &apiv1.Channel{Id: r.ID().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
 		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.Due()), ClaimedAtoms: uint64(r.Claimed),
 		ReservedAtoms: uint64(r.Reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
 }
@@ -216,8 +216,8 @@ func (r *channelRecord) proto() *apiv1.Channel {
 // Channels lists the channels of this node.
 func (a api) Channels(context.Context, *apiv1.ChannelsRequest) (*apiv1.ChannelsResponse, error) {
 	out := &apiv1.ChannelsResponse{}
-	for _, rec := range a.n.channels.all() {
-		out.Channels = append(out.Channels, rec.proto())
+	for _, rec := range a.n.channels.All() {
+		out.Channels = append(out.Channels, channelProto(rec))
 	}
 	return out, nil
 }

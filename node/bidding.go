@@ -49,7 +49,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
 		return decline(lowDisk(low.short(), "the provider's disk is nearly full"))
 	}
-	rec, known := p.cfg.Channels.with(client.String(), false)
+	rec, known := p.cfg.Channels.With(client.String(), false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.bids) >= maxBids {
@@ -60,8 +60,8 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 		return decline(refusal)
 	}
 	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
-		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(now),
-		Runner: got.Runner, MinIntervalMs: uint64(minInterval.Milliseconds()),
+		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.At(now),
+		Runner: got.Runner, MinIntervalMs: uint64(MinInterval.Milliseconds()),
 		Version: min(order.Version, market.Version)}
 	if bid.Version >= 2 {
 		bid.Tariff = got.Tariff.Proto()

@@ -17,7 +17,7 @@ import (
 func (h *hosting) sign(ctx context.Context, r payment.Receipt) error {
 	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
 	msg := r.Proto()
-	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg)}}); err != nil {
+	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{ReceiptRecord(h.id, r.Seq, msg)}}); err != nil {
 		return fmt.Errorf("receipt %d: %w", r.Seq, err)
 	}
 	h.show(func() { h.receipts = append(slices.Clone(h.receipts), msg) })
@@ -31,9 +31,9 @@ func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(
 	msg, rec := r.Proto(), h.record()
 	change(&rec)
 	rec.Phase = runv1.Phase_PHASE_COLLECTING
-	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
+	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *Channel) (ledger.Batch, error) {
 		c.Cap(h.id, r.CumulativeDue)
-		return ledger.Batch{Records: []ledger.Record{receiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
+		return ledger.Batch{Records: []ledger.Record{ReceiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
 	})
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (h *hosting) countersigned(ctx context.Context, c *runv1.Countersign) payme
 	if err != nil {
 		h.p.cfg.Log.Debug("meter", "lease", h.id.Short(), "err", err) // a restored lease has a fresh meter
 	}
-	if known, ok := h.p.cfg.Channels.get(h.terms.Channel); ok && known.Overdrawn() {
+	if known, ok := h.p.cfg.Channels.Get(h.terms.Channel); ok && known.Overdrawn() {
 		// What is due was taken; more would be paid from what the client withdraws.
 		return payment.Action{Do: payment.Stop, Reason: runv1.EndReason_END_REASON_CLIENT_UNPAID}
 	}
@@ -96,13 +96,13 @@ func (h *hosting) checkCountersign(msg *runv1.Receipt, c *runv1.Countersign) (pa
 // post makes a countersigned receipt and its voucher durable with the usage
 // they stand for, in one transaction; then the receipt goes into the log.
 func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher, paid souk.Atoms) error {
-	err := h.p.cfg.Channels.update(ctx, h.terms.Channel, func(c *channelRecord) (ledger.Batch, error) {
-		return c.post(r, paid, v, time.Now())
+	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *Channel) (ledger.Batch, error) {
+		return c.Enter(r, paid, v, time.Now())
 	})
 	if err != nil {
 		return err
 	}
-	if err := h.p.cfg.Receipts.log(ctx, r); err != nil {
+	if err := h.p.cfg.Receipts.Log(ctx, r); err != nil {
 		h.p.cfg.Log.Error("receipts log", "lease", h.id.Short(), "err", err) // the ledger has it: the next start logs it
 	}
 	h.show(func() { h.receipts = slices.Clone(h.receipts[1:]) })

@@ -24,8 +24,8 @@ type books struct {
 	voucherKey       *ecdsa.PrivateKey
 	home             string
 	ledger           *ledger.Ledger
-	channels         *channels
-	receipts         *receiptBook
+	channels         *Channels
+	receipts         *Receipts
 	space            *space
 	log              *slog.Logger
 
@@ -66,7 +66,7 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 		change(b.lease)
 	}
 	b.payload = mustMarshal(b.lease)
-	if b.terms, b.channel, err = leaseTerms(b.payload, b.lease); err != nil {
+	if b.terms, b.channel, err = LeaseTerms(b.payload, b.lease); err != nil {
 		t.Fatal(err)
 	}
 	if b.ledger, err = ledger.Open(ledger.Config{Store: storemem.New()}); err != nil {
@@ -81,10 +81,11 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 			t.Error(err)
 		}
 	})
-	if b.channels, err = loadChannels(b.ledger); err != nil {
+	if b.channels, err = LoadChannels(b.ledger); err != nil {
 		t.Fatal(err)
 	}
-	b.receipts = &receiptBook{ledger: b.ledger, channels: b.channels, tree: tree, domain: b.terms.Domain, seen: map[souk.NodeKey]uint32{}}
+	b.receipts = NewReceipts(b.ledger, b.channels, tree)
+	b.receipts.SetDomain(b.terms.Domain)
 	b.space = newSpace(b.home, b.log)
 	b.space.free = func(string) (uint64, error) { return 1 << 40, nil }
 	b.openChannel(t, paying)
@@ -93,8 +94,8 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 
 func (b *books) openChannel(t *testing.T, paying bool) {
 	t.Helper()
-	b.channels.open(b.channel, b.terms.Domain, "the other", paying)
-	err := b.channels.update(t.Context(), b.terms.Channel, func(r *channelRecord) (ledger.Batch, error) {
+	b.channels.Open(b.channel, b.terms.Domain, "the other", paying)
+	err := b.channels.Update(t.Context(), b.terms.Channel, func(r *Channel) (ledger.Batch, error) {
 		r.Balance = 1_000_000
 		r.Leases[b.terms.Lease] = payment.Share{Paid: b.terms.First(), Reserve: b.terms.Reserve, Live: true}
 		r.Leases[souk.LeaseID{Digest: souk.Digest{7}}] = payment.Share{Paid: otherShare, Reserve: 5000, Live: true}
@@ -127,9 +128,9 @@ func (b *books) cost(t *testing.T, d time.Duration) souk.Atoms {
 }
 
 // record is the channel as it is now, checked against the ledger.
-func (b *books) record(t *testing.T) *channelRecord {
+func (b *books) record(t *testing.T) *Channel {
 	t.Helper()
-	rec, ok := b.channels.get(b.terms.Channel)
+	rec, ok := b.channels.Get(b.terms.Channel)
 	if !ok {
 		t.Fatal("the channel is gone")
 	}
@@ -149,7 +150,7 @@ func (b *books) record(t *testing.T) *channelRecord {
 // signed are the receipts in the ledger that both sides signed, whole and in order.
 func (b *books) signed(t *testing.T) (rs []payment.Receipt) {
 	t.Helper()
-	had, err := b.receipts.of(b.terms.Lease)
+	had, err := b.receipts.Of(b.terms.Lease)
 	if err != nil {
 		t.Fatal(err)
 	}

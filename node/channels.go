@@ -15,9 +15,9 @@ import (
 	"github.com/souk-market/souk/payment/ledger"
 )
 
-// channelRecord is what this node knows of one channel: its config and account,
+// Channel is what this node knows of one channel: its config and account,
 // and the transactions that were last sent on it.
-type channelRecord struct {
+type Channel struct {
 	Config payment.Channel      `json:"config"`
 	Domain payment.EIP712Domain `json:"domain"`
 	Peer   string               `json:"peer"` // the other side's peer id
@@ -29,9 +29,10 @@ type channelRecord struct {
 	RefundTx  string `json:"refund_tx"`
 }
 
-func (r *channelRecord) id() souk.ChannelID { return r.Config.ID(r.Domain) }
+// ID is the channel's x402 id.
+func (r *Channel) ID() souk.ChannelID { return r.Config.ID(r.Domain) }
 
-func (r *channelRecord) clone() *channelRecord {
+func (r *Channel) clone() *Channel {
 	c := *r
 	c.Account = r.Account.Clone()
 	return &c
@@ -39,10 +40,10 @@ func (r *channelRecord) clone() *channelRecord {
 
 func channelKey(id souk.ChannelID) string { return "channel/" + id.String() }
 
-// channels is the index of this node's channels. A change is in the ledger
+// Channels is the index of this node's channels. A change is in the ledger
 // before it is here, and one channel changes one step at a time: that order is
 // what makes a cumulative voucher safe.
-type channels struct {
+type Channels struct {
 	ledger *ledger.Ledger
 
 	mu    sync.Mutex // guards slots
@@ -51,20 +52,20 @@ type channels struct {
 
 type channelSlot struct {
 	mu    sync.Mutex // held while the channel changes; guards what follows
-	rec   *channelRecord
+	rec   *Channel
 	saved bool // it is in the ledger
 	gone  bool // it was dropped: nothing may be kept in it
 }
 
-// loadChannels reads every channel from the ledger.
-func loadChannels(l *ledger.Ledger) (*channels, error) {
-	c := &channels{ledger: l, slots: map[souk.ChannelID]*channelSlot{}}
+// LoadChannels reads every channel from the ledger.
+func LoadChannels(l *ledger.Ledger) (*Channels, error) {
+	c := &Channels{ledger: l, slots: map[souk.ChannelID]*channelSlot{}}
 	err := l.Scan("channel/", func(key string, value []byte) error {
-		var rec channelRecord
+		var rec Channel
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		c.slots[rec.id()] = &channelSlot{rec: &rec, saved: true}
+		c.slots[rec.ID()] = &channelSlot{rec: &rec, saved: true}
 		return nil
 	})
 	if err != nil {
@@ -73,22 +74,22 @@ func loadChannels(l *ledger.Ledger) (*channels, error) {
 	return c, nil
 }
 
-// open makes the channel known; nothing is written before its first update. One
+// Open makes the channel known; nothing is written before its first update. One
 // that a peer named, and nothing came of, is dropped again.
-func (c *channels) open(cfg payment.Channel, d payment.EIP712Domain, peer string, paying bool) souk.ChannelID {
+func (c *Channels) Open(cfg payment.Channel, d payment.EIP712Domain, peer string, paying bool) souk.ChannelID {
 	id := cfg.ID(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.slots[id]; !ok {
-		c.slots[id] = &channelSlot{rec: &channelRecord{Config: cfg, Domain: d, Peer: peer, Account: payment.NewAccount(id, paying)}}
+		c.slots[id] = &channelSlot{rec: &Channel{Config: cfg, Domain: d, Peer: peer, Account: payment.NewAccount(id, paying)}}
 	}
 	return id
 }
 
-// drop forgets a channel of which nothing was ever written, unless a deposit is on
+// Drop forgets a channel of which nothing was ever written, unless a deposit is on
 // its way to it: peers can name more
 // channels than a node could read from the chain.
-func (c *channels) drop(id souk.ChannelID) {
+func (c *Channels) Drop(id souk.ChannelID) {
 	s := c.slot(id)
 	if s == nil {
 		return
@@ -105,7 +106,7 @@ func (c *channels) drop(id souk.ChannelID) {
 }
 
 // note changes what is not stored of a channel's account.
-func (c *channels) note(id souk.ChannelID, change func(*payment.Account)) {
+func (c *Channels) note(id souk.ChannelID, change func(*payment.Account)) {
 	s := c.slot(id)
 	if s == nil {
 		return
@@ -117,14 +118,14 @@ func (c *channels) note(id souk.ChannelID, change func(*payment.Account)) {
 	s.rec = rec
 }
 
-func (c *channels) slot(id souk.ChannelID) *channelSlot {
+func (c *Channels) slot(id souk.ChannelID) *channelSlot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.slots[id]
 }
 
-// get returns a copy of what is known of a channel.
-func (c *channels) get(id souk.ChannelID) (*channelRecord, bool) {
+// Get returns a copy of what is known of a channel.
+func (c *Channels) Get(id souk.ChannelID) (*Channel, bool) {
 	s := c.slot(id)
 	if s == nil {
 		return nil, false
@@ -134,24 +135,24 @@ func (c *channels) get(id souk.ChannelID) (*channelRecord, bool) {
 	return s.rec.clone(), true
 }
 
-// all returns copies of all channels, ordered by id.
-func (c *channels) all() []*channelRecord {
+// All returns copies of all channels, ordered by id.
+func (c *Channels) All() []*Channel {
 	c.mu.Lock()
 	ids := slices.Collect(maps.Keys(c.slots))
 	c.mu.Unlock()
 	slices.SortFunc(ids, func(a, b souk.ChannelID) int { return slices.Compare(a.Digest[:], b.Digest[:]) })
-	recs := make([]*channelRecord, 0, len(ids))
+	recs := make([]*Channel, 0, len(ids))
 	for _, id := range ids {
-		if rec, ok := c.get(id); ok {
+		if rec, ok := c.Get(id); ok {
 			recs = append(recs, rec)
 		}
 	}
 	return recs
 }
 
-// with returns the channel with a peer in one direction.
-func (c *channels) with(peer string, paying bool) (*channelRecord, bool) {
-	for _, rec := range c.all() {
+// With returns the channel with a peer in one direction.
+func (c *Channels) With(peer string, paying bool) (*Channel, bool) {
+	for _, rec := range c.All() {
 		if rec.Peer == peer && rec.Paying == paying {
 			return rec, true
 		}
@@ -159,10 +160,10 @@ func (c *channels) with(peer string, paying bool) (*channelRecord, bool) {
 	return nil, false
 }
 
-// update changes one channel: fn edits a copy and may add what else must become
+// Update changes one channel: fn edits a copy and may add what else must become
 // durable in the same transaction. Nothing has changed when it returns an error.
 // Once it writes it does not stop for ctx: what the ledger took must be here too.
-func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*channelRecord) (ledger.Batch, error)) error {
+func (c *Channels) Update(ctx context.Context, id souk.ChannelID, fn func(*Channel) (ledger.Batch, error)) error {
 	s := c.slot(id)
 	if s == nil {
 		return fmt.Errorf("channel %s is not known here", id.Short())
@@ -189,15 +190,15 @@ func (c *channels) update(ctx context.Context, id souk.ChannelID, fn func(*chann
 	return nil
 }
 
-// post enters a receipt that both sides signed, with the voucher that the client
+// Enter posts a receipt that both sides signed, with the voucher that the client
 // answered it with, and returns what else becomes durable with that: the receipt,
 // and the transfer of what it adds to what is due.
-func (r *channelRecord) post(receipt payment.Receipt, paid souk.Atoms, v payment.Voucher, now time.Time) (ledger.Batch, error) {
+func (r *Channel) Enter(receipt payment.Receipt, paid souk.Atoms, v payment.Voucher, now time.Time) (ledger.Batch, error) {
 	usage, err := r.Post(receipt, paid, v)
 	if err != nil {
 		return ledger.Batch{}, err
 	}
-	b := ledger.Batch{Records: []ledger.Record{receiptRecord(receipt.Lease, receipt.Seq, receipt.Proto())}}
+	b := ledger.Batch{Records: []ledger.Record{ReceiptRecord(receipt.Lease, receipt.Seq, receipt.Proto())}}
 	if usage > 0 {
 		debit, credit := ledger.Receivable(receipt.Channel), ledger.Earned
 		if r.Paying {
@@ -210,11 +211,11 @@ func (r *channelRecord) post(receipt payment.Receipt, paid souk.Atoms, v payment
 	return b, nil
 }
 
-// postRead takes what the chain now says of the channel and returns the transfers
+// read takes what the chain now says of the channel and returns the transfers
 // that explain what has changed. Booked is the ledger's balance of what is due on
 // the channel and not claimed, wallet whose address claims are paid to there.
-func (r *channelRecord) postRead(now payment.OnChain, booked souk.Atoms, wallet payment.Address, at time.Time) (b ledger.Batch) {
-	id, moved := r.id(), r.Read(now, booked)
+func (r *Channel) read(now payment.OnChain, booked souk.Atoms, wallet payment.Address, at time.Time) (b ledger.Batch) {
+	id, moved := r.ID(), r.Read(now, booked)
 	var revision [8]byte
 	binary.BigEndian.PutUint64(revision[:], r.Revision)
 	post := func(kind string, debit, credit ledger.Account, amount souk.Atoms) {
@@ -230,7 +231,7 @@ func (r *channelRecord) postRead(now payment.OnChain, booked souk.Atoms, wallet 
 		post("refund", ledger.Wallet, ledger.Channel(id), moved.Refunded)
 		return b
 	}
-	to := claimed
+	to := Claimed
 	if r.Config.Receiver != wallet {
 		to = ledger.External // a payout address of another wallet
 	}

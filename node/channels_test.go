@@ -22,7 +22,7 @@ const oldChannel = `{"config":{"Payer":"0x01000000000000000000000000000000000000
 // TestChannelOfEarlierVersions reads a channel as earlier versions stored it, and
 // keeps the names of its fields: homes live longer than the program.
 func TestChannelOfEarlierVersions(t *testing.T) {
-	var rec channelRecord
+	var rec Channel
 	if err := json.Unmarshal([]byte(oldChannel), &rec); err != nil {
 		t.Fatal(err)
 	}

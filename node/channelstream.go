@@ -43,7 +43,7 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 	switch r := req.Request.(type) {
 	case *leasev1.ChannelRequest_Terms:
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
-			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.at(time.Now())}}}, nil
+			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.At(time.Now())}}}, nil
 	case *leasev1.ChannelRequest_Deposit:
 		tx, err := p.takeDeposit(ctx, client, r.Deposit)
 		if err != nil {
@@ -55,11 +55,11 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 		if err != nil {
 			return nil, malformed("channel: %v", err)
 		}
-		known, ok := p.cfg.Channels.get(souk.ChannelID{Digest: id})
+		known, ok := p.cfg.Channels.Get(souk.ChannelID{Digest: id})
 		if !ok || known.Peer != client.String() || known.Paying {
 			return nil, unpaid(0, "no such channel of yours")
 		}
-		claim, refund, amount, err := p.cfg.Keeper.refund(ctx, known.id())
+		claim, refund, amount, err := p.cfg.Keeper.Refund(ctx, known.ID())
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,7 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if short := souk.Atoms(p.cfg.Settlement.MinDepositAtoms) - d.Amount; short > 0 {
 		return "", unpaid(short, "the deposit is below %s", souk.Atoms(p.cfg.Settlement.MinDepositAtoms))
 	}
-	if d.Amount > maxMoney {
+	if d.Amount > MaxMoney {
 		return "", unpaid(0, "a deposit of %s is out of range", d.Amount)
 	}
 	if !d.ValidAt(time.Now()) {
@@ -107,13 +107,13 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if err := chain.VerifyDeposit(d, ch, p.cfg.Contracts, domain); err != nil {
 		return "", unpaid(0, "%v", err)
 	}
-	id := p.cfg.Channels.open(ch, domain, client.String(), false)
-	tx, err := p.cfg.Keeper.deposit(ctx, ch, d, souk.LeaseID{}, "", func(string) error {
-		p.cfg.Channels.open(ch, domain, client.String(), false)    // a lease declined meanwhile may have dropped it
-		return p.cfg.Keeper.mark(ctx, id, func(*channelRecord) {}) // from here on the keeper watches it
+	id := p.cfg.Channels.Open(ch, domain, client.String(), false)
+	tx, err := p.cfg.Keeper.Deposit(ctx, ch, d, souk.LeaseID{}, "", func(string) error {
+		p.cfg.Channels.Open(ch, domain, client.String(), false) // a lease declined meanwhile may have dropped it
+		return p.cfg.Keeper.Mark(ctx, id, func(*Channel) {})    // from here on the keeper watches it
 	})
 	if err != nil {
-		p.cfg.Channels.drop(id)
+		p.cfg.Channels.Drop(id)
 	}
 	return tx, err
 }
@@ -173,12 +173,12 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}
-	id := c.cfg.Channels.open(ch, d, to.String(), true)
-	if err := c.cfg.Keeper.mark(ctx, id, func(*channelRecord) {}); err != nil { // known before the provider has the authorization
+	id := c.cfg.Channels.Open(ch, d, to.String(), true)
+	if err := c.cfg.Keeper.Mark(ctx, id, func(*Channel) {}); err != nil { // known before the provider has the authorization
 		return id, "", err
 	}
 	reply, err = c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Deposit{
-		Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: c.cfg.Keys.at(time.Now()), Deposit: dep.Proto()}}})
+		Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: c.cfg.Keys.At(time.Now()), Deposit: dep.Proto()}}})
 	if err != nil {
 		return id, "", err
 	}
@@ -186,19 +186,19 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 		return id, "", fmt.Errorf("deposit with %s: %w", to, errAnswer)
 	}
 	tx := reply.GetDeposited().GetTx()
-	if err := c.cfg.Keeper.mark(ctx, id, func(r *channelRecord) { r.DepositTx = clip(tx, 100) }); err != nil {
+	if err := c.cfg.Keeper.Mark(ctx, id, func(r *Channel) { r.DepositTx = clip(tx, 100) }); err != nil {
 		return id, tx, err
 	}
-	return id, tx, c.cfg.Keeper.reconcile(ctx)
+	return id, tx, c.cfg.Keeper.Reconcile(ctx)
 }
 
 // refund asks a provider to claim what is due and to give the rest back.
-func (c *client) refund(ctx context.Context, rec *channelRecord) (*leasev1.Refunded, error) {
+func (c *client) refund(ctx context.Context, rec *Channel) (*leasev1.Refunded, error) {
 	to, err := peer.Decode(rec.Peer)
 	if err != nil {
-		return nil, fmt.Errorf("peer of channel %s: %w", rec.id().Short(), err)
+		return nil, fmt.Errorf("peer of channel %s: %w", rec.ID().Short(), err)
 	}
-	id := rec.id()
+	id := rec.ID()
 	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Refund{
 		Refund: &leasev1.RefundRequest{Channel: id.Digest[:]}}})
 	if err != nil {
@@ -208,11 +208,11 @@ func (c *client) refund(ctx context.Context, rec *channelRecord) (*leasev1.Refun
 	if r == nil {
 		return nil, fmt.Errorf("refund by %s: %w", to, errAnswer)
 	}
-	err = c.cfg.Keeper.mark(ctx, id, func(rec *channelRecord) {
+	err = c.cfg.Keeper.Mark(ctx, id, func(rec *Channel) {
 		rec.ClaimTx, rec.RefundTx = clip(r.GetClaimTx(), 100), clip(r.GetRefundTx(), 100)
 	})
 	if err != nil {
 		return r, err
 	}
-	return r, c.cfg.Keeper.reconcile(ctx)
+	return r, c.cfg.Keeper.Reconcile(ctx)
 }

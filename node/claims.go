@@ -18,8 +18,8 @@ const (
 	claimAfter = 12 * time.Hour
 )
 
-// claimChain is what a keeper needs to take money out of channels.
-type claimChain interface {
+// ClaimChain is what a keeper needs to take money out of channels.
+type ClaimChain interface {
 	ClaimAndSettle(ctx context.Context, claims []chain.Claim) (tx string, err error)
 	Refund(ctx context.Context, ch payment.Channel, amount souk.Atoms, nonce uint64, authorizer *ecdsa.PrivateKey) (tx string, err error)
 	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
@@ -27,22 +27,22 @@ type claimChain interface {
 
 // claimDue claims what is worth its gas, is threatened by a withdrawal, has
 // nearly used up its channel, or has waited long. Channels on which a claim or a
-// refund is under way are left to that.
-func (k *keeper) claimDue(ctx context.Context) error {
+// Refund is under way are left to that.
+func (k *Keeper) claimDue(ctx context.Context) error {
 	k.mu.Lock()
 	long := time.Since(k.lastClaim) > claimAfter && !k.lastClaim.IsZero()
 	k.mu.Unlock()
-	var due []*channelRecord
-	for _, rec := range k.cfg.Channels.all() {
+	var due []*Channel
+	for _, rec := range k.cfg.Channels.All() {
 		if !rec.claimDue(long) {
 			continue
 		}
-		leave, busy := k.exits.try(rec.id())
+		leave, busy := k.exits.try(rec.ID())
 		if busy != nil {
 			continue
 		}
 		defer leave()
-		if rec, ok := k.cfg.Channels.get(rec.id()); ok && rec.claimDue(long) { // as it is now that nobody else claims
+		if rec, ok := k.cfg.Channels.Get(rec.ID()); ok && rec.claimDue(long) { // as it is now that nobody else claims
 			due = append(due, rec)
 		}
 	}
@@ -54,7 +54,7 @@ func (k *keeper) claimDue(ctx context.Context) error {
 }
 
 // claimDue tells whether it is time to claim; long, that the last claim was long ago.
-func (r *channelRecord) claimDue(long bool) bool {
+func (r *Channel) claimDue(long bool) bool {
 	open := r.Claimable() - r.Claimed
 	switch {
 	case r.Paying || open <= 0:
@@ -69,7 +69,7 @@ func (r *channelRecord) claimDue(long bool) bool {
 
 // claim claims exactly what receipts say is due on each channel, has it paid out,
 // and posts it. The caller is let in to the exits of all of them.
-func (k *keeper) claim(ctx context.Context, recs []*channelRecord) (tx string, err error) {
+func (k *Keeper) claim(ctx context.Context, recs []*Channel) (tx string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, txWithin)
 	defer cancel()
 	claims := make([]chain.Claim, 0, len(recs))
@@ -86,22 +86,22 @@ func (k *keeper) claim(ctx context.Context, recs []*channelRecord) (tx string, e
 	k.lastClaim = time.Now()
 	k.mu.Unlock()
 	for _, rec := range recs {
-		if err := k.mark(ctx, rec.id(), func(r *channelRecord) { r.ClaimTx = tx }); err != nil {
+		if err := k.Mark(ctx, rec.ID(), func(r *Channel) { r.ClaimTx = tx }); err != nil {
 			return tx, err
 		}
 	}
 	k.cfg.Log.Info("claimed", "channels", len(recs), "tx", tx)
-	return tx, k.reconcile(ctx)
+	return tx, k.Reconcile(ctx)
 }
 
-// refund claims what is due on a channel and gives the rest back to its payer.
-func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
+// Refund claims what is due on a channel and gives the rest back to its payer.
+func (k *Keeper) Refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error) {
 	leave, err := k.exits.enter(ctx, id)
 	if err != nil {
 		return "", "", 0, err
 	}
 	defer leave()
-	err = k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
+	err = k.cfg.Channels.Update(ctx, id, func(r *Channel) (ledger.Batch, error) {
 		switch {
 		case r.Paying:
 			return ledger.Batch{}, errors.New("no such channel")
@@ -117,18 +117,18 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 	defer func() {
 		// Only a refund whose fate is unknown keeps the channel closed.
 		if sent := refundTx != "" && err != nil; !sent || errors.As(err, new(*chain.RevertError)) {
-			err = errors.Join(err, k.mark(context.WithoutCancel(ctx), id, func(r *channelRecord) { r.Refunding = false }))
+			err = errors.Join(err, k.Mark(context.WithoutCancel(ctx), id, func(r *Channel) { r.Refunding = false }))
 		}
 	}()
-	if err := k.reconcile(ctx); err != nil {
+	if err := k.Reconcile(ctx); err != nil {
 		return "", "", 0, err
 	}
-	rec, _ := k.cfg.Channels.get(id)
+	rec, _ := k.cfg.Channels.Get(id)
 	if claimTx = rec.ClaimTx; rec.Claimable() > rec.Claimed {
-		if claimTx, err = k.claim(ctx, []*channelRecord{rec}); err != nil {
+		if claimTx, err = k.claim(ctx, []*Channel{rec}); err != nil {
 			return "", "", 0, err
 		}
-		rec, _ = k.cfg.Channels.get(id)
+		rec, _ = k.cfg.Channels.Get(id)
 	}
 	amount = rec.Left()
 	if amount <= 0 {
@@ -140,8 +140,8 @@ func (k *keeper) refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 	if _, err := k.cfg.Claims.Wait(ctx, refundTx, 1); err != nil {
 		return claimTx, refundTx, 0, fmt.Errorf("refund %s: %w", refundTx, err)
 	}
-	if err := k.mark(ctx, id, func(r *channelRecord) { r.RefundTx = refundTx }); err != nil {
+	if err := k.Mark(ctx, id, func(r *Channel) { r.RefundTx = refundTx }); err != nil {
 		return claimTx, refundTx, amount, err
 	}
-	return claimTx, refundTx, amount, k.reconcile(ctx)
+	return claimTx, refundTx, amount, k.Reconcile(ctx)
 }

@@ -19,14 +19,14 @@ import (
 func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
 	t.Helper()
 	id := eventuallySettled(t, provider, client)
-	if rec, _ := provider.channels.get(id); rec.Due() > rec.Claimed {
+	if rec, _ := provider.channels.Get(id); rec.Due() > rec.Claimed {
 		claim := chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: rec.Claimable()}
 		tx, err := provider.chain.ClaimAndSettle(t.Context(), []chain.Claim{claim})
 		if err == nil {
 			_, err = provider.chain.Wait(t.Context(), tx, 1)
 		}
 		if err == nil {
-			err = provider.keeper.reconcile(t.Context())
+			err = provider.keeper.Reconcile(t.Context())
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -77,12 +77,12 @@ func TestOldBackup(t *testing.T) {
 	eventually(t, "the offer", func() bool { return p.offered() })
 	p.runs(t)
 	due := p.agree(t)
-	ours, _ := p.client.channels.with(p.provider.host.ID().String(), true)
+	ours, _ := p.client.channels.With(p.provider.host.ID().String(), true)
 	if claimed := claimAll(t, p.provider, p.client); claimed != due || claimed > ours.Voucher.MaxClaimable || due <= second {
 		t.Errorf("claimed %s of %s due, by a voucher of %s; %s before", claimed, due, ours.Voucher.MaxClaimable, second)
 	}
 	p.agree(t)
-	if owed := p.client.ledger.Balance(ledger.Owed(ours.id())); owed != 0 {
+	if owed := p.client.ledger.Balance(ledger.Owed(ours.ID())); owed != 0 {
 		t.Errorf("after all was claimed the client owes %s", owed)
 	}
 }
@@ -107,15 +107,15 @@ func TestPayoutElsewhere(t *testing.T) {
 	for range 2 { // the second look at the chain has nothing new
 		checkBooks(t, s.provider)
 		checkBooks(t, c)
-		rec, _ := s.provider.channels.with(c.host.ID().String(), false)
+		rec, _ := s.provider.channels.With(c.host.ID().String(), false)
 		there, err := s.provider.chain.TokenBalance(t.Context(), elsewhere)
 		if err != nil || there != claimedOnChain || there == 0 || there != rec.Due() {
 			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.Due(), err)
 		}
 		l := s.provider.ledger
-		if l.Balance(ledger.Earned) != there || l.Balance(claimed) != 0 || l.Balance(ledger.Receivable(rec.id())) != 0 || l.Balance(ledger.Wallet) != before {
+		if l.Balance(ledger.Earned) != there || l.Balance(Claimed) != 0 || l.Balance(ledger.Receivable(rec.ID())) != 0 || l.Balance(ledger.Wallet) != before {
 			t.Errorf("earned %s, %s on its way here, %s to claim; the wallet %s after %s", l.Balance(ledger.Earned),
-				l.Balance(claimed), l.Balance(ledger.Receivable(rec.id())), l.Balance(ledger.Wallet), before)
+				l.Balance(Claimed), l.Balance(ledger.Receivable(rec.ID())), l.Balance(ledger.Wallet), before)
 		}
 	}
 }

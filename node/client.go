@@ -40,19 +40,19 @@ type clientChain interface {
 type clientConfig struct {
 	Key        ed25519.PrivateKey
 	VoucherKey *ecdsa.PrivateKey
-	Keys       *keyBinding
+	Keys       *KeyBinding
 	Host       host.Host
 	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
 	Home       string // job folders go below jobs/
 
 	Book      *book
 	Ledger    *ledger.Ledger
-	Channels  *channels
-	Receipts  *receiptBook
+	Channels  *Channels
+	Receipts  *Receipts
 	Files     *files.Files
 	Chain     clientChain
 	Contracts chain.Contracts
-	Keeper    *keeper
+	Keeper    *Keeper
 	Space     *space
 	Waits     *waits
 	Log       *slog.Logger
@@ -75,7 +75,7 @@ type client struct {
 }
 
 func newClient(cfg clientConfig) (*client, error) {
-	keys, err := payment.OpenKeys(cfg.Keys.at(time.Now()), time.Now())
+	keys, err := payment.OpenKeys(cfg.Keys.At(time.Now()), time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -161,7 +161,7 @@ func (c *client) forget(ctx context.Context) error {
 			held[rec.Snapshot.Lease] = true
 		}
 	}
-	for _, rec := range c.cfg.Channels.all() {
+	for _, rec := range c.cfg.Channels.All() {
 		for id, share := range rec.Leases {
 			if !rec.Paying || !share.Live || held[id] {
 				continue
@@ -170,7 +170,7 @@ func (c *client) forget(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := c.abandon(ctx, rec.id(), s.id); err != nil {
+			if err := c.abandon(ctx, rec.ID(), s.id); err != nil {
 				return err
 			}
 			c.letGo(s, true)

@@ -218,7 +218,7 @@ func leasePoints(had, value []byte) (points []string) {
 }
 
 func channelPoints(had, value []byte) (points []string) {
-	var before, after channelRecord
+	var before, after Channel
 	if decodeBoth(had, value, &before, &after) != nil {
 		return nil
 	}

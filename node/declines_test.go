@@ -90,7 +90,7 @@ func TestLeaseRefusals(t *testing.T) {
 			if tt.lease != nil {
 				tt.lease(s.lease)
 				s.payload = mustMarshal(s.lease)
-				s.terms, s.channel, _ = leaseTerms(s.payload, s.lease)
+				s.terms, s.channel, _ = LeaseTerms(s.payload, s.lease)
 			}
 			req := goodRequest(t, c, s)
 			if tt.request != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 )
 
-// depositChain is what a keeper needs to put clients' deposits on chain.
-type depositChain interface {
+// DepositChain is what a keeper needs to put clients' deposits on chain.
+type DepositChain interface {
 	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (tx string, err error)
 	DepositUsed(ctx context.Context, ch payment.Channel, d chain.Deposit) (bool, error)
 	Final(ctx context.Context) (number uint64, err error)
@@ -24,13 +24,13 @@ type depositKey struct {
 	salt    [32]byte
 }
 
-// deposit submits a client's authorization, waits until it is as deep as its
+// Deposit submits a client's authorization, waits until it is as deep as its
 // amount asks, and reads the channel again. A chain that does not answer is
 // waited for until ctx ends.
 // It came with lease, zero where it came ahead of any; known is the transaction
 // that an earlier life of this node submitted, or empty. Until it is that deep the
 // channel's account backs no other lease with it.
-func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
+func (k *Keeper) Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
 	id := ch.ID(k.cfg.Domain)
 	leave, err := k.deposits.enter(ctx, depositKey{id, d.Salt})
 	if err != nil {
@@ -48,10 +48,10 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 	if tx, err = k.deposited(ctx, ch, d, known, submitted); err != nil {
 		return "", err
 	}
-	if err := retryUnanswered(ctx, func() error { return k.reconcile(ctx) }); err != nil {
+	if err := retryUnanswered(ctx, func() error { return k.Reconcile(ctx) }); err != nil {
 		return tx, err
 	}
-	return tx, k.mark(ctx, id, func(r *channelRecord) {
+	return tx, k.Mark(ctx, id, func(r *Channel) {
 		r.DepositTx = tx
 		r.DepositCounted(lease, d.Amount, tx != "")
 	})
@@ -59,7 +59,7 @@ func (k *keeper) deposit(ctx context.Context, ch payment.Channel, d chain.Deposi
 
 // deposited returns once an authorization was used, by the transaction tx where
 // it is one of ours, and that is deep enough.
-func (k *keeper) deposited(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
+func (k *Keeper) deposited(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	for {
 		err = retryUnanswered(ctx, func() (err error) {
 			tx, err = k.submit(ctx, ch, d, known, submitted)
@@ -89,7 +89,7 @@ func (k *keeper) deposited(ctx context.Context, ch payment.Channel, d chain.Depo
 }
 
 // submit sends an authorization, unless it was used, and waits for its depth.
-func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
+func (k *Keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit, known string, submitted func(tx string) error) (tx string, err error) {
 	tx, err = k.cfg.Deposits.Deposit(ctx, ch, d)
 	switch {
 	case errors.Is(err, chain.ErrUsed):
@@ -108,7 +108,7 @@ func (k *keeper) submit(ctx context.Context, ch payment.Channel, d chain.Deposit
 }
 
 // confirm waits until a deposit can be relied on. A devnet has no reorganisations.
-func (k *keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) error {
+func (k *Keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) error {
 	if k.cfg.Domain.ChainID == chain.DevnetChainID {
 		_, err := k.cfg.Deposits.Wait(ctx, tx, max(k.cfg.Confirmations, 1))
 		return err

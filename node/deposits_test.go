@@ -73,7 +73,7 @@ func TestDepositCountsOnce(t *testing.T) {
 			t.Errorf("a lease on a deposit that was spent ended as %s", why)
 		}
 	}
-	rec, _ := s.provider.channels.get(first.terms.Channel)
+	rec, _ := s.provider.channels.Get(first.terms.Channel)
 	if rec.Backing() < 0 || rec.Balance != d.Amount {
 		t.Errorf("the channel is %s over what it holds of %s", -rec.Backing(), rec.Balance)
 	}

@@ -67,7 +67,7 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 	if refused != nil {
 		return
 	}
-	if pr.terms.DeviceCount() < 1 || pr.terms.DeviceCount() > 64 || pr.terms.Interval < minInterval || pr.terms.Interval > maxInterval ||
+	if pr.terms.DeviceCount() < 1 || pr.terms.DeviceCount() > 64 || pr.terms.Interval < MinInterval || pr.terms.Interval > MaxInterval ||
 		pr.terms.Grace <= 0 || pr.terms.Reserve <= 0 || pr.terms.First() < 0 || pr.terms.First() > pr.terms.Reserve {
 		t.Errorf("accepted %+v", pr.terms)
 	}
@@ -78,7 +78,7 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 func FuzzCountersign(f *testing.F) {
 	client, provider := fuzzKey(1), fuzzKey(2)
 	lease := fuzzLease(client, provider)
-	terms, channel, err := leaseTerms(mustMarshal(lease), lease)
+	terms, channel, err := LeaseTerms(mustMarshal(lease), lease)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func (h *hosting) fund(ctx context.Context) *ending {
 	defer cancel()
 	rec := h.record()
 	if rec.Deposit != nil {
-		tx, err := h.p.cfg.Keeper.deposit(ctx, h.channel, *rec.Deposit, h.id, rec.DepositTx, func(tx string) error {
+		tx, err := h.p.cfg.Keeper.Deposit(ctx, h.channel, *rec.Deposit, h.id, rec.DepositTx, func(tx string) error {
 			return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
 		})
 		if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
@@ -55,7 +55,7 @@ func (h *hosting) fund(ctx context.Context) *ending {
 		}
 	}
 	for {
-		known, ok := h.p.cfg.Channels.get(h.terms.Channel)
+		known, ok := h.p.cfg.Channels.Get(h.terms.Channel)
 		switch {
 		case ok && known.Backing() >= 0:
 			return nil

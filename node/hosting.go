@@ -143,7 +143,7 @@ func (h *hosting) run(ctx context.Context) {
 	for errors.Is(h.close(e), badger.ErrLowDisk) && h.p.cfg.Space.wait(ctx) {
 	}
 	h.p.cfg.Log.Info("run ended", "lease", h.id.Short(), "reason", reasonName(e.reason), "detail", e.detail)
-	h.p.cfg.Keeper.wake()
+	h.p.cfg.Keeper.Wake()
 }
 
 // steps is the path of a run, left to right.

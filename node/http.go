@@ -201,7 +201,7 @@ func (n *Node) servePublic(mux *http.ServeMux, services http.Handler) {
 		static.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /log/", http.StripPrefix("/log", n.receipts.tree.Handler()))
+	mux.Handle("GET /log/", http.StripPrefix("/log", n.tree.Handler()))
 	open := make(chan struct{}, maxEventStream)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -235,9 +235,9 @@ func (n *Node) events(w http.ResponseWriter, r *http.Request) {
 	size, pulse := uint64(0), time.NewTicker(eventsPulse)
 	defer pulse.Stop()
 	for {
-		if now := n.receipts.tree.Size(); now != size {
+		if now := n.tree.Size(); now != size {
 			size = now
-			sendEvent(w, "checkpoint", map[string]any{"note": string(n.receipts.tree.Checkpoint())})
+			sendEvent(w, "checkpoint", map[string]any{"note": string(n.tree.Checkpoint())})
 		}
 		if out.Flush() != nil {
 			return

@@ -247,7 +247,7 @@ func (j *job) finish(ctx context.Context, end scheduler.End) error {
 		l.giveUp()
 	}
 	j.c.cfg.Log.Info("job ended", "job", j.id.Short(), "state", end.State, "reason", string(end.Reason))
-	j.c.cfg.Keeper.wake()
+	j.c.cfg.Keeper.Wake()
 	return err
 }
 

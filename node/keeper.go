@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
 )
 
 const (
@@ -24,43 +25,43 @@ const (
 	readTries  = 5
 )
 
-// claimed is what this node has claimed on chain and not yet been paid.
-const claimed ledger.Account = "claimed"
+// Claimed is what this node has claimed on chain and not yet been paid.
+const Claimed ledger.Account = "claimed"
 
-// readingChain is what a keeper needs to hold the ledger against the chain.
-type readingChain interface {
+// ReadingChain is what a keeper needs to hold the ledger against the chain.
+type ReadingChain interface {
 	Block(ctx context.Context) (number uint64, at time.Time, err error)
 	TokenBalance(ctx context.Context, of payment.Address) (souk.Atoms, error)
 	Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error)
 }
 
-// keeperConfig holds what a keeper needs. The parts of the chain may be used at
+// KeeperConfig holds what a keeper needs. The parts of the chain may be used at
 // once; what sends transactions numbers them itself.
-type keeperConfig struct {
+type KeeperConfig struct {
 	Domain        payment.EIP712Domain // of the chain's settlement contract
 	Wallet        payment.Address      // whose balance the ledger's wallet is
-	Chain         readingChain
-	Deposits      depositChain
-	Claims        claimChain
-	Anchors       anchorChain
+	Chain         ReadingChain
+	Deposits      DepositChain
+	Claims        ClaimChain
+	Anchors       AnchorChain
 	Ledger        *ledger.Ledger
-	Channels      *channels
-	Receipts      *receiptBook
+	Channels      *Channels
+	Tree          *log.Log // the log of receipts
 	VoucherKey    *ecdsa.PrivateKey
 	Confirmations uint64     // how deep a deposit must be; 0: 3, and 1 on a devnet
 	FinalAbove    souk.Atoms // a larger deposit must be final, but not on a devnet; 0: one token
 	Log           *slog.Logger
 }
 
-// keeper holds the ledger against the chain: it reads balances and channels on a
+// Keeper holds the ledger against the chain: it reads balances and channels on a
 // timer and when told, posts what changed, and claims and anchors when it is
 // time. Events are never trusted: what it missed, it finds. No run waits for it.
 //
 // Its methods may run at once. While one waits for the chain it holds nothing
 // that another needs, unless both are about the same deposit, the exit of money
 // from the same channel, or an anchor.
-type keeper struct {
-	cfg   keeperConfig
+type Keeper struct {
+	cfg   KeeperConfig
 	wakes chan struct{}
 
 	deposits  exclusive[depositKey]     // one caller submits a deposit, others with the same one wait for it
@@ -75,12 +76,13 @@ type keeper struct {
 	lastClaim time.Time
 }
 
-func newKeeper(cfg keeperConfig) *keeper {
-	return &keeper{cfg: cfg, wakes: make(chan struct{}, 1)}
+// NewKeeper makes a keeper that has read nothing yet.
+func NewKeeper(cfg KeeperConfig) *Keeper {
+	return &Keeper{cfg: cfg, wakes: make(chan struct{}, 1)}
 }
 
-// wake asks for a reading of the chain soon.
-func (k *keeper) wake() {
+// Wake asks for a reading of the chain soon.
+func (k *Keeper) Wake() {
 	select {
 	case k.wakes <- struct{}{}:
 	default: // asked already
@@ -89,8 +91,8 @@ func (k *keeper) wake() {
 
 // Run reconciles until ctx ends. Claims and anchors wait for their transactions
 // beside it.
-func (k *keeper) Run(ctx context.Context) error {
-	for k.reconcile(ctx) != nil {
+func (k *Keeper) Run(ctx context.Context) error {
+	for k.Reconcile(ctx) != nil {
 		if !sleep(ctx, keepRetry) {
 			return nil
 		}
@@ -110,12 +112,12 @@ func (k *keeper) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 			beside.Go(func() {
-				_, err := k.anchor(ctx)
+				_, err := k.Anchor(ctx)
 				warn("anchor", err)
 			})
 		case <-k.wakes:
 		}
-		if err := k.reconcile(ctx); err != nil {
+		if err := k.Reconcile(ctx); err != nil {
 			warn("reconcile with the chain", err)
 			continue
 		}
@@ -123,9 +125,9 @@ func (k *keeper) Run(ctx context.Context) error {
 	}
 }
 
-// reconcile posts to the ledger what the chain says has changed. Of readings that
+// Reconcile posts to the ledger what the chain says has changed. Of readings that
 // overlap, the one that began last counts: what an older one saw is in it too.
-func (k *keeper) reconcile(ctx context.Context) error {
+func (k *Keeper) Reconcile(ctx context.Context) error {
 	k.mu.Lock()
 	k.readings++
 	number := k.readings
@@ -154,7 +156,7 @@ type snapshot struct {
 // not add up. The wallet is read as of the newest, so that must not change
 // meanwhile; the channels, which may take longer than a block, as of the same
 // block after.
-func (k *keeper) readChain(ctx context.Context) (s snapshot, err error) {
+func (k *Keeper) readChain(ctx context.Context) (s snapshot, err error) {
 	for range readTries {
 		if s.block, _, err = k.cfg.Chain.Block(ctx); err != nil {
 			return s, err
@@ -170,8 +172,8 @@ func (k *keeper) readChain(ctx context.Context) (s snapshot, err error) {
 			continue
 		}
 		s.channels = map[souk.ChannelID]chain.ChannelState{}
-		for _, rec := range k.cfg.Channels.all() {
-			if s.channels[rec.id()], err = k.cfg.Chain.Channel(ctx, rec.id(), s.block); err != nil {
+		for _, rec := range k.cfg.Channels.All() {
+			if s.channels[rec.ID()], err = k.cfg.Chain.Channel(ctx, rec.ID(), s.block); err != nil {
 				return s, err
 			}
 		}
@@ -181,10 +183,10 @@ func (k *keeper) readChain(ctx context.Context) (s snapshot, err error) {
 }
 
 // post enters what a snapshot shows. The caller holds posting.
-func (k *keeper) post(ctx context.Context, s snapshot) error {
+func (k *Keeper) post(ctx context.Context, s snapshot) error {
 	grown := s.wallet - k.cfg.Ledger.Balance(ledger.Wallet)
 	for id, st := range s.channels {
-		if rec, ok := k.cfg.Channels.get(id); ok && rec.Paying {
+		if rec, ok := k.cfg.Channels.Get(id); ok && rec.Paying {
 			grown += st.Balance - rec.Balance
 		}
 	}
@@ -192,7 +194,7 @@ func (k *keeper) post(ctx context.Context, s snapshot) error {
 	// not seem to hold less than nothing.
 	var fills, leaves []souk.ChannelID
 	for id, st := range s.channels {
-		if rec, ok := k.cfg.Channels.get(id); ok && rec.Paying && st.Balance < rec.Balance {
+		if rec, ok := k.cfg.Channels.Get(id); ok && rec.Paying && st.Balance < rec.Balance {
 			fills = append(fills, id)
 		} else {
 			leaves = append(leaves, id)
@@ -211,7 +213,7 @@ func (k *keeper) post(ctx context.Context, s snapshot) error {
 
 // postWallet explains a change of the wallet that no channel of ours explains:
 // a settlement of what was claimed, or money from or to outside.
-func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms) error {
+func (k *Keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms) error {
 	if grown == 0 {
 		return nil
 	}
@@ -220,9 +222,9 @@ func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms)
 	b = binary.BigEndian.AppendUint64(b, uint64(k.cfg.Ledger.Balance(ledger.Wallet)))
 	ref := fmt.Sprintf("block %d", block)
 	var batch ledger.Batch
-	if paid := min(grown, k.cfg.Ledger.Balance(claimed)); paid > 0 {
+	if paid := min(grown, k.cfg.Ledger.Balance(Claimed)); paid > 0 {
 		batch.Transfers = append(batch.Transfers, ledger.Transfer{ID: ledger.TransferID("settle", b), Debit: ledger.Wallet,
-			Credit: claimed, Amount: paid, Kind: "settle", Ref: ref, At: time.Now()})
+			Credit: Claimed, Amount: paid, Kind: "settle", Ref: ref, At: time.Now()})
 		grown -= paid
 	}
 	t := ledger.Transfer{ID: ledger.TransferID("outside", b), Debit: ledger.Wallet, Credit: ledger.External, Amount: grown, Kind: "received", Ref: ref, At: time.Now()}
@@ -236,8 +238,8 @@ func (k *keeper) postWallet(ctx context.Context, block uint64, grown souk.Atoms)
 }
 
 // postChannel posts what changed on one channel since it was last read.
-func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.ChannelState) error {
-	rec, ok := k.cfg.Channels.get(id)
+func (k *Keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.ChannelState) error {
+	rec, ok := k.cfg.Channels.Get(id)
 	if !ok {
 		return nil // dropped since it was read
 	}
@@ -248,12 +250,12 @@ func (k *keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 	if now.Same(rec.OnChain) {
 		return nil
 	}
-	return k.cfg.Channels.update(ctx, id, func(rec *channelRecord) (ledger.Batch, error) {
+	return k.cfg.Channels.Update(ctx, id, func(rec *Channel) (ledger.Batch, error) {
 		booked := ledger.Receivable(id)
 		if rec.Paying {
 			booked = ledger.Owed(id)
 		}
-		return rec.postRead(now, k.cfg.Ledger.Balance(booked), k.cfg.Wallet, time.Now()), nil
+		return rec.read(now, k.cfg.Ledger.Balance(booked), k.cfg.Wallet, time.Now()), nil
 	})
 }
 
@@ -267,9 +269,9 @@ func retryUnanswered(ctx context.Context, do func() error) error {
 	}
 }
 
-// mark notes a transaction on a channel.
-func (k *keeper) mark(ctx context.Context, id souk.ChannelID, change func(*channelRecord)) error {
-	return k.cfg.Channels.update(ctx, id, func(r *channelRecord) (ledger.Batch, error) {
+// Mark notes a transaction on a channel.
+func (k *Keeper) Mark(ctx context.Context, id souk.ChannelID, change func(*Channel)) error {
+	return k.cfg.Channels.Update(ctx, id, func(r *Channel) (ledger.Batch, error) {
 		change(r)
 		return ledger.Batch{}, nil
 	})

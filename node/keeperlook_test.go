@@ -13,14 +13,14 @@ import (
 
 // briskChain has a new block each time that a channel is read.
 type briskChain struct {
-	readingChain
+	ReadingChain
 	blocks *mem.Chain
 }
 
-// Channel implements readingChain.
+// Channel implements ReadingChain.
 func (c briskChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (chain.ChannelState, error) {
 	c.blocks.Advance(time.Minute)
-	return c.readingChain.Channel(ctx, id, atBlock)
+	return c.ReadingChain.Channel(ctx, id, atBlock)
 }
 
 // TestManyChannelsOnABriskChain reads a chain that has its next block before all
@@ -28,12 +28,12 @@ func (c briskChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint
 func TestManyChannelsOnABriskChain(t *testing.T) {
 	blocks := mem.New(mem.Config{BlockTime: time.Minute})
 	cfg := testConfig(t)
-	channels := &channels{slots: map[souk.ChannelID]*channelSlot{}}
+	channels := &Channels{slots: map[souk.ChannelID]*channelSlot{}}
 	client := blocks.Client(mem.ClientConfig{Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey})
 	for i := range 3 {
-		channels.open(payment.Channel{Payer: payment.Address{byte(i + 1)}}, client.Domain(), "", false)
+		channels.Open(payment.Channel{Payer: payment.Address{byte(i + 1)}}, client.Domain(), "", false)
 	}
-	k := newKeeper(keeperConfig{Chain: briskChain{client, blocks}, Channels: channels})
+	k := NewKeeper(KeeperConfig{Chain: briskChain{client, blocks}, Channels: channels})
 	s, err := k.readChain(t.Context())
 	if err != nil || len(s.channels) != 3 {
 		t.Fatalf("readChain = %v, %v", s, err)

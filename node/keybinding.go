@@ -13,8 +13,8 @@ import (
 // so that what a peer was shown holds for as long again.
 const keysValid = 30 * 24 * time.Hour
 
-// keyBinding is this node's key and its voucher key, each signing the other.
-type keyBinding struct {
+// KeyBinding is this node's key and its voucher key, each signing the other.
+type KeyBinding struct {
 	node    ed25519.PrivateKey
 	voucher *ecdsa.PrivateKey
 
@@ -23,13 +23,13 @@ type keyBinding struct {
 	made     time.Time
 }
 
-func newKeyBinding(node ed25519.PrivateKey, voucher *ecdsa.PrivateKey, now time.Time) (*keyBinding, error) {
+func NewKeyBinding(node ed25519.PrivateKey, voucher *ecdsa.PrivateKey, now time.Time) (*KeyBinding, error) {
 	envelope, err := payment.NewKeys(node, voucher, now.Add(keysValid))
-	return &keyBinding{node: node, voucher: voucher, envelope: envelope, made: now}, err
+	return &KeyBinding{node: node, voucher: voucher, envelope: envelope, made: now}, err
 }
 
-// at returns the signed binding to show peers now.
-func (b *keyBinding) at(now time.Time) []byte {
+// At returns the signed binding to show peers now.
+func (b *KeyBinding) At(now time.Time) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Sub(b.made) > keysValid/2 {

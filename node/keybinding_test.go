@@ -19,17 +19,17 @@ func TestKeyBindingOutlivesItself(t *testing.T) {
 	}
 	voucher := chaintest.NewKey(t)
 	start := time.Now()
-	b, err := newKeyBinding(id, voucher, start)
+	b, err := NewKeyBinding(id, voucher, start)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := payment.OpenKeys(b.at(start), start)
+	first, err := payment.OpenKeys(b.At(start), start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for day := range 365 {
 		now := start.Add(time.Duration(day) * 24 * time.Hour)
-		keys, err := payment.OpenKeys(b.at(now), now.Add(keysValid/2-time.Second))
+		keys, err := payment.OpenKeys(b.At(now), now.Add(keysValid/2-time.Second))
 		if err != nil || keys.Node != first.Node || keys.Authorizer != first.Authorizer {
 			t.Fatalf("on day %d: %+v, %v", day, keys, err)
 		}

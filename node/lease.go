@@ -13,10 +13,20 @@ import (
 	"github.com/souk-market/souk/storage/files"
 )
 
-// leaseTerms reads from a lease what metering needs, and refuses values out of
+// Bounds on what a lease may say, whoever wrote it.
+const (
+	MinInterval   = 500 * time.Millisecond // between receipts: below it, signing costs more than it secures
+	MaxInterval   = 10 * time.Minute
+	MaxStart      = 30 * time.Minute // from the lease to the start: until then a device waits unpaid
+	MaxMoney      = 1 << 50          // of a price, a reserve or a deposit: no sum of them overflows
+	maxGrace      = 30 * time.Second
+	maxHoldPaused = 10 * time.Minute
+)
+
+// LeaseTerms reads from a lease what metering needs, and refuses values out of
 // range. Both sides use it, so that both meter the same. The error is a
 // [*payment.UnitError] where the tariff has a unit that is not known.
-func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.Channel, err error) {
+func LeaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.Channel, err error) {
 	if ch, err = payment.ChannelFromProto(l.Channel); err != nil {
 		return t, ch, err
 	}
@@ -42,22 +52,22 @@ func leaseTerms(payload []byte, l *leasev1.Lease) (t payment.Terms, ch payment.C
 	switch {
 	case len(l.Devices) == 0 || len(l.Devices) > 64 || slices.Contains(l.Devices, ""):
 		err = fmt.Errorf("%d devices", len(l.Devices))
-	case t.Interval < minInterval || t.Interval > maxInterval:
-		err = fmt.Errorf("interval %s, not %s to %s", t.Interval, minInterval, maxInterval)
+	case t.Interval < MinInterval || t.Interval > MaxInterval:
+		err = fmt.Errorf("interval %s, not %s to %s", t.Interval, MinInterval, MaxInterval)
 	case t.Grace <= 0 || t.Grace > maxGrace:
 		err = fmt.Errorf("grace %s, not up to %s", t.Grace, maxGrace)
 	case t.HoldPaused < 0 || t.HoldPaused > maxHoldPaused:
 		err = fmt.Errorf("hold %s, not up to %s", t.HoldPaused, maxHoldPaused)
 	case t.MaxDuration <= 0:
 		err = fmt.Errorf("no duration")
-	case t.Reserve <= 0 || l.ReserveAtoms > maxMoney:
+	case t.Reserve <= 0 || l.ReserveAtoms > MaxMoney:
 		err = fmt.Errorf("reserve %d out of range", l.ReserveAtoms)
 	case !slices.ContainsFunc(t.Tariff, func(l payment.Line) bool { return l.Price > 0 }):
 		err = fmt.Errorf("no price")
-	case slices.ContainsFunc(t.Tariff, func(l payment.Line) bool { return l.Price > maxMoney }):
+	case slices.ContainsFunc(t.Tariff, func(l payment.Line) bool { return l.Price > MaxMoney }):
 		err = fmt.Errorf("price out of range")
-	case t.PayAhead < 0 || t.PayAhead > maxInterval:
-		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, maxInterval)
+	case t.PayAhead < 0 || t.PayAhead > MaxInterval:
+		err = fmt.Errorf("pay ahead %s, not up to %s", t.PayAhead, MaxInterval)
 	default:
 		err = t.Validate()
 	}
@@ -106,10 +116,17 @@ func bidTariff(bid *marketv1.Bid) (payment.Tariff, error) {
 	return payment.TariffFromProto(bid.Tariff)
 }
 
-// inputDigest is the digest that stands for a job's inputs in its receipts.
-func inputDigest(cid string) (souk.Digest, error) {
+// InputDigest is the digest that stands for a job's inputs in its receipts.
+func InputDigest(cid string) (souk.Digest, error) {
 	if cid == "" {
 		return souk.Digest{}, nil
 	}
 	return files.DigestOf(cid)
+}
+
+// FundsError says that the wallet is short of what a channel needs.
+type FundsError struct{ Need, Have souk.Atoms }
+
+func (e *FundsError) Error() string {
+	return fmt.Sprintf("the deposit needs %s tokens and the wallet has %s", e.Need, e.Have)
 }

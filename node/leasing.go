@@ -23,15 +23,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds on what a lease may say, whoever wrote it.
-const (
-	maxGrace      = 30 * time.Second
-	maxHoldPaused = 10 * time.Minute
-	maxInterval   = 10 * time.Minute
-	maxStart      = 30 * time.Minute // from the lease to the start: until then a device waits unpaid
-	leaseSkew     = 30 * time.Second // how far apart two clocks may be
-	maxMoney      = 1 << 50          // of a price, a reserve or a deposit: no sum of them overflows
-)
+// leaseSkew is how far apart two clocks may be.
+const leaseSkew = 30 * time.Second
 
 func unpaid(shortfall souk.Atoms, format string, args ...any) *market.Refusal {
 	return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Shortfall: uint64(max(shortfall, 0)), Detail: fmt.Sprintf(format, args...)}
@@ -116,7 +109,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 		return nil, taken
 	}
 	if refused := p.reserve(ctx, pr, h); refused != nil {
-		p.cfg.Channels.drop(pr.terms.Channel)
+		p.cfg.Channels.Drop(pr.terms.Channel)
 		p.free(pr.id)
 		return nil, refused
 	}
@@ -148,8 +141,8 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 // reserve puts the lease, its voucher and its part of the channel into the
 // ledger in one transaction, if the channel has room for it.
 func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
-	p.cfg.Channels.open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
-	err := p.cfg.Channels.update(ctx, pr.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
+	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms
 		if pr.deposit != nil {
 			deposit = pr.deposit.Amount
@@ -205,7 +198,7 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 		return nil, refused
 	}
 	pr := &proposal{id: souk.LeaseID{Digest: sha256.Sum256(payload)}, payload: payload, request: req, lease: &l, client: signer, peer: client}
-	pr.terms, pr.channel, err = leaseTerms(payload, &l)
+	pr.terms, pr.channel, err = LeaseTerms(payload, &l)
 	if unknown, ok := errors.AsType[*payment.UnitError](err); ok {
 		return nil, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED, Detail: "a unit of the tariff", Unsupported: []string{unknown.Unit}}
 	}
@@ -251,8 +244,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease was signed %s away from my clock", time.UnixMilli(l.SignedMs).Sub(now).Abs().Round(time.Second))
 	case !time.UnixMilli(l.StartByMs).After(now):
 		return lapsed(0, "the lease should have started already")
-	case time.UnixMilli(l.StartByMs).Sub(now) > maxStart+leaseSkew:
-		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), maxStart)
+	case time.UnixMilli(l.StartByMs).Sub(now) > MaxStart+leaseSkew:
+		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), MaxStart)
 	}
 	return p.checkPayment(now, pr)
 }
@@ -289,7 +282,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 		if short := souk.Atoms(ours.MinDepositAtoms) - pr.deposit.Amount; short > 0 {
 			return unpaid(short, "the deposit is below %s", souk.Atoms(ours.MinDepositAtoms))
 		}
-		if pr.deposit.Amount > maxMoney {
+		if pr.deposit.Amount > MaxMoney {
 			return unpaid(0, "a deposit of %s is out of range", pr.deposit.Amount)
 		}
 		if !pr.deposit.ValidAt(now) {
@@ -305,7 +298,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 // checkChannel refuses a channel that could not pay us.
 func (p *provider) checkChannel(ch payment.Channel) *market.Refusal {
 	ours := p.cfg.Settlement
-	mine, err := payment.OpenKeys(p.cfg.Keys.at(time.Now()), time.Now())
+	mine, err := payment.OpenKeys(p.cfg.Keys.At(time.Now()), time.Now())
 	switch {
 	case err != nil:
 		return draining("the provider's keys have lapsed")

@@ -57,10 +57,10 @@ func TestRefundShutsOutLeases(t *testing.T) {
 	p.hang.Store(true)
 	done := make(chan error, 1)
 	go func() {
-		_, _, _, err := provider.keeper.refund(ctx, id)
+		_, _, _, err := provider.keeper.Refund(ctx, id)
 		done <- err
 	}()
-	eventually(t, "the refund", func() bool { rec, _ := provider.channels.get(id); return rec.Refunding })
+	eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
 	s, _ := bidFor(t, provider, client)
 	req := goodRequest(t, client.client, s)
 	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), req); refused == nil {
@@ -71,7 +71,7 @@ func TestRefundShutsOutLeases(t *testing.T) {
 		t.Error("a refund on a hanging chain")
 	}
 	p.hang.Store(false)
-	if rec, _ := provider.channels.get(id); rec.Refunding {
+	if rec, _ := provider.channels.Get(id); rec.Refunding {
 		t.Error("the channel stays closed though nothing was sent")
 	}
 	if s := finished(t, submit(t, client, testJob(t, client, "short"))); s.State != "done" {
@@ -83,9 +83,9 @@ func TestRefundShutsOutLeases(t *testing.T) {
 func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID) {
 	t.Helper()
 	eventually(t, "the end of the lease", func() bool {
-		rec, ok := provider.channels.with(client.host.ID().String(), false)
+		rec, ok := provider.channels.With(client.host.ID().String(), false)
 		if ok {
-			id = rec.id()
+			id = rec.ID()
 		}
 		return ok && !rec.Live() && rec.Balance > 0
 	})
@@ -100,7 +100,7 @@ func depositFor(t *testing.T, provider, client *Node) (payment.Channel, chain.De
 	if err != nil {
 		t.Fatal(err)
 	}
-	provider.channels.open(s.channel, s.terms.Domain, client.host.ID().String(), false)
+	provider.channels.Open(s.channel, s.terms.Domain, client.host.ID().String(), false)
 	return s.channel, d
 }
 
@@ -112,7 +112,7 @@ func deposited(t *testing.T, provider *Node, ch payment.Channel, d chain.Deposit
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec, ok := provider.channels.get(id); !ok || state.Balance != d.Amount || rec.Balance != d.Amount {
+	if rec, ok := provider.channels.Get(id); !ok || state.Balance != d.Amount || rec.Balance != d.Amount {
 		t.Errorf("of a deposit of %s the chain has %s, the provider %+v", d.Amount, state.Balance, rec)
 	}
 }
@@ -137,7 +137,7 @@ func TestDepositTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := provider.keeper.deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil }); err != nil {
+			if _, err := provider.keeper.Deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil }); err != nil {
 				t.Errorf("the second time: %v", err)
 			}
 			deposited(t, provider, ch, d)
@@ -155,7 +155,7 @@ func TestDepositThroughAnOutage(t *testing.T) {
 	before := p.calls.Load()
 	done := make(chan error, 1)
 	go func() {
-		_, err := provider.keeper.deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil })
+		_, err := provider.keeper.Deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil })
 		done <- err
 	}()
 	eventually(t, "a second call", func() bool { return p.calls.Load() > before+1 })
@@ -197,7 +197,7 @@ func TestManyRestored(t *testing.T) {
 	for i := range 200 {
 		s.lease.SignedMs++
 		payload := mustMarshal(s.lease)
-		terms, _, err := leaseTerms(payload, s.lease)
+		terms, _, err := LeaseTerms(payload, s.lease)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,12 +272,12 @@ func TestNamedChannels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys.at(time.Now()), Deposit: d.Proto()}
+		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys.At(time.Now()), Deposit: d.Proto()}
 		if tx, err := provider.provider.takeDeposit(t.Context(), client.host.ID(), req); err == nil {
 			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
 		}
 	}
-	if n := len(provider.channels.all()); n != 0 {
+	if n := len(provider.channels.All()); n != 0 {
 		t.Errorf("%d channels are kept", n)
 	}
 }
@@ -291,8 +291,8 @@ func TestWalletFilledAndDrained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, _ := client.channels.with(provider.host.ID().String(), true)
-	if _, _, amount, err := provider.keeper.refund(t.Context(), rec.id()); err != nil || amount != all {
+	rec, _ := client.channels.With(provider.host.ID().String(), true)
+	if _, _, amount, err := provider.keeper.Refund(t.Context(), rec.ID()); err != nil || amount != all {
 		t.Fatalf("refund of %s on %s: %v", amount, dep.Channel.Id, err)
 	}
 	elsewhere := rec.Config

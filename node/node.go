@@ -47,6 +47,7 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/storage/badger"
 	"github.com/souk-market/souk/storage/files"
 	"github.com/souk-market/souk/storage/mark"
@@ -107,10 +108,10 @@ type Store interface {
 // [chain.Client] asks a real one; payment/chain/mem stands in for it. Both pass
 // payment/chain/chaintest.
 type Chain interface {
-	readingChain
-	depositChain
-	claimChain
-	anchorChain
+	ReadingChain
+	DepositChain
+	ClaimChain
+	AnchorChain
 	clientChain
 	walletChain
 }
@@ -132,8 +133,9 @@ type Node struct {
 
 	space    *space
 	ledger   *ledger.Ledger
-	channels *channels
-	receipts *receiptBook
+	channels *Channels
+	tree     *log.Log // digests of finished receipts
+	receipts *Receipts
 	files    *files.Files
 	book     *book
 	streams  *streams
@@ -143,7 +145,7 @@ type Node struct {
 	clocks   *clocks
 	rpc      *chain.Client // nil: the chain is not ours to close
 	chain    Chain         // nil: watch only, and so are the next three
-	keeper   *keeper
+	keeper   *Keeper
 	client   *client
 	provider *provider // nil: this node does not sell
 }
@@ -195,7 +197,7 @@ func (n *Node) buildNetwork() (err error) {
 		}
 		return fmt.Errorf("files: %w", err)
 	}
-	n.book = newBook(market.Config{Score: n.receipts.score}, n.cfg.Now)
+	n.book = newBook(market.Config{Score: n.receipts.Score}, n.cfg.Now)
 	n.streams = newStreams(n.host, n.cfg.Log)
 	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
 	n.clocks = newClocks(n.cfg.Log)
@@ -219,9 +221,9 @@ func (n *Node) buildChain() (err error) {
 		}
 		n.chain = n.rpc
 	}
-	n.receipts.domain = n.chain.Domain()
-	n.keeper = newKeeper(keeperConfig{Domain: n.chain.Domain(), Wallet: n.chain.Address(),
-		Chain: n.chain, Deposits: n.chain, Claims: n.chain, Anchors: n.chain, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
+	n.receipts.SetDomain(n.chain.Domain())
+	n.keeper = NewKeeper(KeeperConfig{Domain: n.chain.Domain(), Wallet: n.chain.Address(),
+		Chain: n.chain, Deposits: n.chain, Claims: n.chain, Anchors: n.chain, Ledger: n.ledger, Channels: n.channels, Tree: n.tree,
 		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
 	return nil
 }
@@ -319,7 +321,7 @@ func (n *Node) Run(ctx context.Context) error {
 			return nil
 		}
 	})
-	if err := n.receipts.catchUp(ctx); err != nil {
+	if err := n.receipts.CatchUp(ctx); err != nil {
 		stopLate()
 		return errors.Join(err, base.Wait(), n.close())
 	}

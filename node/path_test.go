@@ -230,20 +230,20 @@ func TestPath(t *testing.T) {
 	}
 	peer := provider.host.ID().String()
 	eventually(t, "the provider's last voucher", func() bool {
-		rec, ok := provider.channels.with(client.host.ID().String(), false)
+		rec, ok := provider.channels.With(client.host.ID().String(), false)
 		return ok && !rec.Live() && rec.Due() == souk.Atoms(s.PaidAtoms)
 	})
 	if _, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer}); err != nil {
 		t.Fatal(err)
 	}
-	rec, _ := client.channels.with(peer, true)
+	rec, _ := client.channels.With(peer, true)
 	if rec.Claimed != souk.Atoms(s.PaidAtoms) || rec.Balance != rec.Claimed {
 		t.Errorf("claimed %s and balance %s after a refund, paid %s", rec.Claimed, rec.Balance, souk.Atoms(s.PaidAtoms))
 	}
 	for _, n := range []*Node{provider, client} {
 		checkBooks(t, n)
-		if n.receipts.tree.Size() != uint64(s.Receipts) {
-			t.Errorf("log holds %d of %d receipts", n.receipts.tree.Size(), s.Receipts)
+		if n.tree.Size() != uint64(s.Receipts) {
+			t.Errorf("log holds %d of %d receipts", n.tree.Size(), s.Receipts)
 		}
 	}
 	if _, err := (api{client}).Anchor(ctx, &apiv1.AnchorRequest{}); err != nil {
@@ -254,7 +254,7 @@ func TestPath(t *testing.T) {
 // checkBooks holds a node's ledger against itself and against the chain.
 func checkBooks(t *testing.T, n *Node) {
 	t.Helper()
-	if err := n.keeper.reconcile(t.Context()); err != nil {
+	if err := n.keeper.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := n.ledger.Verify(); err != nil {

@@ -19,7 +19,7 @@ import (
 // payer checks the receipts of a lease, from those that were countersigned on.
 // No run began before its lease was signed.
 func (j *job) payer(s *signing) (*payment.Payer, error) {
-	had, err := j.c.cfg.Receipts.of(s.id)
+	had, err := j.c.cfg.Receipts.Of(s.id)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (j *job) payer(s *signing) (*payment.Payer, error) {
 
 // closeMoney frees what the lease reserved and did not use.
 func (l *link) closeMoney(ctx context.Context) error {
-	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
 		rec.Close(l.s.id)
 		return ledger.Batch{}, nil
 	})
@@ -81,7 +81,7 @@ func (l *link) pay(ctx context.Context, w io.Writer, msg *runv1.Receipt) error {
 // answer sends our signature on a receipt, with the channel's voucher as it is in
 // the ledger.
 func (l *link) answer(w io.Writer, r payment.Receipt, paid souk.Atoms) error {
-	rec, ok := l.j.c.cfg.Channels.get(l.s.terms.Channel)
+	rec, ok := l.j.c.cfg.Channels.Get(l.s.terms.Channel)
 	if !ok {
 		return fmt.Errorf("channel %s is not known here", l.s.terms.Channel.Short())
 	}
@@ -92,7 +92,7 @@ func (l *link) answer(w io.Writer, r payment.Receipt, paid souk.Atoms) error {
 
 // signedBefore is the receipt as we countersigned it, or nil where we did not.
 func (l *link) signedBefore(r payment.Receipt) *payment.Receipt {
-	had, err := l.j.c.cfg.Receipts.of(l.s.id)
+	had, err := l.j.c.cfg.Receipts.Of(l.s.id)
 	if err != nil {
 		return nil
 	}
@@ -132,7 +132,7 @@ func (l *link) cheated(ctx context.Context, err error) error {
 
 // book posts a receipt and its voucher in one transaction, then logs the receipt.
 func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) error {
-	err := l.j.c.cfg.Channels.update(ctx, l.s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
 		total, err := rec.Promise(l.s.id, paid)
 		if err != nil {
 			return ledger.Batch{}, err
@@ -144,12 +144,12 @@ func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) err
 				return ledger.Batch{}, err
 			}
 		}
-		return rec.post(r, paid, v, time.Now())
+		return rec.Enter(r, paid, v, time.Now())
 	})
 	if err != nil {
 		return err
 	}
-	if err := l.j.c.cfg.Receipts.log(ctx, r); err != nil {
+	if err := l.j.c.cfg.Receipts.Log(ctx, r); err != nil {
 		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.id.Short(), "err", err) // the next start logs it
 	}
 	return l.j.note(ctx, func(rec *jobRecord) {

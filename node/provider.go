@@ -27,8 +27,7 @@ const (
 	offerTTL     = 45 * time.Minute
 	offerRefresh = 30 * time.Minute
 	bidFirm      = 3 * time.Second
-	maxBids      = 4096                   // out at once, whoever asked: keys cost nothing
-	minInterval  = 500 * time.Millisecond // between receipts: below it, signing costs more than it secures
+	maxBids      = 4096 // out at once, whoever asked: keys cost nothing
 )
 
 // providerConfig holds what the provider role needs.
@@ -44,17 +43,17 @@ type providerConfig struct {
 	RAMBytes   uint64
 	DiskBytes  uint64
 	Settlement *marketv1.Settlement
-	Keys       *keyBinding
+	Keys       *KeyBinding
 	Publish    func(ctx context.Context, class string, envelope []byte) error
 	Revoke     func(ctx context.Context, envelope []byte) error
 
 	Ledger    *ledger.Ledger
-	Channels  *channels
-	Receipts  *receiptBook
+	Channels  *Channels
+	Receipts  *Receipts
 	Files     *files.Files
 	Domain    payment.EIP712Domain // where vouchers count
 	Contracts chain.Contracts
-	Keeper    *keeper
+	Keeper    *Keeper
 	Waits     *waits
 	Now       func() time.Time // by which offers are signed
 	Space     *space

@@ -14,11 +14,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// receiptBook is the receipts of this node, on both sides of the counter: their
-// bodies in the ledger, the digests of finished ones in the log.
-type receiptBook struct {
+// Receipts are those of this node, as a provider and as a client: their bodies in
+// the ledger, the digests of finished ones in the log. Its methods may run at once.
+type Receipts struct {
 	ledger   *ledger.Ledger
-	channels *channels
+	channels *Channels
 	tree     *log.Log
 	domain   payment.EIP712Domain // of this node's chain; zero without one
 
@@ -26,14 +26,27 @@ type receiptBook struct {
 	seen map[souk.NodeKey]uint32 // finished receipts of each provider
 }
 
+// NewReceipts keeps bodies in l and digests in tree.
+func NewReceipts(l *ledger.Ledger, channels *Channels, tree *log.Log) *Receipts {
+	return &Receipts{ledger: l, channels: channels, tree: tree, seen: map[souk.NodeKey]uint32{}}
+}
+
+// SetDomain says which chain this node has, before anything runs.
+func (b *Receipts) SetDomain(d payment.EIP712Domain) { b.domain = d }
+
 func receiptPrefix(lease souk.LeaseID) string { return "receipt/" + lease.String() + "/" }
 
-func receiptRecord(lease souk.LeaseID, seq uint64, r *runv1.Receipt) ledger.Record {
-	return ledger.Record{Key: fmt.Sprintf("%s%016x", receiptPrefix(lease), seq), Value: mustMarshal(r)}
+// ReceiptRecord is a receipt's place in the ledger, with one signature or both.
+func ReceiptRecord(lease souk.LeaseID, seq uint64, r *runv1.Receipt) ledger.Record {
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("encode receipt: %v", err)) // plain fields: our bug
+	}
+	return ledger.Record{Key: fmt.Sprintf("%s%016x", receiptPrefix(lease), seq), Value: value}
 }
 
 // each calls fn with the receipts of one lease, or of all, by lease and sequence.
-func (b *receiptBook) each(prefix string, fn func(*runv1.Receipt) error) error {
+func (b *Receipts) each(prefix string, fn func(*runv1.Receipt) error) error {
 	return b.ledger.Scan(prefix, func(key string, value []byte) error {
 		var r runv1.Receipt
 		if err := proto.Unmarshal(value, &r); err != nil {
@@ -43,18 +56,25 @@ func (b *receiptBook) each(prefix string, fn func(*runv1.Receipt) error) error {
 	})
 }
 
-// of returns the receipts of one lease, oldest first.
-func (b *receiptBook) of(lease souk.LeaseID) (rs []*runv1.Receipt, err error) {
-	err = b.each(receiptPrefix(lease), func(r *runv1.Receipt) error {
+// Of returns the receipts of one lease, oldest first.
+func (b *Receipts) Of(lease souk.LeaseID) ([]*runv1.Receipt, error) {
+	return b.list(receiptPrefix(lease))
+}
+
+// All returns every receipt, by lease and sequence.
+func (b *Receipts) All() ([]*runv1.Receipt, error) { return b.list("receipt/") }
+
+func (b *Receipts) list(prefix string) (rs []*runv1.Receipt, err error) {
+	err = b.each(prefix, func(r *runv1.Receipt) error {
 		rs = append(rs, r)
 		return nil
 	})
 	return rs, err
 }
 
-// log appends a finished receipt's digest.
-func (b *receiptBook) log(ctx context.Context, r payment.Receipt) error {
-	digest := r.Digest(b.domainOf(r))
+// Log appends a finished receipt's digest.
+func (b *Receipts) Log(ctx context.Context, r payment.Receipt) error {
+	digest := r.Digest(b.DomainOf(r))
 	if _, known := b.tree.Index(digest); !known {
 		if _, err := b.tree.Append(ctx, digest); err != nil {
 			return err
@@ -66,42 +86,42 @@ func (b *receiptBook) log(ctx context.Context, r payment.Receipt) error {
 	return nil
 }
 
-// score is what this node knows of a provider by its own dealings: how many of
+// Score is what this node knows of a provider by its own dealings: how many of
 // its receipts it has signed, up to 1000. To a stranger it says nothing.
-func (b *receiptBook) score(provider souk.NodeKey) uint32 {
+func (b *Receipts) Score(provider souk.NodeKey) uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return min(b.seen[provider], 1000)
 }
 
-// domainOf is the domain that a receipt was signed under: that of its channel,
+// DomainOf is the domain that a receipt was signed under: that of its channel,
 // whatever chain this node has now.
-func (b *receiptBook) domainOf(r payment.Receipt) payment.EIP712Domain {
-	if rec, ok := b.channels.get(r.Channel); ok {
+func (b *Receipts) DomainOf(r payment.Receipt) payment.EIP712Domain {
+	if rec, ok := b.channels.Get(r.Channel); ok {
 		return rec.Domain
 	}
 	return b.domain
 }
 
-// relog logs what could not be logged while the disk was full.
-func (b *receiptBook) relog(ctx context.Context) error {
+// Relog logs what could not be logged while the disk was full.
+func (b *Receipts) Relog(ctx context.Context) error {
 	return b.each("receipt/", func(msg *runv1.Receipt) error {
 		r, err := payment.ReceiptFromProto(msg)
 		if err != nil || len(msg.ClientSignature) == 0 {
 			return err
 		}
-		if _, known := b.tree.Index(r.Digest(b.domainOf(r))); known {
+		if _, known := b.tree.Index(r.Digest(b.DomainOf(r))); known {
 			return nil
 		}
-		return b.log(ctx, r)
+		return b.Log(ctx, r)
 	})
 }
 
 // checkAnchored makes sure that the log still has what the chain has of it: one that
 // was lost, and begun anew, would contradict that.
-func (b *receiptBook) checkAnchored() error {
+func (b *Receipts) checkAnchored() error {
 	return b.ledger.Scan("anchor/", func(key string, value []byte) error {
-		var a anchorRecord
+		var a Anchor
 		if err := json.Unmarshal(value, &a); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
@@ -113,10 +133,10 @@ func (b *receiptBook) checkAnchored() error {
 	})
 }
 
-// catchUp logs receipts whose signatures were complete when the last run of this
+// CatchUp logs receipts whose signatures were complete when the last run of this
 // node ended, before their digest was in the log. A log that has more receipts
 // than the ledger says that the ledger has lost some.
-func (b *receiptBook) catchUp(ctx context.Context) error {
+func (b *Receipts) CatchUp(ctx context.Context) error {
 	if err := b.checkAnchored(); err != nil {
 		return err
 	}
@@ -130,7 +150,7 @@ func (b *receiptBook) catchUp(ctx context.Context) error {
 			return fmt.Errorf("receipt of lease %x: %w", msg.Lease, err)
 		}
 		finished++
-		return b.log(ctx, r)
+		return b.Log(ctx, r)
 	})
 	if err == nil && b.tree.Size() > finished {
 		err = fmt.Errorf("the log has %d receipts, the ledger %d: %w: bring the home back from a backup", b.tree.Size(), finished, ledger.ErrLost)

@@ -27,7 +27,7 @@ func (p *provider) recover(now time.Time) error {
 		if err := proto.Unmarshal(rec.Payload, &l); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		terms, ch, err := leaseTerms(rec.Payload, &l)
+		terms, ch, err := LeaseTerms(rec.Payload, &l)
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
@@ -63,7 +63,7 @@ func (h *hosting) retake(now time.Time) {
 
 // restoreMeter goes on from the receipts in the ledger.
 func (h *hosting) restoreMeter() error {
-	had, err := h.p.cfg.Receipts.of(h.id)
+	had, err := h.p.cfg.Receipts.Of(h.id)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (h *hosting) restoreMeter() error {
 		}
 	}
 	var paid souk.Atoms
-	if rec, ok := h.p.cfg.Channels.get(h.terms.Channel); ok {
+	if rec, ok := h.p.cfg.Channels.Get(h.terms.Channel); ok {
 		paid = rec.Leases[h.id].Paid
 	}
 	h.meter, err = payment.RestoreMeter(h.terms, signed, paid)

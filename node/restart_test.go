@@ -74,11 +74,11 @@ func (p *duo) restartClient(t *testing.T) {
 // on it, and checks their books.
 func (p *duo) agree(t *testing.T) souk.Atoms {
 	t.Helper()
-	var theirs, ours *channelRecord
+	var theirs, ours *Channel
 	eventually(t, "one word on the channel", func() bool {
 		var ok, too bool
-		theirs, ok = p.provider.channels.with(p.client.host.ID().String(), false)
-		ours, too = p.client.channels.with(p.provider.host.ID().String(), true)
+		theirs, ok = p.provider.channels.With(p.client.host.ID().String(), false)
+		ours, too = p.client.channels.With(p.provider.host.ID().String(), true)
 		return ok && too && !theirs.Live() && !ours.Live() && theirs.Due() == ours.Due()
 	})
 	if len(theirs.Leases) != 0 || len(ours.Leases) != 0 {
@@ -196,7 +196,7 @@ func TestProviderRestartRunning(t *testing.T) {
 		t.Fatalf("after a stop of its provider the job ended as %v", s)
 	}
 	eventually(t, "the lease's reserve", func() bool {
-		rec, ok := p.client.channels.with(p.provider.host.ID().String(), true)
+		rec, ok := p.client.channels.With(p.provider.host.ID().String(), true)
 		return ok && !rec.Live()
 	})
 	eventually(t, "the offer", func() bool {
@@ -393,25 +393,25 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	h := leaseByHand(t, p, testJob(t, p.client, "forever"))
 	h.until("the first receipt", func() bool { return h.owed != nil })
-	known, _ := p.provider.channels.get(h.l.s.terms.Channel)
+	known, _ := p.provider.channels.Get(h.l.s.terms.Channel)
 	tx, err := p.client.chain.StartWithdraw(t.Context(), h.l.s.channel, known.Balance)
 	if err == nil {
 		_, err = p.client.chain.Wait(t.Context(), tx, 1)
 	}
 	if err == nil {
-		err = p.provider.keeper.reconcile(t.Context())
+		err = p.provider.keeper.Reconcile(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.pay()
 	h.untilPhase(runv1.Phase_PHASE_COLLECTING)
-	p.provider.keeper.wake() // the lease is live: its last voucher is out
+	p.provider.keeper.Wake() // the lease is live: its last voucher is out
 	if h.last.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %v", h.last)
 	}
 	eventually(t, "a claim before the withdrawal", func() bool {
-		rec, _ := p.provider.channels.get(h.l.s.terms.Channel)
+		rec, _ := p.provider.channels.Get(h.l.s.terms.Channel)
 		return rec.Claimed > 0
 	})
 	checkBooks(t, p.provider)

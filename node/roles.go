@@ -29,7 +29,7 @@ func (n *Node) buildRoles() (err error) {
 		}
 		return nil
 	}
-	keys, err := newKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
+	keys, err := NewKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}

@@ -63,11 +63,11 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 	if err != nil {
 		return nil, err
 	}
-	c.cfg.Channels.open(s.channel, s.terms.Domain, to.String(), true)
+	c.cfg.Channels.Open(s.channel, s.terms.Domain, to.String(), true)
 	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
 	defer c.proposing.Unlock()
 	elsewhere := c.signedAway(s.terms.Channel)
-	err = c.cfg.Channels.update(ctx, s.terms.Channel, func(rec *channelRecord) (ledger.Batch, error) {
+	err = c.cfg.Channels.Update(ctx, s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
 		if short := s.terms.Reserve - rec.Free(); short > 0 {
 			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
 			if err != nil {
@@ -119,7 +119,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		return nil, err
 	}
 	startBy = startBy.Add(c.cfg.Waits.Start)
-	if most := time.Now().Add(maxStart); startBy.After(most) {
+	if most := time.Now().Add(MaxStart); startBy.After(most) {
 		startBy = most
 	}
 	me := souk.NodeKey(c.key)
@@ -127,18 +127,18 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		PriceAtomsPerHour: bid.PriceAtomsPerHour, IntervalMs: max(job.Price.PayEveryMs, bid.MinIntervalMs),
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
-		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.at(time.Now()), ProviderKeys: bid.Keys,
+		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.At(time.Now()), ProviderKeys: bid.Keys,
 		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, MustUnderstand: market.JobExtensions(job)}
 	if l.Version >= 2 {
 		l.Tariff = tariff.Proto()
 	}
-	if in, err := inputDigest(job.Input); err != nil {
+	if in, err := InputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	} else if !in.IsZero() {
 		l.InputDigest = in[:]
 	}
 	s := &signing{peer: to, lease: l, payload: mustMarshal(l), channel: ch}
-	if s.terms, _, err = leaseTerms(s.payload, l); err != nil {
+	if s.terms, _, err = LeaseTerms(s.payload, l); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	s.id = s.terms.Lease
@@ -187,13 +187,6 @@ func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Dep
 	return c.cfg.Chain.SignDeposit(ch, amount, depositValid, time.Now(), salt)
 }
 
-// FundsError says that the wallet is short of what a channel needs.
-type FundsError struct{ Need, Have souk.Atoms }
-
-func (e *FundsError) Error() string {
-	return fmt.Sprintf("the deposit needs %s tokens and the wallet has %s", e.Need, e.Have)
-}
-
 // countersign asks the provider to sign the lease too.
 func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
@@ -220,7 +213,7 @@ func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, 
 // may hold its first voucher: the next lease with it is paid by that one first,
 // so a provider that takes vouchers and declines never holds more than one.
 func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
-	return c.cfg.Channels.update(ctx, ch, func(rec *channelRecord) (ledger.Batch, error) {
+	return c.cfg.Channels.Update(ctx, ch, func(rec *Channel) (ledger.Batch, error) {
 		rec.Close(lease)
 		return ledger.Batch{}, nil
 	})
@@ -250,7 +243,7 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	s := &signing{id: id, payload: payload, lease: &l}
-	if s.terms, s.channel, err = leaseTerms(payload, &l); err != nil {
+	if s.terms, s.channel, err = LeaseTerms(payload, &l); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {
@@ -262,8 +255,8 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 // signedAway is what deposits on other channels will take of the wallet, that
 // were signed for leases and that the chain has not shown yet.
 func (c *client) signedAway(but souk.ChannelID) (sum souk.Atoms) {
-	for _, rec := range c.cfg.Channels.all() {
-		if rec.Paying && rec.id() != but {
+	for _, rec := range c.cfg.Channels.All() {
+		if rec.Paying && rec.ID() != but {
 			sum += rec.PendingDeposits()
 		}
 	}

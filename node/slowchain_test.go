@@ -27,7 +27,7 @@ var slowChain = mem.Config{ChainID: 31337, BlockTime: 12 * time.Second, Finality
 
 // bank is a keeper with its books on a chain in memory, at a provider.
 type bank struct {
-	*keeper
+	*Keeper
 	t     *testing.T
 	chain *mem.Chain
 	key   *ecdsa.PrivateKey // of the provider's wallet and of its authorizer
@@ -62,14 +62,13 @@ func newBank(t *testing.T, cfg mem.Config, tree *log.Log) *bank {
 			t.Error(err)
 		}
 	})
-	channels, err := loadChannels(l)
+	channels, err := LoadChannels(l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := b.chain.Client(mem.ClientConfig{Wallet: b.key, Authorizer: b.key})
-	receipts := &receiptBook{ledger: l, channels: channels, tree: tree, domain: client.Domain(), seen: map[souk.NodeKey]uint32{}}
-	b.keeper = newKeeper(keeperConfig{Domain: client.Domain(), Wallet: client.Address(), Chain: client, Deposits: client,
-		Claims: client, Anchors: client, Ledger: l, Channels: channels, Receipts: receipts, VoucherKey: b.key, Log: slog.New(slog.DiscardHandler)})
+	b.Keeper = NewKeeper(KeeperConfig{Domain: client.Domain(), Wallet: client.Address(), Chain: client, Deposits: client,
+		Claims: client, Anchors: client, Ledger: l, Channels: channels, Tree: tree, VoucherKey: b.key, Log: slog.New(slog.DiscardHandler)})
 	b.faucet(client)
 	return b
 }
@@ -95,7 +94,7 @@ func (b *bank) customer() (*mem.Client, *ecdsa.PrivateKey, payment.Channel, souk
 	at := crypto.PubkeyToAddress(b.key.PublicKey)
 	ch := payment.Channel{Payer: c.Address(), PayerAuthorizer: c.Address(), Receiver: at, ReceiverAuthorizer: at,
 		Token: chain.DevnetContracts().Token, WithdrawDelay: 86400}
-	return c, key, ch, b.cfg.Channels.open(ch, c.Domain(), "a client", false)
+	return c, key, ch, b.cfg.Channels.Open(ch, c.Domain(), "a client", false)
 }
 
 // pay puts amount on a channel, ahead of any lease.
@@ -104,8 +103,8 @@ func (b *bank) pay(c *mem.Client, ch payment.Channel, amount souk.Atoms) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.deposit(b.t.Context(), ch, d, souk.LeaseID{}, "", func(string) error {
-		return b.mark(b.t.Context(), ch.ID(c.Domain()), func(*channelRecord) {})
+	_, err = b.Deposit(b.t.Context(), ch, d, souk.LeaseID{}, "", func(string) error {
+		return b.Mark(b.t.Context(), ch.ID(c.Domain()), func(*Channel) {})
 	})
 	return err
 }
@@ -118,9 +117,9 @@ func (b *bank) owe(id souk.ChannelID, key *ecdsa.PrivateKey, due souk.Atoms) {
 	if err := v.Sign(b.cfg.Domain, key); err != nil {
 		b.t.Fatal(err)
 	}
-	err := b.cfg.Channels.update(b.t.Context(), id, func(r *channelRecord) (batch ledger.Batch, err error) {
+	err := b.cfg.Channels.Update(b.t.Context(), id, func(r *Channel) (batch ledger.Batch, err error) {
 		if err = r.Open(lease, due, 0); err == nil {
-			batch, err = r.post(payment.Receipt{Lease: lease, Channel: id, Seq: 1, Kind: payment.KindFinal, CumulativeDue: due}, due, v, time.Now())
+			batch, err = r.Enter(payment.Receipt{Lease: lease, Channel: id, Seq: 1, Kind: payment.KindFinal, CumulativeDue: due}, due, v, time.Now())
 		}
 		r.Close(lease)
 		return batch, err
@@ -171,8 +170,8 @@ func TestWaitingHoldsNothing(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.timed(&wg, "small deposit", func() error { return b.pay(small, smallChannel, souk.AtomsPerToken/2) })
 		b.timed(&wg, "claim", func() error { return b.claimDue(t.Context()) })
-		b.timed(&wg, "refund", func() error { _, _, _, err := b.refund(t.Context(), leavesID); return err })
-		b.timed(&wg, "anchor", func() error { _, err := b.anchor(t.Context()); return err })
+		b.timed(&wg, "refund", func() error { _, _, _, err := b.Refund(t.Context(), leavesID); return err })
+		b.timed(&wg, "anchor", func() error { _, err := b.Anchor(t.Context()); return err })
 		wg.Wait()
 		for name, most := range map[string]time.Duration{"small deposit": 100 * time.Second, "claim": 75 * time.Second,
 			"refund": 75 * time.Second, "anchor": 75 * time.Second, "large deposit": 15 * time.Minute} {
@@ -193,7 +192,7 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 		b := newBank(t, slowChain, tree)
 		c, _, ch, id := b.customer()
 		with, without := souk.LeaseID{Digest: souk.Digest{1}}, souk.LeaseID{Digest: souk.Digest{2}}
-		err := b.mark(t.Context(), id, func(r *channelRecord) {
+		err := b.Mark(t.Context(), id, func(r *Channel) {
 			if err := errors.Join(r.Open(with, souk.AtomsPerToken, 5*souk.AtomsPerToken), r.Open(without, souk.AtomsPerToken, 0)); err != nil {
 				t.Error(err)
 			}
@@ -208,7 +207,7 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 		var wg sync.WaitGroup
 		b.at = time.Now()
 		b.timed(&wg, "deposit", func() error {
-			_, err := b.deposit(t.Context(), ch, d, with, "", func(string) error { return nil })
+			_, err := b.Deposit(t.Context(), ch, d, with, "", func(string) error { return nil })
 			return err
 		})
 		for _, step := range []struct {
@@ -216,10 +215,10 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 			backing souk.Atoms
 		}{{time.Minute, -souk.AtomsPerToken}, {11 * time.Minute, -souk.AtomsPerToken}, {2 * time.Minute, 3 * souk.AtomsPerToken}} {
 			time.Sleep(step.after)
-			if err := b.reconcile(t.Context()); err != nil {
+			if err := b.Reconcile(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if rec, _ := b.cfg.Channels.get(id); rec.Balance != 5*souk.AtomsPerToken || rec.Backing() != step.backing || rec.Free() != 3*souk.AtomsPerToken {
+			if rec, _ := b.cfg.Channels.Get(id); rec.Balance != 5*souk.AtomsPerToken || rec.Backing() != step.backing || rec.Free() != 3*souk.AtomsPerToken {
 				t.Errorf("after %s: balance %s, backing %s, %s free", time.Since(b.at), rec.Balance, rec.Backing(), rec.Free())
 			}
 		}
@@ -229,14 +228,14 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 
 // heldChain keeps the first reading of a channel back until it is let go.
 type heldChain struct {
-	readingChain
+	ReadingChain
 	held atomic.Bool
 	hold chan struct{}
 }
 
-// Channel implements readingChain.
+// Channel implements ReadingChain.
 func (c *heldChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint64) (st chain.ChannelState, err error) {
-	st, err = c.readingChain.Channel(ctx, id, atBlock)
+	st, err = c.ReadingChain.Channel(ctx, id, atBlock)
 	if c.held.CompareAndSwap(false, true) {
 		<-c.hold
 	}
@@ -250,18 +249,18 @@ func TestLateReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBank(t, mem.Config{}, tree)
 		c, _, ch, id := b.customer()
-		held := &heldChain{readingChain: b.cfg.Chain, hold: make(chan struct{})}
+		held := &heldChain{ReadingChain: b.cfg.Chain, hold: make(chan struct{})}
 		b.cfg.Chain = held
 		var wg sync.WaitGroup
 		b.at = time.Now()
-		b.timed(&wg, "late reading", func() error { return b.reconcile(t.Context()) })
+		b.timed(&wg, "late reading", func() error { return b.Reconcile(t.Context()) })
 		synctest.Wait()
 		if err := b.pay(c, ch, souk.AtomsPerToken); err != nil {
 			t.Fatal(err)
 		}
 		close(held.hold)
 		wg.Wait()
-		if rec, _ := b.cfg.Channels.get(id); rec.Balance != souk.AtomsPerToken || rec.Revision != 1 {
+		if rec, _ := b.cfg.Channels.Get(id); rec.Balance != souk.AtomsPerToken || rec.Revision != 1 {
 			t.Errorf("the channel holds %s after %d changes", rec.Balance, rec.Revision)
 		}
 	})

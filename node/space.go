@@ -154,11 +154,11 @@ func (n *Node) watchSpace(ctx context.Context) error {
 		if low {
 			return
 		}
-		if err := n.receipts.relog(ctx); err != nil && ctx.Err() == nil {
+		if err := n.receipts.Relog(ctx); err != nil && ctx.Err() == nil {
 			n.cfg.Log.Error("receipts log", "err", err)
 		}
 		if n.keeper != nil {
-			n.keeper.wake()
+			n.keeper.Wake()
 		}
 	})
 }

@@ -319,7 +319,7 @@ func TestLateCommitIsKept(t *testing.T) {
 	}
 	open()
 	eventually(t, "the lease", func() bool { return s.provider.provider.hosting(g.id) != nil })
-	rec, ok := s.provider.channels.get(g.terms.Channel)
+	rec, ok := s.provider.channels.Get(g.terms.Channel)
 	if _, has := rec.Leases[g.id]; !ok || !has {
 		t.Error("the ledger has a lease that the index of channels has not")
 	}

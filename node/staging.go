@@ -57,7 +57,7 @@ func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
 			return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "%v", err)
 		}
 	}
-	if d, err := inputDigest(job.Input); err != nil || d != h.terms.InputDigest {
+	if d, err := InputDigest(job.Input); err != nil || d != h.terms.InputDigest {
 		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the inputs are not the leased ones")
 	}
 	return &job, nil

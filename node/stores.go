@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/storage/badger"
@@ -30,14 +29,14 @@ func (n *Node) buildStores() (err error) {
 	if err := n.openLedger(); err != nil {
 		return err
 	}
-	if n.channels, err = loadChannels(n.ledger); err != nil {
+	if n.channels, err = LoadChannels(n.ledger); err != nil {
 		return err
 	}
 	id, err := n.peerID()
 	if err != nil {
 		return err
 	}
-	tree, err := log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
+	n.tree, err = log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
 		Room: n.space.ledgerRoom, Log: n.cfg.Log})
 	if err != nil {
 		if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrCheckpoint) {
@@ -45,7 +44,7 @@ func (n *Node) buildStores() (err error) {
 		}
 		return fmt.Errorf("receipts log: %w", err)
 	}
-	n.receipts = &receiptBook{ledger: n.ledger, channels: n.channels, tree: tree, seen: map[souk.NodeKey]uint32{}}
+	n.receipts = NewReceipts(n.ledger, n.channels, n.tree)
 	return nil
 }
 

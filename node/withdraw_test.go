@@ -34,9 +34,9 @@ func TestDepositAndWithdraw(t *testing.T) {
 	if err != nil || out.Tx == "" || out.Ready == "" {
 		t.Fatalf("start of the withdrawal: %v, %v", out, err)
 	}
-	provider.keeper.wake()
+	provider.keeper.Wake()
 	eventually(t, "the provider's claim", func() bool {
-		c, ok := provider.channels.with(client.host.ID().String(), false)
+		c, ok := provider.channels.With(client.host.ID().String(), false)
 		return ok && c.Withdrawing > 0 && c.Claimed == souk.Atoms(s.PaidAtoms)
 	})
 	if s := finished(t, submit(t, client, testJob(t, client, "train"))); s.State != "unpaid" {
@@ -51,7 +51,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 	if done, err := (api{client}).Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer}); err != nil || done.Tx == "" || done.Ready != "" {
 		t.Errorf("end of the withdrawal: %v, %v", done, err)
 	}
-	c, _ := client.channels.with(peer, true)
+	c, _ := client.channels.With(peer, true)
 	if c.Balance != c.Claimed || c.Claimed != souk.Atoms(s.PaidAtoms) {
 		t.Errorf("balance %s and claimed %s in the end, paid %d", c.Balance, c.Claimed, s.PaidAtoms)
 	}

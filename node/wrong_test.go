@@ -118,7 +118,7 @@ func (s *stall) idle() bool {
 // it, exceeds what the client signed for.
 func (s *stall) unpaid(t *testing.T, id souk.LeaseID) souk.Atoms {
 	t.Helper()
-	receipts, err := s.provider.receipts.of(id)
+	receipts, err := s.provider.receipts.Of(id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func TestLyingAboutChannels(t *testing.T) {
 		eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 		talk := func() error {
 			_, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
-			rec, ok := c.channels.with(s.provider.host.ID().String(), true)
+			rec, ok := c.channels.With(s.provider.host.ID().String(), true)
 			if err != nil || !ok {
 				return err
 			}

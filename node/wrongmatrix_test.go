@@ -239,7 +239,7 @@ func TestLyingProvider(t *testing.T) {
 		o := outcome{end: c.finishes(t, w.guest), took: time.Since(began)}
 		s.liar.lie(c.host.ID(), nil)
 		eventually(t, "the lease's end", func() bool { return s.over(c) })
-		rec, _ := c.channels.with(s.provider.host.ID().String(), true)
+		rec, _ := c.channels.With(s.provider.host.ID().String(), true)
 		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.Due(), price(t, 500*time.Millisecond)
 		return o
 	})
