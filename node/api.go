@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -24,7 +25,7 @@ type api struct{ n *Node }
 
 // coded gives an error the code by which the command line chooses its exit.
 func coded(err error) error {
-	var funds *FundsError
+	var funds *money.FundsError
 	var declined *declinedError
 	var query *market.QueryError
 	var inputs *inputError
@@ -40,7 +41,7 @@ func coded(err error) error {
 		code = connect.CodeInvalidArgument
 	case errors.Is(err, errNoJob):
 		code = connect.CodeNotFound
-	case errors.Is(err, errNoChain), errors.Is(err, ErrNothingToAnchor), errors.Is(err, badger.ErrLowDisk):
+	case errors.Is(err, errNoChain), errors.Is(err, money.ErrNothingToAnchor), errors.Is(err, badger.ErrLowDisk):
 		code = connect.CodeFailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = connect.CodeCanceled

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -17,7 +18,7 @@ func (a api) Receipts(_ context.Context, req *apiv1.ReceiptsRequest) (*apiv1.Rec
 	if err != nil {
 		return nil, err
 	}
-	var anchors []Anchor
+	var anchors []money.Anchor
 	if a.n.keeper != nil {
 		if anchors, err = a.n.keeper.Anchors(); err != nil {
 			return nil, coded(err)
@@ -51,7 +52,7 @@ func (a api) receiptsOf(id string) (out []*runv1.Receipt, err error) {
 }
 
 // prove adds to a receipt its place in the log, and the oldest anchor over it.
-func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, anchors []Anchor) (*apiv1.ProvedReceipt, error) {
+func (n *Node) prove(msg *runv1.Receipt, proofs bool, note []byte, size uint64, anchors []money.Anchor) (*apiv1.ProvedReceipt, error) {
 	r, err := payment.ReceiptFromProto(msg)
 	if err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func hexes(ds []souk.Digest) []string {
 	return out
 }
 
-func (n *Node) anchorProto(a Anchor) *apiv1.Anchor {
+func (n *Node) anchorProto(a money.Anchor) *apiv1.Anchor {
 	return &apiv1.Anchor{Checkpoint: string(a.Checkpoint), Root: a.Root.String(), Count: a.Count, Index: a.Index, Proof: hexes(a.Proof),
 		Tx: a.Tx, Block: a.Block, ChainId: n.chain.Domain().ChainID, Time: stamp(a.Time), Contract: n.cfg.Contracts.Anchors.Hex(), Size: a.Size}
 }

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -132,7 +133,7 @@ func (a api) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.Dep
 }
 
 // paying returns the channel on which this node pays a peer.
-func (n *Node) paying(prefix string) (*Channel, error) {
+func (n *Node) paying(prefix string) (*money.Channel, error) {
 	p, err := n.resolvePeer(prefix)
 	if err != nil {
 		return nil, err
@@ -207,7 +208,7 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 	return out, coded(err)
 }
 
-func channelProto(r *Channel) *apiv1.Channel {
+func channelProto(r *money.Channel) *apiv1.Channel {
 	return &apiv1.Channel{Id: r.ID().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
 		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.Due()), ClaimedAtoms: uint64(r.Claimed),
 		ReservedAtoms: uint64(r.Reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}

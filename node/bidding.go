@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -61,7 +62,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	}
 	bid := &marketv1.Bid{Order: order.Digest[:], Class: got.Class, Devices: got.Devices, PriceAtomsPerHour: got.Price,
 		ValidUntilMs: got.ValidUntil.UnixMilli(), Held: got.Held, Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.At(now),
-		Runner: got.Runner, MinIntervalMs: uint64(MinInterval.Milliseconds()),
+		Runner: got.Runner, MinIntervalMs: uint64(money.MinInterval.Milliseconds()),
 		Version: min(order.Version, market.Version)}
 	if bid.Version >= 2 {
 		bid.Tariff = got.Tariff.Proto()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -17,7 +18,7 @@ import (
 func (h *hosting) sign(ctx context.Context, r payment.Receipt) error {
 	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
 	msg := r.Proto()
-	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{ReceiptRecord(h.id, r.Seq, msg)}}); err != nil {
+	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{money.ReceiptRecord(h.id, r.Seq, msg)}}); err != nil {
 		return fmt.Errorf("receipt %d: %w", r.Seq, err)
 	}
 	h.show(func() { h.receipts = append(slices.Clone(h.receipts), msg) })
@@ -31,9 +32,9 @@ func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(
 	msg, rec := r.Proto(), h.record()
 	change(&rec)
 	rec.Phase = runv1.Phase_PHASE_COLLECTING
-	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *Channel) (ledger.Batch, error) {
+	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 		c.Cap(h.id, r.CumulativeDue)
-		return ledger.Batch{Records: []ledger.Record{ReceiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
+		return ledger.Batch{Records: []ledger.Record{money.ReceiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
 	})
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (h *hosting) checkCountersign(msg *runv1.Receipt, c *runv1.Countersign) (pa
 // post makes a countersigned receipt and its voucher durable with the usage
 // they stand for, in one transaction; then the receipt goes into the log.
 func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher, paid souk.Atoms) error {
-	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *Channel) (ledger.Batch, error) {
+	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 		return c.Enter(r, paid, v, time.Now())
 	})
 	if err != nil {

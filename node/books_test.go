@@ -10,6 +10,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -24,8 +25,8 @@ type books struct {
 	voucherKey       *ecdsa.PrivateKey
 	home             string
 	ledger           *ledger.Ledger
-	channels         *Channels
-	receipts         *Receipts
+	channels         *money.Channels
+	receipts         *money.Receipts
 	space            *space
 	log              *slog.Logger
 
@@ -66,7 +67,7 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 		change(b.lease)
 	}
 	b.payload = mustMarshal(b.lease)
-	if b.terms, b.channel, err = LeaseTerms(b.payload, b.lease); err != nil {
+	if b.terms, b.channel, err = money.LeaseTerms(b.payload, b.lease); err != nil {
 		t.Fatal(err)
 	}
 	if b.ledger, err = ledger.Open(ledger.Config{Store: storemem.New()}); err != nil {
@@ -81,10 +82,10 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 			t.Error(err)
 		}
 	})
-	if b.channels, err = LoadChannels(b.ledger); err != nil {
+	if b.channels, err = money.LoadChannels(b.ledger); err != nil {
 		t.Fatal(err)
 	}
-	b.receipts = NewReceipts(b.ledger, b.channels, tree)
+	b.receipts = money.NewReceipts(b.ledger, b.channels, tree)
 	b.receipts.SetDomain(b.terms.Domain)
 	b.space = newSpace(b.home, b.log)
 	b.space.free = func(string) (uint64, error) { return 1 << 40, nil }
@@ -95,7 +96,7 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 func (b *books) openChannel(t *testing.T, paying bool) {
 	t.Helper()
 	b.channels.Open(b.channel, b.terms.Domain, "the other", paying)
-	err := b.channels.Update(t.Context(), b.terms.Channel, func(r *Channel) (ledger.Batch, error) {
+	err := b.channels.Update(t.Context(), b.terms.Channel, func(r *money.Channel) (ledger.Batch, error) {
 		r.Balance = 1_000_000
 		r.Leases[b.terms.Lease] = payment.Share{Paid: b.terms.First(), Reserve: b.terms.Reserve, Live: true}
 		r.Leases[souk.LeaseID{Digest: souk.Digest{7}}] = payment.Share{Paid: otherShare, Reserve: 5000, Live: true}
@@ -128,7 +129,7 @@ func (b *books) cost(t *testing.T, d time.Duration) souk.Atoms {
 }
 
 // record is the channel as it is now, checked against the ledger.
-func (b *books) record(t *testing.T) *Channel {
+func (b *books) record(t *testing.T) *money.Channel {
 	t.Helper()
 	rec, ok := b.channels.Get(b.terms.Channel)
 	if !ok {

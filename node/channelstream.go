@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -97,7 +98,7 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	if short := souk.Atoms(p.cfg.Settlement.MinDepositAtoms) - d.Amount; short > 0 {
 		return "", unpaid(short, "the deposit is below %s", souk.Atoms(p.cfg.Settlement.MinDepositAtoms))
 	}
-	if d.Amount > MaxMoney {
+	if d.Amount > money.MaxMoney {
 		return "", unpaid(0, "a deposit of %s is out of range", d.Amount)
 	}
 	if !d.ValidAt(time.Now()) {
@@ -109,8 +110,8 @@ func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.D
 	}
 	id := p.cfg.Channels.Open(ch, domain, client.String(), false)
 	tx, err := p.cfg.Keeper.Deposit(ctx, ch, d, souk.LeaseID{}, "", func(string) error {
-		p.cfg.Channels.Open(ch, domain, client.String(), false) // a lease declined meanwhile may have dropped it
-		return p.cfg.Keeper.Mark(ctx, id, func(*Channel) {})    // from here on the keeper watches it
+		p.cfg.Channels.Open(ch, domain, client.String(), false)    // a lease declined meanwhile may have dropped it
+		return p.cfg.Keeper.Mark(ctx, id, func(*money.Channel) {}) // from here on the keeper watches it
 	})
 	if err != nil {
 		p.cfg.Channels.Drop(id)
@@ -174,7 +175,7 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 		return souk.ChannelID{}, "", err
 	}
 	id := c.cfg.Channels.Open(ch, d, to.String(), true)
-	if err := c.cfg.Keeper.Mark(ctx, id, func(*Channel) {}); err != nil { // known before the provider has the authorization
+	if err := c.cfg.Keeper.Mark(ctx, id, func(*money.Channel) {}); err != nil { // known before the provider has the authorization
 		return id, "", err
 	}
 	reply, err = c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Deposit{
@@ -186,14 +187,14 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 		return id, "", fmt.Errorf("deposit with %s: %w", to, errAnswer)
 	}
 	tx := reply.GetDeposited().GetTx()
-	if err := c.cfg.Keeper.Mark(ctx, id, func(r *Channel) { r.DepositTx = clip(tx, 100) }); err != nil {
+	if err := c.cfg.Keeper.Mark(ctx, id, func(r *money.Channel) { r.DepositTx = clip(tx, 100) }); err != nil {
 		return id, tx, err
 	}
 	return id, tx, c.cfg.Keeper.Reconcile(ctx)
 }
 
 // refund asks a provider to claim what is due and to give the rest back.
-func (c *client) refund(ctx context.Context, rec *Channel) (*leasev1.Refunded, error) {
+func (c *client) refund(ctx context.Context, rec *money.Channel) (*leasev1.Refunded, error) {
 	to, err := peer.Decode(rec.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("peer of channel %s: %w", rec.ID().Short(), err)
@@ -208,7 +209,7 @@ func (c *client) refund(ctx context.Context, rec *Channel) (*leasev1.Refunded, e
 	if r == nil {
 		return nil, fmt.Errorf("refund by %s: %w", to, errAnswer)
 	}
-	err = c.cfg.Keeper.Mark(ctx, id, func(rec *Channel) {
+	err = c.cfg.Keeper.Mark(ctx, id, func(rec *money.Channel) {
 		rec.ClaimTx, rec.RefundTx = clip(r.GetClaimTx(), 100), clip(r.GetRefundTx(), 100)
 	})
 	if err != nil {

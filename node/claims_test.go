@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -113,9 +114,9 @@ func TestPayoutElsewhere(t *testing.T) {
 			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.Due(), err)
 		}
 		l := s.provider.ledger
-		if l.Balance(ledger.Earned) != there || l.Balance(Claimed) != 0 || l.Balance(ledger.Receivable(rec.ID())) != 0 || l.Balance(ledger.Wallet) != before {
+		if l.Balance(ledger.Earned) != there || l.Balance(money.Claimed) != 0 || l.Balance(ledger.Receivable(rec.ID())) != 0 || l.Balance(ledger.Wallet) != before {
 			t.Errorf("earned %s, %s on its way here, %s to claim; the wallet %s after %s", l.Balance(ledger.Earned),
-				l.Balance(Claimed), l.Balance(ledger.Receivable(rec.ID())), l.Balance(ledger.Wallet), before)
+				l.Balance(money.Claimed), l.Balance(ledger.Receivable(rec.ID())), l.Balance(ledger.Wallet), before)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -40,19 +41,19 @@ type clientChain interface {
 type clientConfig struct {
 	Key        ed25519.PrivateKey
 	VoucherKey *ecdsa.PrivateKey
-	Keys       *KeyBinding
+	Keys       *money.KeyBinding
 	Host       host.Host
 	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
 	Home       string // job folders go below jobs/
 
 	Book      *book
 	Ledger    *ledger.Ledger
-	Channels  *Channels
-	Receipts  *Receipts
+	Channels  *money.Channels
+	Receipts  *money.Receipts
 	Files     *files.Files
 	Chain     clientChain
 	Contracts chain.Contracts
-	Keeper    *Keeper
+	Keeper    *money.Keeper
 	Space     *space
 	Waits     *waits
 	Log       *slog.Logger

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/badger"
@@ -50,7 +51,7 @@ func (h *hosting) close(e *ending) error {
 		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
-	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *Channel) (ledger.Batch, error) {
+	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 		c.Close(h.id)
 		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(h.id)}}, nil
 	})

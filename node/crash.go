@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -218,7 +219,7 @@ func leasePoints(had, value []byte) (points []string) {
 }
 
 func channelPoints(had, value []byte) (points []string) {
-	var before, after Channel
+	var before, after money.Channel
 	if decodeBoth(had, value, &before, &after) != nil {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -67,7 +68,7 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 	if refused != nil {
 		return
 	}
-	if pr.terms.DeviceCount() < 1 || pr.terms.DeviceCount() > 64 || pr.terms.Interval < MinInterval || pr.terms.Interval > MaxInterval ||
+	if pr.terms.DeviceCount() < 1 || pr.terms.DeviceCount() > 64 || pr.terms.Interval < money.MinInterval || pr.terms.Interval > money.MaxInterval ||
 		pr.terms.Grace <= 0 || pr.terms.Reserve <= 0 || pr.terms.First() < 0 || pr.terms.First() > pr.terms.Reserve {
 		t.Errorf("accepted %+v", pr.terms)
 	}
@@ -78,7 +79,7 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 func FuzzCountersign(f *testing.F) {
 	client, provider := fuzzKey(1), fuzzKey(2)
 	lease := fuzzLease(client, provider)
-	terms, channel, err := LeaseTerms(mustMarshal(lease), lease)
+	terms, channel, err := money.LeaseTerms(mustMarshal(lease), lease)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -14,6 +14,9 @@ import (
 // of another, which it counts on, has come.
 const fundLook = 100 * time.Millisecond
 
+// gasRetry is until a chain that did not answer is asked for the wallet's gas again.
+const gasRetry = 2 * time.Second
+
 // mendGas tells an owner what to do about a wallet without gas.
 const mendGas = "give the wallet coin for gas (on a devnet: souk wallet faucet)"
 
@@ -24,7 +27,7 @@ func (n *Node) watchGas(ctx context.Context) error {
 		if err == nil && wei.Sign() == 0 {
 			n.cfg.Log.Warn("deposits of clients cannot be sent: "+mendGas, "wallet", n.chain.Address())
 		}
-		if err == nil || !sleep(ctx, keepRetry) {
+		if err == nil || !sleep(ctx, gasRetry) {
 			return nil
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
@@ -45,8 +46,8 @@ type job struct {
 	bids  []*market.Bid
 	signs map[souk.LeaseID]*signing
 	rec   jobRecord
-	short *FundsError   // the wallet could not pay a deposit
-	news  chan struct{} // closed and replaced at each change
+	short *money.FundsError // the wallet could not pay a deposit
+	news  chan struct{}     // closed and replaced at each change
 }
 
 func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
@@ -154,7 +155,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
 	if err != nil {
 		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
-		if f := (*FundsError)(nil); errors.As(err, &f) {
+		if f := (*money.FundsError)(nil); errors.As(err, &f) {
 			d.Shortfall, d.Detail = uint64(f.Need-f.Have), f.Error() // ours alone: no provider declined
 			j.mu.Lock()
 			j.short = f

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -142,7 +143,7 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 // ledger in one transaction, if the channel has room for it.
 func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
-	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
+	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms
 		if pr.deposit != nil {
 			deposit = pr.deposit.Amount
@@ -198,7 +199,7 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 		return nil, refused
 	}
 	pr := &proposal{id: souk.LeaseID{Digest: sha256.Sum256(payload)}, payload: payload, request: req, lease: &l, client: signer, peer: client}
-	pr.terms, pr.channel, err = LeaseTerms(payload, &l)
+	pr.terms, pr.channel, err = money.LeaseTerms(payload, &l)
 	if unknown, ok := errors.AsType[*payment.UnitError](err); ok {
 		return nil, &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED, Detail: "a unit of the tariff", Unsupported: []string{unknown.Unit}}
 	}
@@ -244,15 +245,15 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease was signed %s away from my clock", time.UnixMilli(l.SignedMs).Sub(now).Abs().Round(time.Second))
 	case !time.UnixMilli(l.StartByMs).After(now):
 		return lapsed(0, "the lease should have started already")
-	case time.UnixMilli(l.StartByMs).Sub(now) > MaxStart+leaseSkew:
-		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), MaxStart)
+	case time.UnixMilli(l.StartByMs).Sub(now) > money.MaxStart+leaseSkew:
+		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), money.MaxStart)
 	}
 	return p.checkPayment(now, pr)
 }
 
 // costsAsBid tells whether a lease's tariff is the one that was bid.
 func costsAsBid(t payment.Tariff, bid *marketv1.Bid) bool {
-	asked, err := bidTariff(bid)
+	asked, err := money.BidTariff(bid)
 	return err == nil && slices.Equal(t, asked)
 }
 
@@ -282,7 +283,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 		if short := souk.Atoms(ours.MinDepositAtoms) - pr.deposit.Amount; short > 0 {
 			return unpaid(short, "the deposit is below %s", souk.Atoms(ours.MinDepositAtoms))
 		}
-		if pr.deposit.Amount > MaxMoney {
+		if pr.deposit.Amount > money.MaxMoney {
 			return unpaid(0, "a deposit of %s is out of range", pr.deposit.Amount)
 		}
 		if !pr.deposit.ValidAt(now) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -197,7 +198,7 @@ func TestManyRestored(t *testing.T) {
 	for i := range 200 {
 		s.lease.SignedMs++
 		payload := mustMarshal(s.lease)
-		terms, _, err := LeaseTerms(payload, s.lease)
+		terms, _, err := money.LeaseTerms(payload, s.lease)
 		if err != nil {
 			t.Fatal(err)
 		}

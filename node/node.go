@@ -43,6 +43,7 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
@@ -108,10 +109,10 @@ type Store interface {
 // [chain.Client] asks a real one; payment/chain/mem stands in for it. Both pass
 // payment/chain/chaintest.
 type Chain interface {
-	ReadingChain
-	DepositChain
-	ClaimChain
-	AnchorChain
+	money.ReadingChain
+	money.DepositChain
+	money.ClaimChain
+	money.AnchorChain
 	clientChain
 	walletChain
 }
@@ -133,9 +134,9 @@ type Node struct {
 
 	space    *space
 	ledger   *ledger.Ledger
-	channels *Channels
+	channels *money.Channels
 	tree     *log.Log // digests of finished receipts
-	receipts *Receipts
+	receipts *money.Receipts
 	files    *files.Files
 	book     *book
 	streams  *streams
@@ -145,7 +146,7 @@ type Node struct {
 	clocks   *clocks
 	rpc      *chain.Client // nil: the chain is not ours to close
 	chain    Chain         // nil: watch only, and so are the next three
-	keeper   *Keeper
+	keeper   *money.Keeper
 	client   *client
 	provider *provider // nil: this node does not sell
 }
@@ -222,7 +223,7 @@ func (n *Node) buildChain() (err error) {
 		n.chain = n.rpc
 	}
 	n.receipts.SetDomain(n.chain.Domain())
-	n.keeper = NewKeeper(KeeperConfig{Domain: n.chain.Domain(), Wallet: n.chain.Address(),
+	n.keeper = money.NewKeeper(money.KeeperConfig{Domain: n.chain.Domain(), Wallet: n.chain.Address(),
 		Chain: n.chain, Deposits: n.chain, Claims: n.chain, Anchors: n.chain, Ledger: n.ledger, Channels: n.channels, Tree: n.tree,
 		VoucherKey: n.cfg.VoucherKey, Confirmations: n.cfg.Confirmations, FinalAbove: n.cfg.FinalAbove, Log: n.cfg.Log})
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -39,7 +40,7 @@ func (j *job) payer(s *signing) (*payment.Payer, error) {
 
 // closeMoney frees what the lease reserved and did not use.
 func (l *link) closeMoney(ctx context.Context) error {
-	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		rec.Close(l.s.id)
 		return ledger.Batch{}, nil
 	})
@@ -132,7 +133,7 @@ func (l *link) cheated(ctx context.Context, err error) error {
 
 // book posts a receipt and its voucher in one transaction, then logs the receipt.
 func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) error {
-	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		total, err := rec.Promise(l.s.id, paid)
 		if err != nil {
 			return ledger.Batch{}, err

@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -43,17 +44,17 @@ type providerConfig struct {
 	RAMBytes   uint64
 	DiskBytes  uint64
 	Settlement *marketv1.Settlement
-	Keys       *KeyBinding
+	Keys       *money.KeyBinding
 	Publish    func(ctx context.Context, class string, envelope []byte) error
 	Revoke     func(ctx context.Context, envelope []byte) error
 
 	Ledger    *ledger.Ledger
-	Channels  *Channels
-	Receipts  *Receipts
+	Channels  *money.Channels
+	Receipts  *money.Receipts
 	Files     *files.Files
 	Domain    payment.EIP712Domain // where vouchers count
 	Contracts chain.Contracts
-	Keeper    *Keeper
+	Keeper    *money.Keeper
 	Waits     *waits
 	Now       func() time.Time // by which offers are signed
 	Space     *space

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -27,7 +28,7 @@ func (p *provider) recover(now time.Time) error {
 		if err := proto.Unmarshal(rec.Payload, &l); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		terms, ch, err := LeaseTerms(rec.Payload, &l)
+		terms, ch, err := money.LeaseTerms(rec.Payload, &l)
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -74,7 +75,7 @@ func (p *duo) restartClient(t *testing.T) {
 // on it, and checks their books.
 func (p *duo) agree(t *testing.T) souk.Atoms {
 	t.Helper()
-	var theirs, ours *Channel
+	var theirs, ours *money.Channel
 	eventually(t, "one word on the channel", func() bool {
 		var ok, too bool
 		theirs, ok = p.provider.channels.With(p.client.host.ID().String(), false)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func (n *Node) buildRoles() (err error) {
 		}
 		return nil
 	}
-	keys, err := NewKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
+	keys, err := money.NewKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -67,7 +68,7 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
 	defer c.proposing.Unlock()
 	elsewhere := c.signedAway(s.terms.Channel)
-	err = c.cfg.Channels.Update(ctx, s.terms.Channel, func(rec *Channel) (ledger.Batch, error) {
+	err = c.cfg.Channels.Update(ctx, s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		if short := s.terms.Reserve - rec.Free(); short > 0 {
 			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
 			if err != nil {
@@ -110,7 +111,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
-	tariff, err := bidTariff(bid.Bid)
+	tariff, err := money.BidTariff(bid.Bid)
 	if err != nil {
 		return nil, fmt.Errorf("bid: %w", err)
 	}
@@ -119,7 +120,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		return nil, err
 	}
 	startBy = startBy.Add(c.cfg.Waits.Start)
-	if most := time.Now().Add(MaxStart); startBy.After(most) {
+	if most := time.Now().Add(money.MaxStart); startBy.After(most) {
 		startBy = most
 	}
 	me := souk.NodeKey(c.key)
@@ -132,13 +133,13 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if l.Version >= 2 {
 		l.Tariff = tariff.Proto()
 	}
-	if in, err := InputDigest(job.Input); err != nil {
+	if in, err := money.InputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	} else if !in.IsZero() {
 		l.InputDigest = in[:]
 	}
 	s := &signing{peer: to, lease: l, payload: mustMarshal(l), channel: ch}
-	if s.terms, _, err = LeaseTerms(s.payload, l); err != nil {
+	if s.terms, _, err = money.LeaseTerms(s.payload, l); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	s.id = s.terms.Lease
@@ -180,7 +181,7 @@ func reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
 // those that it signed away already.
 func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
 	if have := c.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
-		return chain.Deposit{}, &FundsError{Need: amount, Have: have}
+		return chain.Deposit{}, &money.FundsError{Need: amount, Have: have}
 	}
 	var salt [32]byte
 	rand.Read(salt[:])
@@ -213,7 +214,7 @@ func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, 
 // may hold its first voucher: the next lease with it is paid by that one first,
 // so a provider that takes vouchers and declines never holds more than one.
 func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
-	return c.cfg.Channels.Update(ctx, ch, func(rec *Channel) (ledger.Batch, error) {
+	return c.cfg.Channels.Update(ctx, ch, func(rec *money.Channel) (ledger.Batch, error) {
 		rec.Close(lease)
 		return ledger.Batch{}, nil
 	})
@@ -243,7 +244,7 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	s := &signing{id: id, payload: payload, lease: &l}
-	if s.terms, s.channel, err = LeaseTerms(payload, &l); err != nil {
+	if s.terms, s.channel, err = money.LeaseTerms(payload, &l); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -181,7 +182,7 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	elsewhere := *bid // another provider's: another channel
 	elsewhere.Bid = proto.CloneOf(bid.Bid)
 	elsewhere.Settlement.Receiver = slices.Repeat([]byte{7}, 20)
-	var refused *FundsError
+	var refused *money.FundsError
 	for i, b := range []*market.Bid{bid, &elsewhere} {
 		g, err := c.client.propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
 		switch {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/files"
@@ -57,7 +58,7 @@ func (h *hosting) stage(ctx context.Context) (*jobv1.Job, *ending) {
 			return nil, ended(runv1.EndReason_END_REASON_CLIENT_INPUTS, "%v", err)
 		}
 	}
-	if d, err := InputDigest(job.Input); err != nil || d != h.terms.InputDigest {
+	if d, err := money.InputDigest(job.Input); err != nil || d != h.terms.InputDigest {
 		return nil, ended(runv1.EndReason_END_REASON_JOB_INVALID, "the inputs are not the leased ones")
 	}
 	return &job, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/storage/badger"
@@ -29,7 +30,7 @@ func (n *Node) buildStores() (err error) {
 	if err := n.openLedger(); err != nil {
 		return err
 	}
-	if n.channels, err = LoadChannels(n.ledger); err != nil {
+	if n.channels, err = money.LoadChannels(n.ledger); err != nil {
 		return err
 	}
 	id, err := n.peerID()
@@ -44,7 +45,7 @@ func (n *Node) buildStores() (err error) {
 		}
 		return fmt.Errorf("receipts log: %w", err)
 	}
-	n.receipts = NewReceipts(n.ledger, n.channels, n.tree)
+	n.receipts = money.NewReceipts(n.ledger, n.channels, n.tree)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package node
+package money
 
 import (
 	"crypto/sha256"
@@ -107,9 +107,9 @@ func readTariff(l *leasev1.Lease, t *payment.Terms) (err error) {
 	return nil
 }
 
-// bidTariff is what a bid asks for the work: its lines, or device time alone at
+// BidTariff is what a bid asks for the work: its lines, or device time alone at
 // its price by the hour.
-func bidTariff(bid *marketv1.Bid) (payment.Tariff, error) {
+func BidTariff(bid *marketv1.Bid) (payment.Tariff, error) {
 	if len(bid.Tariff) == 0 {
 		return payment.HourlyTariff(bid.PriceAtomsPerHour), nil
 	}

@@ -1,4 +1,4 @@
-package node
+package money
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/mem"
 )
 
@@ -27,9 +28,8 @@ func (c briskChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint
 // channels are read, as every chain does once there are enough channels.
 func TestManyChannelsOnABriskChain(t *testing.T) {
 	blocks := mem.New(mem.Config{BlockTime: time.Minute})
-	cfg := testConfig(t)
 	channels := &Channels{slots: map[souk.ChannelID]*channelSlot{}}
-	client := blocks.Client(mem.ClientConfig{Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey})
+	client := blocks.Client(mem.ClientConfig{Wallet: chaintest.NewKey(t)})
 	for i := range 3 {
 		channels.Open(payment.Channel{Payer: payment.Address{byte(i + 1)}}, client.Domain(), "", false)
 	}

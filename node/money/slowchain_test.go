@@ -1,8 +1,10 @@
-package node
+package money
 
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
+	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/mem"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -36,19 +39,24 @@ type bank struct {
 	mu    sync.Mutex               // guards saw
 }
 
-func testKey(t *testing.T) *ecdsa.PrivateKey {
+// newTree is a log of receipts; it has files, so it is made outside of a bubble.
+func newTree(t *testing.T) *log.Log {
 	t.Helper()
-	key, err := crypto.GenerateKey()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	tree, err := log.Open(log.Config{Dir: t.TempDir(), Origin: "souk/test", Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
 }
 
 // newBank belongs into a bubble; tree is a log of receipts, made outside of it.
 func newBank(t *testing.T, cfg mem.Config, tree *log.Log) *bank {
 	t.Helper()
-	b := &bank{t: t, chain: mem.New(cfg), key: testKey(t), saw: map[string]time.Duration{}}
+	b := &bank{t: t, chain: mem.New(cfg), key: chaintest.NewKey(t), saw: map[string]time.Duration{}}
 	l, err := ledger.Open(ledger.Config{Store: storemem.New()})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +96,7 @@ func (b *bank) faucet(c *mem.Client) {
 // customer is a client with tokens and a channel that pays the bank.
 func (b *bank) customer() (*mem.Client, *ecdsa.PrivateKey, payment.Channel, souk.ChannelID) {
 	b.t.Helper()
-	key := testKey(b.t)
+	key := chaintest.NewKey(b.t)
 	c := b.chain.Client(mem.ClientConfig{Wallet: key, Authorizer: key})
 	b.faucet(c)
 	at := crypto.PubkeyToAddress(b.key.PublicKey)
@@ -147,7 +155,7 @@ func (b *bank) timed(wg *sync.WaitGroup, name string, do func() error) {
 // refund and an anchor: each is back once its own transaction is as deep as it
 // has to be.
 func TestWaitingHoldsNothing(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := newTree(t)
 	if _, err := tree.Append(t.Context(), souk.Digest{1}); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +195,7 @@ func TestWaitingHoldsNothing(t *testing.T) {
 // the chain is read for other reasons: the lease that it came with counts on it,
 // and one that came without any waits.
 func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := newTree(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBank(t, slowChain, tree)
 		c, _, ch, id := b.customer()
@@ -245,7 +253,7 @@ func (c *heldChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint
 // TestLateReading has a reading of the chain come back after a newer one: what the
 // newer one posted stays.
 func TestLateReading(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := newTree(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBank(t, mem.Config{}, tree)
 		c, _, ch, id := b.customer()
