@@ -18,6 +18,15 @@ func order() map[string]int {
 	}
 }
 
+// within gives each folder of node its place: like the rooms, it imports only
+// folders of a lower place.
+func within() map[string]int {
+	return map[string]int{
+		"node/network": 0, "node/offers": 1, "node/disk": 1, "node/money": 2,
+		"node/provider": 3, "node/client": 3, "node/api": 4, "node": 5,
+	}
+}
+
 // imports checks that the rooms import each other one way. Tests are held to
 // it too: a room that needs another to be tested is not on its own.
 func imports(t *Tree) []Breach {
@@ -28,7 +37,7 @@ func imports(t *Tree) []Breach {
 		}
 		for _, spec := range f.Go.Imports {
 			name, _ := strconv.Unquote(spec.Path.Value)
-			if rule := importRule(f.Room(), name); rule != "" {
+			if rule := importRule(f, name); rule != "" {
 				found = append(found, t.at(f, spec.Pos(), "imports %s: %s", name, rule))
 			}
 		}
@@ -36,8 +45,8 @@ func imports(t *Tree) []Breach {
 	return found
 }
 
-// importRule is the rule that an import of name in a room breaks, or nothing.
-func importRule(room, name string) string {
+// importRule is the rule that an import of name in f breaks, or nothing.
+func importRule(f *File, name string) string {
 	if strings.HasPrefix(name, "github.com/stretchr/testify") {
 		return "tests say what they got and what they want in plain Go"
 	}
@@ -45,9 +54,11 @@ func importRule(room, name string) string {
 	if !ours || rest != "" && rest[0] != '/' {
 		return ""
 	}
-	to, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	rest = strings.TrimPrefix(rest, "/")
+	room := f.Room()
+	to, _, _ := strings.Cut(rest, "/")
 	if to == room {
-		return ""
+		return withinRule(f.Dir(), rest)
 	}
 	places := order()
 	from, known := places[room]
@@ -62,6 +73,17 @@ func importRule(room, name string) string {
 		return ""
 	}
 	return "the order is souk <- proto <- gpu payment storage <- market <- scheduler <- node <- cmd, and rooms between the same arrows do not import each other"
+}
+
+// withinRule is the rule that an import between folders of one room breaks.
+func withinRule(dir, name string) string {
+	places := within()
+	from, known := places[dir]
+	place, too := places[name]
+	if !known || !too || dir == name || place < from {
+		return ""
+	}
+	return "the order is node/network <- offers, disk <- money <- provider, client <- api <- node, and folders between the same arrows do not import each other"
 }
 
 // folders checks the top level, and that no folder of code is named for

@@ -23,6 +23,7 @@ type KeyBinding struct {
 	made     time.Time
 }
 
+// NewKeyBinding binds two keys as of now.
 func NewKeyBinding(node ed25519.PrivateKey, voucher *ecdsa.PrivateKey, now time.Time) (*KeyBinding, error) {
 	envelope, err := payment.NewKeys(node, voucher, now.Add(keysValid))
 	return &KeyBinding{node: node, voucher: voucher, envelope: envelope, made: now}, err
