@@ -121,8 +121,8 @@ func forged(d *deed, st network.Stream, b []byte) error {
 	}
 	b = slices.Clone(b)
 	last := len(b) - 1
-	if b[last] == market.Version {
-		last -= 2 // the version ends some frames: what is signed lies before it
+	if d.client && b[last] == market.Version {
+		last -= 2 // the version ends some frames of clients: what is signed lies before it
 	}
 	b[last] ^= 1
 	return raw(st, b)
@@ -247,6 +247,8 @@ func TestLyingProvider(t *testing.T) {
 	for _, o := range out {
 		want := "done completed|failed provider-lost|failed outputs-failed"
 		switch {
+		case o.spot == "bid" && (strings.HasSuffix(o.deed, " once") || o.deed == "out of order"):
+			want = "no-match no-answer|done completed" // nobody else is there: the client asks again
 		case o.spot == "bid" && o.deed != "repeated":
 			want = "no-match no-answer"
 		case o.spot == "lease" && o.deed != "repeated":
