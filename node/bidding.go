@@ -77,3 +77,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 func (p *provider) decline(subject souk.Digest, r *market.Refusal) []byte {
 	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(r.Proto(subject)))
 }
+
+// diskOf is what a job can fill: its inputs are here twice, as blocks and as files,
+// and so are its outputs.
+func diskOf(r *marketv1.Resources) uint64 { return 2 * min(r.GetDiskBytes(), 1<<60) }

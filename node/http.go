@@ -141,7 +141,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 func (n *Node) services() http.Handler {
 	mux := http.NewServeMux()
 	a := api{n}
-	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxAPIBytes), connect.WithInterceptors(n.space.guardCalls())}
+	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxAPIBytes), connect.WithInterceptors(guardCalls(n.space))}
 	mux.Handle(apiv1connect.NewNodeHandler(a, opts...))
 	mux.Handle(apiv1connect.NewMarketHandler(a, opts...))
 	mux.Handle(apiv1connect.NewJobsHandler(a, opts...))

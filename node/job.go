@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
@@ -40,22 +41,22 @@ type job struct {
 	next     []scheduler.Event              // owned by run: what its own actions answered at once
 	inFlight int                            // owned by run: leases being signed
 
-	noting sync.Mutex // held from reading the record to replacing it
+	noting  sync.Mutex // held from reading the record to replacing it
+	changes network.Changes
 
 	mu    sync.Mutex // guards what follows
 	bids  []*market.Bid
 	signs map[souk.LeaseID]*signing
 	rec   jobRecord
 	short *money.FundsError // the wallet could not pay a deposit
-	news  chan struct{}     // closed and replaced at each change
 }
 
 func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {
 	j := &job{c: c, id: id, msg: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
-		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*signing{}, news: make(chan struct{})}
+		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*signing{}}
 	dir := filepath.Join(c.cfg.Home, "jobs", id.String())
-	j.stdout, j.stderr = newLogFile(filepath.Join(dir, "stdout.log"), j.tell, c.cfg.Space.ledgerRoom),
-		newLogFile(filepath.Join(dir, "stderr.log"), j.tell, c.cfg.Space.ledgerRoom)
+	j.stdout, j.stderr = newLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.ledgerRoom),
+		newLogFile(filepath.Join(dir, "stderr.log"), j.changes.Announce, c.cfg.Space.ledgerRoom)
 	return j
 }
 
@@ -66,14 +67,7 @@ func (j *job) look() (jobRecord, <-chan struct{}) {
 	r := j.rec
 	r.Attempts = slices.Clone(r.Attempts)
 	r.Outputs = maps.Clone(r.Outputs)
-	return r, j.news
-}
-
-func (j *job) tell() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	close(j.news)
-	j.news = make(chan struct{})
+	return r, j.changes.Next()
 }
 
 // note changes the record; it is durable when note returns nil, together with extra.
@@ -107,7 +101,7 @@ func (j *job) replace(r jobRecord) {
 	j.mu.Lock()
 	j.rec = r
 	j.mu.Unlock()
-	j.tell()
+	j.changes.Announce()
 }
 
 func (j *job) attemptConfig() scheduler.AttemptConfig {

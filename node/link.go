@@ -139,7 +139,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 			}
 		}
 	})
-	err = l.attachAndFollow(ctx, patient{st, l.j.c.cfg.Waits.Write}, frames, opened)
+	err = l.attachAndFollow(ctx, DeadlineWriter{Stream: st, Within: l.j.c.cfg.Waits.Write}, frames, opened)
 	cancel()
 	done() // resets the stream, which ends the reader
 	return errors.Join(err, ignoreCancel(g.Wait()))

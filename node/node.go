@@ -371,14 +371,20 @@ func (n *Node) serveStreams(ctx context.Context) error {
 	return nil
 }
 
-// sleep waits for d and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+// watchSpace lets the parts know when the disk is full, and when it is not.
+func (n *Node) watchSpace(ctx context.Context) error {
+	return n.space.Run(ctx, func(low bool) {
+		if n.provider != nil {
+			n.provider.changed()
+		}
+		if low {
+			return
+		}
+		if err := n.receipts.Relog(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Error("receipts log", "err", err)
+		}
+		if n.keeper != nil {
+			n.keeper.Wake()
+		}
+	})
 }

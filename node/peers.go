@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/souk-market/souk/payment/ledger"
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -357,27 +354,3 @@ func (ps *peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (
 }
 
 var errNoPong = errors.New("no answer")
-
-const peersKey = "peers"
-
-func (n *Node) loadPeers() ([]peer.AddrInfo, error) {
-	value, err := n.ledger.Get(peersKey)
-	if err != nil || value == nil {
-		return nil, err
-	}
-	var infos []peer.AddrInfo
-	if err := json.Unmarshal(value, &infos); err != nil {
-		return nil, fmt.Errorf("remembered peers: %w", err)
-	}
-	return infos, nil
-}
-
-func (n *Node) savePeers(infos []peer.AddrInfo) error {
-	value, err := json.Marshal(infos)
-	if err != nil {
-		return fmt.Errorf("remember peers: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return n.ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{{Key: peersKey, Value: value}}})
-}

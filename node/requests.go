@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"regexp"
 	"strings"
 
+	"connectrpc.com/connect"
 	"github.com/souk-market/souk/market"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -136,4 +139,26 @@ func answer(w http.ResponseWriter, status int, code, format string, args ...any)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.Encode(map[string]string{"code": code, "message": fmt.Sprintf(format, args...)}) // whoever hung up misses it
+}
+
+// growing are the calls that make a node take on more.
+var growing = map[string]bool{
+	apiv1connect.JobsSubmitProcedure:    true,
+	apiv1connect.FilesAddProcedure:      true,
+	apiv1connect.WalletDepositProcedure: true,
+	apiv1connect.WalletFaucetProcedure:  true,
+}
+
+// guardCalls refuses what would grow on a disk that is nearly full.
+func guardCalls(s *space) connect.UnaryInterceptorFunc {
+	return func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+			if growing[req.Spec().Procedure] {
+				if low := s.room(0); low != nil {
+					return nil, connect.NewError(connect.CodeFailedPrecondition, low)
+				}
+			}
+			return next(ctx, req)
+		}
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -128,12 +127,4 @@ func (n *Node) settlement() (*marketv1.Settlement, error) {
 // dial connects to a peer at the addresses of its offer.
 func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) (time.Duration, error) {
 	return n.peers.Connect(ctx, p, parseAddrs(p, addrs))
-}
-
-func freeDisk(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return st.Bavail * uint64(st.Bsize), nil
 }

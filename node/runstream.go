@@ -55,7 +55,7 @@ func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 	g.Go(func() error { return h.listen(frames) })
 	g.Go(func() error {
 		defer s.CloseRead() // unblocks listen
-		return h.speak(ctx, patient{s, p.cfg.Waits.Write}, attach)
+		return h.speak(ctx, DeadlineWriter{Stream: s, Within: p.cfg.Waits.Write}, attach)
 	})
 	if err := g.Wait(); !errors.Is(err, io.EOF) {
 		return err

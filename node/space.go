@@ -7,11 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
-	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/storage/badger"
+	"golang.org/x/sys/unix"
 )
 
 // How full the disk may be. The stores write through memory maps, and a process
@@ -48,13 +47,14 @@ type space struct {
 	log  *slog.Logger
 	free func(dir string) (uint64, error)
 
-	mu   sync.Mutex // guards what follows
-	low  *spaceError
-	news chan struct{} // closed and replaced when low comes or goes
+	changes network.Changes // low came or went
+
+	mu  sync.Mutex // guards low
+	low *spaceError
 }
 
 func newSpace(home string, log *slog.Logger) *space {
-	return &space{home: home, log: log, free: freeDisk, news: make(chan struct{})}
+	return &space{home: home, log: log, free: freeDisk}
 }
 
 // Run looks at the disk until ctx ends, and calls changed when work has to stop
@@ -88,8 +88,7 @@ func (s *space) read() (turned, low bool) {
 		s.low = &spaceError{s.home, free, workFloor + spaceSlack} // what it takes to go on
 	}
 	if turned = (was == nil) != (s.low == nil); turned {
-		close(s.news)
-		s.news = make(chan struct{})
+		defer s.changes.Announce()
 		if s.low != nil {
 			s.log.Error("no new work is taken, and what runs here ends", "err", s.low)
 		} else {
@@ -104,7 +103,7 @@ func (s *space) read() (turned, low bool) {
 func (s *space) look() (*spaceError, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.low, s.news
+	return s.low, s.changes.Next()
 }
 
 // room is an error while there is less free than the floor of new work and extra bytes.
@@ -118,10 +117,6 @@ func (s *space) room(extra uint64) *spaceError {
 	}
 	return nil
 }
-
-// diskOf is what a job can fill: its inputs are here twice, as blocks and as files,
-// and so are its outputs.
-func diskOf(r *marketv1.Resources) uint64 { return 2 * min(r.GetDiskBytes(), 1<<60) }
 
 // ledgerRoom is an error while not even the ledger may grow.
 func (s *space) ledgerRoom() error {
@@ -145,42 +140,11 @@ func (s *space) wait(ctx context.Context) bool {
 	}
 }
 
-// watchSpace lets the parts know when the disk is full, and when it is not.
-func (n *Node) watchSpace(ctx context.Context) error {
-	return n.space.Run(ctx, func(low bool) {
-		if n.provider != nil {
-			n.provider.changed()
-		}
-		if low {
-			return
-		}
-		if err := n.receipts.Relog(ctx); err != nil && ctx.Err() == nil {
-			n.cfg.Log.Error("receipts log", "err", err)
-		}
-		if n.keeper != nil {
-			n.keeper.Wake()
-		}
-	})
-}
-
-// growing are the calls that make a node take on more.
-var growing = map[string]bool{
-	apiv1connect.JobsSubmitProcedure:    true,
-	apiv1connect.FilesAddProcedure:      true,
-	apiv1connect.WalletDepositProcedure: true,
-	apiv1connect.WalletFaucetProcedure:  true,
-}
-
-// guardCalls refuses what would grow on a disk that is nearly full.
-func (s *space) guardCalls() connect.UnaryInterceptorFunc {
-	return func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			if growing[req.Spec().Procedure] {
-				if low := s.room(0); low != nil {
-					return nil, connect.NewError(connect.CodeFailedPrecondition, low)
-				}
-			}
-			return next(ctx, req)
-		}
+// freeDisk is how many bytes are free where dir is.
+func freeDisk(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
+	return st.Bavail * uint64(st.Bsize), nil
 }

@@ -1,10 +1,14 @@
 package node
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -66,4 +70,28 @@ func (n *Node) openLedger() (err error) {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	return nil
+}
+
+const peersKey = "peers"
+
+func (n *Node) loadPeers() ([]peer.AddrInfo, error) {
+	value, err := n.ledger.Get(peersKey)
+	if err != nil || value == nil {
+		return nil, err
+	}
+	var infos []peer.AddrInfo
+	if err := json.Unmarshal(value, &infos); err != nil {
+		return nil, fmt.Errorf("remembered peers: %w", err)
+	}
+	return infos, nil
+}
+
+func (n *Node) savePeers(infos []peer.AddrInfo) error {
+	value, err := json.Marshal(infos)
+	if err != nil {
+		return fmt.Errorf("remember peers: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return n.ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{{Key: peersKey, Value: value}}})
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -40,19 +41,31 @@ func (l streamLimits) in(d time.Duration) streamLimits {
 	return l
 }
 
-// patient writes to a stream whose peer must take each frame within a time: one
-// that reads nothing holds neither a goroutine nor a slot for longer.
-type patient struct {
-	st     network.Stream
-	within time.Duration
+// DeadlineWriter writes to a stream whose peer must take each frame within a
+// time: a peer that reads nothing holds neither a goroutine nor a slot for longer.
+type DeadlineWriter struct {
+	Stream network.Stream
+	Within time.Duration // for each Write
 }
 
-var _ io.Writer = patient{}
+var _ io.Writer = DeadlineWriter{}
 
 // Write implements [io.Writer].
-func (p patient) Write(b []byte) (int, error) {
-	if err := p.st.SetWriteDeadline(time.Now().Add(p.within)); err != nil {
+func (w DeadlineWriter) Write(b []byte) (int, error) {
+	if err := w.Stream.SetWriteDeadline(time.Now().Add(w.Within)); err != nil {
 		return 0, err
 	}
-	return p.st.Write(b)
+	return w.Stream.Write(b)
+}
+
+// sleep waits for d and tells whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
