@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
@@ -33,29 +32,6 @@ type netNode struct {
 	peers   *peers
 	traffic *traffic
 	stop    func() // ends Run, waits, closes the host; may be called again
-}
-
-func newKey(t testing.TB) ed25519.PrivateKey {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// loopback opens a host that only this machine reaches.
-func loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host {
-	t.Helper()
-	if len(listen) == 0 {
-		listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
-	}
-	h, err := newHost(hostConfig{Key: key, Listen: listen})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
-	return h
 }
 
 // startNode runs a node on a loopback host until the test ends. Changes to its
@@ -132,21 +108,6 @@ func (n *netNode) meshed(t testing.TB, topic string, others ...host.Host) {
 	})
 }
 
-// eventually waits for something that happens on other goroutines or sockets.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute) // longer than QUIC takes to notice a peer whose farewell was lost
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline:
-			t.Fatalf("never came: %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
 // offerOf is a good offer of class.
 func offerOf(class string, sequence uint64) *marketv1.Offer {
 	now := time.Now()
@@ -216,37 +177,5 @@ func (r *rogue) send(t testing.TB, topic string, data []byte) {
 	t.Helper()
 	if err := r.topics[topic].Publish(t.Context(), data); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestPeerKey(t *testing.T) {
-	key := newKey(t)
-	want := souk.NodeKey(key.Public().(ed25519.PublicKey))
-	p, err := keyPeer(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := peerKey(p); err != nil || got != want {
-		t.Errorf("peerKey(keyPeer(%s)) = %s, %v", want, got, err)
-	}
-	if h := loopback(t, key); h.ID() != p {
-		t.Errorf("host id %s; want %s", h.ID(), p)
-	}
-	secp, err := peer.Decode("16Uiu2HAmTYkHhBmvg5SXSzMSAsaxYmmTWfXFqJLYq1xqA5tyuQCR")
-	if err != nil {
-		secp = "\x00\x02\x08\x02"
-	}
-	for name, p := range map[string]peer.ID{
-		"empty":        "",
-		"hashed":       "\x12\x20" + peer.ID(want[:]),
-		"short":        p[:len(p)-1],
-		"long":         p + "\x00",
-		"other curve":  secp,
-		"extra field":  "\x00\x26" + p[2:] + "\x18\x00",
-		"not a digest": "souk",
-	} {
-		if got, err := peerKey(p); !errors.Is(err, ErrPeer) {
-			t.Errorf("%s: peerKey = %s, %v; want ErrPeer", name, got, err)
-		}
 	}
 }

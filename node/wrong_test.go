@@ -2,19 +2,12 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/payment"
@@ -174,145 +167,6 @@ func (p *provider) of(client peer.ID) (hs []*hosting) {
 		}
 	}
 	return hs
-}
-
-// liar is a node's host whose frames do not arrive as they were meant. A deed is
-// done to the frames that it names, in the streams with one peer or with all.
-type liar struct {
-	host.Host
-
-	mu    sync.Mutex // guards deeds
-	deeds map[peer.ID]*deed
-}
-
-// deed is what happens to a frame: to the nth that the step names, and by its
-// nature to what follows.
-type deed struct {
-	protocol protocol.ID
-	step     func(frame []byte) bool
-	do       func(d *deed, st network.Stream, frame []byte) error
-	once     bool // whether later frames are as they should be
-	client   bool // whether a client does it
-
-	mu   sync.Mutex // guards what follows
-	done int
-	held []byte // a frame kept back
-}
-
-// lie sets the deed for one peer; nil is honesty.
-func (l *liar) lie(p peer.ID, d *deed) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.deeds == nil {
-		l.deeds = map[peer.ID]*deed{}
-	}
-	l.deeds[p] = d
-}
-
-func (l *liar) about(p peer.ID) *deed {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.deeds[p]
-}
-
-// SetStreamHandler implements [host.Host]: what is served lies.
-func (l *liar) SetStreamHandler(id protocol.ID, serve network.StreamHandler) {
-	l.Host.SetStreamHandler(id, func(st network.Stream) { serve(&lyingStream{Stream: st, id: id, by: l}) })
-}
-
-// NewStream implements [host.Host]: what is asked lies.
-func (l *liar) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (network.Stream, error) {
-	st, err := l.Host.NewStream(ctx, p, ids...)
-	if err != nil {
-		return nil, err
-	}
-	return &lyingStream{Stream: st, id: ids[0], by: l}, nil
-}
-
-// lyingStream is one stream of a liar. Each Write is one frame; see [wire.Write].
-type lyingStream struct {
-	network.Stream
-	id protocol.ID
-	by *liar
-}
-
-// Write implements [network.Stream].
-func (s *lyingStream) Write(b []byte) (int, error) {
-	d := s.by.about(s.Conn().RemotePeer())
-	if d == nil || d.protocol != s.id {
-		return s.Stream.Write(b)
-	}
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size != uint64(len(b)-n) {
-		return 0, errors.New("a write that is not one frame")
-	}
-	d.mu.Lock()
-	ours := d.step(b[n:]) && (!d.once || d.done == 0)
-	if ours {
-		d.done++
-	}
-	d.mu.Unlock()
-	if !ours {
-		return s.Stream.Write(b)
-	}
-	return len(b), d.do(d, s.Stream, b)
-}
-
-// happened tells whether the deed was done.
-func (d *deed) happened() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.done > 0
-}
-
-// The deeds that can be done to any frame.
-var (
-	silence = func(d *deed, _ network.Stream, _ []byte) error {
-		if d.protocol != RunProtocol { // what follows a frame there is the end of the stream
-			<-time.After(lateBy)
-		}
-		return nil
-	}
-	goAway = func(_ *deed, st network.Stream, _ []byte) error {
-		return errors.Join(st.CloseWrite(), io.ErrClosedPipe)
-	}
-	reset   = func(_ *deed, st network.Stream, _ []byte) error { return errors.Join(st.Reset(), io.ErrClosedPipe) }
-	half    = func(_ *deed, st network.Stream, b []byte) error { return raw(st, b[:len(b)/2]) }
-	tooLong = func(_ *deed, st network.Stream, b []byte) error { return raw(st, binary.AppendUvarint(nil, 1<<40)) }
-	garbage = func(_ *deed, st network.Stream, b []byte) error {
-		return raw(st, append([]byte{12}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"...))
-	}
-	nothing = func(_ *deed, st network.Stream, b []byte) error { return raw(st, []byte{0}) } // a frame without a message
-	repeat  = func(_ *deed, st network.Stream, b []byte) error {
-		return errors.Join(raw(st, b), raw(st, b), raw(st, b))
-	}
-	late = func(d *deed, st network.Stream, b []byte) error {
-		if d.protocol != RunProtocol {
-			<-time.After(lateBy)
-			return raw(st, b)
-		}
-		time.AfterFunc(lateBy, func() { st.Write(b) }) // by then the stream may be gone
-		return nil
-	}
-	// swapped lets the next frame that the step names go first.
-	swapped = func(d *deed, st network.Stream, b []byte) error {
-		d.mu.Lock()
-		held := d.held
-		d.held = b
-		d.mu.Unlock()
-		if held == nil {
-			return nil
-		}
-		return errors.Join(raw(st, b), raw(st, held))
-	}
-)
-
-// lateBy is longer than any of [shortWaits] for a single answer.
-const lateBy = 3 * slow * time.Second
-
-func raw(st network.Stream, b []byte) error {
-	_, err := st.Write(b)
-	return err
 }
 
 // oneOf tells whether a reason is in a list parted by bars.

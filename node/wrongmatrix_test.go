@@ -1,8 +1,6 @@
 package node
 
 import (
-	"encoding/binary"
-	"errors"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,10 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/payment"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -26,8 +22,6 @@ type spot struct {
 	is       func(frame []byte) bool
 	guest    string // what runs; default brief
 }
-
-func anyFrame([]byte) bool { return true }
 
 // said picks frames of a provider on a run stream.
 func said(ok func(*runv1.ToClient) bool) func([]byte) bool {
@@ -73,59 +67,6 @@ var clientSpots = []spot{
 	{"voucher", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "brief"},
 	{"paying", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "long"},
 	{"release", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetRelease() != nil }), "brief"},
-}
-
-// deeds are what is done at each spot.
-var deeds = []struct {
-	name string
-	do   func(*deed, network.Stream, []byte) error
-	once bool
-}{
-	{"silence", silence, false},
-	{"silence once", silence, true},
-	{"close", goAway, false},
-	{"close once", goAway, true},
-	{"reset", reset, false},
-	{"reset once", reset, true},
-	{"half a frame", half, false},
-	{"endless frame", tooLong, false},
-	{"garbage", garbage, false},
-	{"garbage once", garbage, true},
-	{"no message", nothing, false},
-	{"wrong kind", wrongKind, false},
-	{"repeated", repeat, false},
-	{"out of order", swapped, false},
-	{"forged", forged, false},
-	{"late", late, false},
-}
-
-// wrongKind sends a good frame of another place in the same conversation.
-func wrongKind(d *deed, st network.Stream, _ []byte) error {
-	m := proto.Message(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Seq: 1, Kind: 1}}})
-	if d.client {
-		m = &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{Receipt: make([]byte, 32)}}}
-	}
-	return frame(st, mustMarshal(m))
-}
-
-// forged spoils a signature, which in most of what is signed comes last.
-func forged(d *deed, st network.Stream, b []byte) error {
-	var f runv1.ToProvider
-	size, n := binary.Uvarint(b)
-	if d.client && proto.Unmarshal(b[n:], &f) == nil && f.GetCountersign() != nil {
-		f.GetCountersign().Signature[0] ^= 1
-		if b = append(binary.AppendUvarint(nil, size), mustMarshal(&f)...); len(b) != n+int(size) {
-			return errors.New("another length")
-		}
-		return raw(st, b)
-	}
-	b = slices.Clone(b)
-	last := len(b) - 1
-	if d.client && b[last] == market.Version {
-		last -= 2 // the version ends some frames of clients: what is signed lies before it
-	}
-	b[last] ^= 1
-	return raw(st, b)
 }
 
 // outcome is what came of one row.
@@ -333,9 +274,4 @@ func TestLyingClient(t *testing.T) {
 	}
 	eventually(t, "the devices", s.idle)
 	nothingRuns(t)
-}
-
-// frame sends a short message as one frame.
-func frame(st network.Stream, b []byte) error {
-	return raw(st, append(binary.AppendUvarint(nil, uint64(len(b))), b...))
 }

@@ -1,0 +1,42 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
+)
+
+func TestPeerKey(t *testing.T) {
+	key := newKey(t)
+	want := souk.NodeKey(key.Public().(ed25519.PublicKey))
+	p, err := keyPeer(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := peerKey(p); err != nil || got != want {
+		t.Errorf("peerKey(keyPeer(%s)) = %s, %v", want, got, err)
+	}
+	if h := loopback(t, key); h.ID() != p {
+		t.Errorf("host id %s; want %s", h.ID(), p)
+	}
+	secp, err := peer.Decode("16Uiu2HAmTYkHhBmvg5SXSzMSAsaxYmmTWfXFqJLYq1xqA5tyuQCR")
+	if err != nil {
+		secp = "\x00\x02\x08\x02"
+	}
+	for name, p := range map[string]peer.ID{
+		"empty":        "",
+		"hashed":       "\x12\x20" + peer.ID(want[:]),
+		"short":        p[:len(p)-1],
+		"long":         p + "\x00",
+		"other curve":  secp,
+		"extra field":  "\x00\x26" + p[2:] + "\x18\x00",
+		"not a digest": "souk",
+	} {
+		if got, err := peerKey(p); !errors.Is(err, ErrPeer) {
+			t.Errorf("%s: peerKey = %s, %v; want ErrPeer", name, got, err)
+		}
+	}
+}
