@@ -5,12 +5,13 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 )
 
 func TestPeerKey(t *testing.T) {
-	key := newKey(t)
+	key := hostKey(t)
 	want := souk.NodeKey(key.Public().(ed25519.PublicKey))
 	p, err := keyPeer(want)
 	if err != nil {
@@ -19,7 +20,7 @@ func TestPeerKey(t *testing.T) {
 	if got, err := peerKey(p); err != nil || got != want {
 		t.Errorf("peerKey(keyPeer(%s)) = %s, %v", want, got, err)
 	}
-	if h := loopback(t, key); h.ID() != p {
+	if h := testHost(t, key); h.ID() != p {
 		t.Errorf("host id %s; want %s", h.ID(), p)
 	}
 	secp, err := peer.Decode("16Uiu2HAmTYkHhBmvg5SXSzMSAsaxYmmTWfXFqJLYq1xqA5tyuQCR")
@@ -39,4 +40,25 @@ func TestPeerKey(t *testing.T) {
 			t.Errorf("%s: peerKey = %s, %v; want ErrPeer", name, got, err)
 		}
 	}
+}
+
+// hostKey and testHost are what networktest has for the packages above: it
+// imports this one, whose own tests so cannot import it.
+func hostKey(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func testHost(t testing.TB, key ed25519.PrivateKey) host.Host {
+	t.Helper()
+	h, err := newHost(hostConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
 }

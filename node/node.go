@@ -88,9 +88,10 @@ type Config struct {
 
 	// A simulation brings its own; what is left out is the real thing. Run closes
 	// Store and Listener.
-	Store     Store         // keeps the ledger; default: Badger in Home
-	Transport libp2p.Option // how to dial and listen; default: QUIC v1 and TCP
-	Listener  net.Listener  // serves the API with full rights, in place of API and the socket in Home
+	Store     Store                     // keeps the ledger; default: Badger in Home
+	Transport libp2p.Option             // how to dial and listen; default: QUIC v1 and TCP
+	WrapHost  func(host.Host) host.Host // what all that talks to peers uses in place of the host; default: the host
+	Listener  net.Listener              // serves the API with full rights, in place of API and the socket in Home
 
 	Version string
 	Now     func() time.Time // the clock by which offers are signed and judged; default [time.Now]
@@ -191,6 +192,9 @@ func (n *Node) buildNetwork() (err error) {
 		return fmt.Errorf("host: %w", err)
 	}
 	n.host = crashHost(n.host)
+	if n.cfg.WrapHost != nil {
+		n.host = n.cfg.WrapHost(n.host)
+	}
 	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host,
 		FreeFloor: blocksFloor, Log: n.cfg.Log}); err != nil {
 		if errors.Is(err, badger.ErrDamaged) {

@@ -22,7 +22,7 @@ import (
 func pair(t *testing.T) (server, client *streams) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server, client = newStreams(loopback(t, newKey(t)), log), newStreams(loopback(t, newKey(t)), log)
+	server, client = newStreams(testHost(t, hostKey(t)), log), newStreams(testHost(t, hostKey(t)), log)
 	if err := client.host.Connect(t.Context(), peer.AddrInfo{ID: server.host.ID(), Addrs: server.host.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestExchangeEndsWithItsContext(t *testing.T) {
 
 func TestHandleLimits(t *testing.T) {
 	server, client := pair(t)
-	other := newStreams(loopback(t, newKey(t)), client.log)
+	other := newStreams(testHost(t, hostKey(t)), client.log)
 	if err := other.host.Connect(t.Context(), peer.AddrInfo{ID: server.host.ID(), Addrs: server.host.Addrs()}); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
@@ -69,13 +70,12 @@ func (s *stall) start(t *testing.T, lies *liar, change func(*Config)) *Node {
 	cfg.Store, cfg.waits = storemem.New(), shortWaits()
 	cfg.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
 	cfg.Chain = s.chain.Client(mem.ClientConfig{Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey, Poll: 20 * time.Millisecond})
+	cfg.WrapHost = func(h host.Host) host.Host { lies.Host = h; return lies }
 	change(&cfg)
 	n, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lies.Host = n.host
-	n.streams.host, n.client.cfg.Host = lies, lies
 	runNode(t, n)
 	if !fill(n) {
 		t.Fatal("the faucet gave nothing")
