@@ -13,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/souk-market/souk/market"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -205,8 +204,8 @@ func forged(d *deed, st network.Stream, b []byte) error {
 	}
 	b = slices.Clone(b)
 	last := len(b) - 1
-	if b[last] == market.Version {
-		last -= 2 // the version ends some frames: what is signed lies before it
+	if d.client && (d.protocol == LeaseProtocol || d.protocol == ChannelProtocol) {
+		last -= 2 // the version ends these frames: what is signed lies before it
 	}
 	b[last] ^= 1
 	return raw(st, b)
