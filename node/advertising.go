@@ -7,6 +7,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
@@ -26,16 +27,16 @@ func (p *provider) advertise(ctx context.Context) error {
 			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
 				continue
 			}
-			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, mustMarshal(o))
+			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, network.MustMarshal(o))
 			if err := p.cfg.Publish(ctx, o.Class, envelope); err != nil && ctx.Err() == nil {
 				p.cfg.Log.Warn("publish offer", "class", o.Class, "err", err)
 			}
 			said[o.Class] = o
-			if len(said) > market.OfferBurst && !sleep(ctx, market.OfferEvery) {
+			if len(said) > market.OfferBurst && !network.Sleep(ctx, market.OfferEvery) {
 				return nil
 			}
 		}
-		if !sleep(ctx, market.OfferEvery) {
+		if !network.Sleep(ctx, market.OfferEvery) {
 			return nil
 		}
 		select {
@@ -57,12 +58,12 @@ func (p *provider) changed() {
 }
 
 // offers builds one offer for each class that is for sale, and one with nothing
-// free for each that was said and is gone.
+// Free for each that was said and is gone.
 func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.floor.Free(now)
-	if low, _ := p.cfg.Space.look(); low != nil {
+	if low, _ := p.cfg.Space.Look(); low != nil {
 		clear(free) // nobody should ask
 	}
 	cfg := p.floorConfig()
@@ -76,7 +77,7 @@ func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 				ExpiresMs: now.Add(offerTTL).UnixMilli(), Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
 				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
-				Addresses: shareable(p.cfg.Host), Extensions: market.Extensions()}
+				Addresses: network.Shareable(p.cfg.Host), Extensions: market.Extensions()}
 			if len(d.Lines) > 0 {
 				o.Tariff = scheduler.Quote([]scheduler.FloorDevice{d}).Proto()
 			}
@@ -115,7 +116,7 @@ func (p *provider) withdraw() {
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // the daemon's context has ended
 	defer cancel()
-	if err := p.cfg.Revoke(ctx, wire.Seal(p.cfg.Key, souk.DomainRevoke, mustMarshal(r))); err != nil {
+	if err := p.cfg.Revoke(ctx, wire.Seal(p.cfg.Key, souk.DomainRevoke, network.MustMarshal(r))); err != nil {
 		p.cfg.Log.Debug("revoke offers", "err", err)
 	}
 }

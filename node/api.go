@@ -10,7 +10,9 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -58,12 +60,12 @@ func (a api) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusR
 	n := a.n
 	s := &apiv1.StatusResponse{Peer: n.host.ID().String(), Peers: uint32(len(n.host.Network().Peers())), Offers: uint32(n.book.Len()),
 		Provider: n.provider != nil, Started: stamp(n.started), Rejects: n.rejects(), Api: n.apiURL(), Version: n.cfg.Version}
-	ahead, peers := n.clocks.difference()
+	ahead, peers := n.clocks.Difference()
 	s.ClockAheadMs, s.ClockPeers = ahead.Milliseconds(), uint32(peers)
-	if low := n.space.room(0); low != nil {
+	if low := n.space.Room(0); low != nil {
 		s.ReadOnly = low.Error()
 	}
-	if free, err := freeDisk(n.cfg.Home); err == nil {
+	if free, err := disk.FreeBytes(n.cfg.Home); err == nil {
 		s.DiskFreeBytes = free
 	}
 	for _, addr := range n.host.Addrs() {
@@ -120,7 +122,7 @@ func (a api) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.DevicesResp
 
 func (n *Node) offerRow(o *market.Offer) *apiv1.OfferRow {
 	row := &apiv1.OfferRow{Provider: o.Provider.String(), Offer: o.Offer, Score: n.receipts.Score(o.Provider)}
-	if p, err := keyPeer(o.Provider); err == nil {
+	if p, err := network.PeerID(o.Provider); err == nil {
 		row.Provider = p.String()
 	}
 	return row

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -97,7 +98,7 @@ func (f *follower) catchUp(n *Node, rec jobRecord) error {
 	if f.logs {
 		for _, l := range []struct {
 			stream runv1.LogStream
-			from   *logFile
+			from   *disk.LogFile
 			offset *uint64
 		}{{runv1.LogStream_LOG_STREAM_STDOUT, f.j.stdout, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, f.j.stderr, &f.stderr}} {
 			if err := f.log(l.stream, l.from, l.offset); err != nil {
@@ -129,10 +130,10 @@ func (f *follower) catchUp(n *Node, rec jobRecord) error {
 	return f.line(rec.summary(f.j.id, f.j.msg))
 }
 
-func (f *follower) log(stream runv1.LogStream, from *logFile, offset *uint64) error {
+func (f *follower) log(stream runv1.LogStream, from *disk.LogFile, offset *uint64) error {
 	buf := make([]byte, logPiece)
 	for {
-		n := from.readAt(buf, *offset)
+		n := from.ReadAt(buf, *offset)
 		if n == 0 {
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -78,13 +79,13 @@ func (a api) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetR
 // resolvePeer reads a peer id, or a unique prefix of one that this node knows.
 func (n *Node) resolvePeer(s string) (peer.ID, error) {
 	if p, err := peer.Decode(s); err == nil {
-		if _, err := peerKey(p); err == nil { // a prefix can decode too, into a key that is none
+		if _, err := network.PeerKey(p); err == nil { // a prefix can decode too, into a key that is none
 			return p, nil
 		}
 	}
 	var known []string
 	for _, o := range n.book.Offers() {
-		if p, err := keyPeer(o.Provider); err == nil {
+		if p, err := network.PeerID(o.Provider); err == nil {
 			known = append(known, p.String())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	wirev1 "github.com/souk-market/souk/proto/souk/wire/v1"
@@ -21,7 +22,7 @@ import (
 // reach connects to a provider, at the addresses of its offer if it has one now:
 // after a restart they may be others than before.
 func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
-	key, err := peerKey(p)
+	key, err := network.PeerKey(p)
 	if err != nil {
 		return 0, err
 	}
@@ -35,7 +36,7 @@ func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
 // ask sends one provider an order and returns its bid, or its decline, or our own
 // of a bid that needs what we do not understand.
 func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
-	key, err := peerKey(to)
+	key, err := network.PeerKey(to)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,7 +46,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	m := &marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
 		MaxPriceAtomsPerHour: pricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:],
 		Version: market.Version, MustUnderstand: market.JobExtensions(job)}
-	payload := mustMarshal(m)
+	payload := network.MustMarshal(m)
 	envelope := wire.Seal(c.cfg.Key, souk.DomainOrder, payload)
 	order := market.Order{Order: m, Client: c.key, Digest: sha256.Sum256(payload), Deadline: deadline}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -55,7 +56,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 		return nil, nil, err
 	}
 	var reply marketv1.OrderReply
-	if err := exchange(ctx, c.cfg.Host, to, OrderProtocol, &out, &reply, MaxOrderReplyBytes); err != nil {
+	if err := network.Exchange(ctx, c.cfg.Host, to, network.OrderProtocol, &out, &reply, network.MaxOrderReplyBytes); err != nil {
 		return nil, nil, err
 	}
 	if env := reply.GetDecline(); env != nil {

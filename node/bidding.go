@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -24,8 +25,8 @@ type openBid struct {
 }
 
 // onOrder answers one order with a bid or a decline.
-func (p *provider) onOrder(ctx context.Context, s network.Stream) error {
-	envelope, err := wire.NewReader(s, MaxOrderBytes).Next()
+func (p *provider) onOrder(ctx context.Context, s p2pnet.Stream) error {
+	envelope, err := wire.NewReader(s, network.MaxOrderBytes).Next()
 	if err != nil {
 		return fmt.Errorf("read order: %w", err)
 	}
@@ -44,11 +45,11 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if err != nil {
 		return decline(market.RefusalOf(err))
 	}
-	if key, err := peerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
+	if key, err := network.PeerKey(client); err != nil || key != order.Client || souk.NodeKey(order.ProviderKey) != p.key {
 		return decline(malformed("the order is not from you to me"))
 	}
-	if low := p.cfg.Space.room(diskOf(order.Resources)); low != nil {
-		return decline(lowDisk(low.short(), "the provider's disk is nearly full"))
+	if low := p.cfg.Space.Room(diskOf(order.Resources)); low != nil {
+		return decline(lowDisk(low.Short(), "the provider's disk is nearly full"))
 	}
 	rec, known := p.cfg.Channels.With(client.String(), false)
 	p.mu.Lock()
@@ -67,7 +68,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if bid.Version >= 2 {
 		bid.Tariff = got.Tariff.Proto()
 	}
-	payload := mustMarshal(bid)
+	payload := network.MustMarshal(bid)
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
 	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}
 }
@@ -75,7 +76,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 // decline signs a refusal of the payload with the digest subject; a zero digest
 // stands for something that could not be read.
 func (p *provider) decline(subject souk.Digest, r *market.Refusal) []byte {
-	return wire.Seal(p.cfg.Key, souk.DomainDecline, mustMarshal(r.Proto(subject)))
+	return wire.Seal(p.cfg.Key, souk.DomainDecline, network.MustMarshal(r.Proto(subject)))
 }
 
 // diskOf is what a job can fill: its inputs are here twice, as blocks and as files,

@@ -10,7 +10,9 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -27,7 +29,7 @@ type books struct {
 	ledger           *ledger.Ledger
 	channels         *money.Channels
 	receipts         *money.Receipts
-	space            *space
+	space            *disk.Space
 	log              *slog.Logger
 
 	payload []byte
@@ -66,7 +68,7 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 	if change != nil {
 		change(b.lease)
 	}
-	b.payload = mustMarshal(b.lease)
+	b.payload = network.MustMarshal(b.lease)
 	if b.terms, b.channel, err = money.LeaseTerms(b.payload, b.lease); err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +89,8 @@ func newBooks(t *testing.T, tree *log.Log, paying bool, change func(*leasev1.Lea
 	}
 	b.receipts = money.NewReceipts(b.ledger, b.channels, tree)
 	b.receipts.SetDomain(b.terms.Domain)
-	b.space = newSpace(b.home, b.log)
-	b.space.free = func(string) (uint64, error) { return 1 << 40, nil }
+	b.space = disk.NewSpace(b.home, b.log)
+	b.space.Free = func(string) (uint64, error) { return 1 << 40, nil }
 	b.openChannel(t, paying)
 	return b
 }

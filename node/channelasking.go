@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/souk-market/souk/node/network"
+
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
@@ -23,11 +25,11 @@ func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.Channe
 	}
 	req.Version = market.Version
 	var reply leasev1.ChannelReply
-	if err := exchange(ctx, c.cfg.Host, to, ChannelProtocol, req, &reply, MaxChannelBytes); err != nil {
+	if err := network.Exchange(ctx, c.cfg.Host, to, network.ChannelProtocol, req, &reply, network.MaxChannelBytes); err != nil {
 		return nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
-		key, err := peerKey(to)
+		key, err := network.PeerKey(to)
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +60,7 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return souk.ChannelID{}, "", fmt.Errorf("provider keys: %w", err)
 	}
-	if key, err := peerKey(to); err != nil || key != keys.Node {
+	if key, err := network.PeerKey(to); err != nil || key != keys.Node {
 		return souk.ChannelID{}, "", fmt.Errorf("the provider showed another node's keys")
 	}
 	ch, d, err := c.channelFor(reply.GetTerms().GetSettlement(), keys)
@@ -82,7 +84,7 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 		return id, "", fmt.Errorf("deposit with %s: %w", to, errAnswer)
 	}
 	tx := reply.GetDeposited().GetTx()
-	if err := c.cfg.Keeper.Mark(ctx, id, func(r *money.Channel) { r.DepositTx = clip(tx, 100) }); err != nil {
+	if err := c.cfg.Keeper.Mark(ctx, id, func(r *money.Channel) { r.DepositTx = network.Clip(tx, 100) }); err != nil {
 		return id, tx, err
 	}
 	return id, tx, c.cfg.Keeper.Reconcile(ctx)
@@ -105,7 +107,7 @@ func (c *client) refund(ctx context.Context, rec *money.Channel) (*leasev1.Refun
 		return nil, fmt.Errorf("refund by %s: %w", to, errAnswer)
 	}
 	err = c.cfg.Keeper.Mark(ctx, id, func(rec *money.Channel) {
-		rec.ClaimTx, rec.RefundTx = clip(r.GetClaimTx(), 100), clip(r.GetRefundTx(), 100)
+		rec.ClaimTx, rec.RefundTx = network.Clip(r.GetClaimTx(), 100), network.Clip(r.GetRefundTx(), 100)
 	})
 	if err != nil {
 		return r, err

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -18,9 +19,9 @@ import (
 )
 
 // onChannel answers what a client asks about its channel with this provider.
-func (p *provider) onChannel(ctx context.Context, s network.Stream) error {
+func (p *provider) onChannel(ctx context.Context, s p2pnet.Stream) error {
 	var req leasev1.ChannelRequest
-	if err := wire.NewReader(s, MaxChannelBytes).Read(&req); err != nil {
+	if err := wire.NewReader(s, network.MaxChannelBytes).Read(&req); err != nil {
 		return fmt.Errorf("read channel request: %w", err)
 	}
 	reply, err := p.channelReply(ctx, s.Conn().RemotePeer(), &req)
@@ -75,7 +76,7 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 
 // takeDeposit submits a deposit that comes ahead of any lease.
 func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
-	key, err := peerKey(client)
+	key, err := network.PeerKey(client)
 	if err != nil {
 		return "", malformed("%v", err)
 	}

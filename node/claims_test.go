@@ -8,7 +8,9 @@ import (
 	"testing/synctest"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -62,7 +64,7 @@ func TestOldBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.provider, p.stopProvider = startDaemon(t, next)
-	eventually(t, "the offer", func() bool { return p.offered() })
+	networktest.Eventually(t, "the offer", func() bool { return p.offered() })
 	p.runs(t)
 	second := p.agree(t)
 	if claimed := claimAll(t, p.provider, p.client); claimed != second || second <= first {
@@ -75,7 +77,7 @@ func TestOldBackup(t *testing.T) {
 	if earned := p.provider.ledger.Balance(ledger.Earned); earned != second {
 		t.Errorf("the restored ledger has earned %s, the chain paid %s", earned, second)
 	}
-	eventually(t, "the offer", func() bool { return p.offered() })
+	networktest.Eventually(t, "the offer", func() bool { return p.offered() })
 	p.runs(t)
 	due := p.agree(t)
 	ours, _ := p.client.channels.With(p.provider.host.ID().String(), true)
@@ -99,7 +101,7 @@ func (p *duo) offered() bool {
 func TestPayoutElsewhere(t *testing.T) {
 	elsewhere := payment.Address{0xe1, 19: 0x5e}
 	s := newStall(t, 1, func(c *Config) { c.Payout = fmt.Sprintf("0x%x", elsewhere[:]) })
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	before := s.provider.ledger.Balance(ledger.Wallet)
 	if end := c.finishes(t, "brief"); end != "done completed" {
 		t.Fatalf("job ended as %s", end)
@@ -138,16 +140,16 @@ func TestLogOnFullDisk(t *testing.T) {
 			}
 		}
 		piece(0)
-		roomy := h.space.free
-		h.space.free = func(string) (uint64, error) { return ledgerFloor - 1, nil }
+		roomy := h.space.Free
+		h.space.Free = func(string) (uint64, error) { return disk.LedgerFloor - 1, nil }
 		piece(1000)
-		h.space.free = roomy
+		h.space.Free = roomy
 		piece(2000)
 		h.start()
 		for at := uint64(1000); at <= 3000; at += 1000 {
 			piece(at)
 		}
-		if have := h.l.j.stderr.len(); have != 4000 {
+		if have := h.l.j.stderr.Len(); have != 4000 {
 			t.Errorf("%d bytes of the log are kept, of 4000", have)
 		}
 		h.end()

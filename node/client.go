@@ -18,7 +18,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/offers"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -46,7 +49,7 @@ type clientConfig struct {
 	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
 	Home       string // job folders go below jobs/
 
-	Book      *book
+	Book      *offers.Book
 	Ledger    *ledger.Ledger
 	Channels  *money.Channels
 	Receipts  *money.Receipts
@@ -54,8 +57,8 @@ type clientConfig struct {
 	Chain     clientChain
 	Contracts chain.Contracts
 	Keeper    *money.Keeper
-	Space     *space
-	Waits     *waits
+	Space     *disk.Space
+	Waits     *network.Waits
 	Log       *slog.Logger
 }
 
@@ -125,7 +128,7 @@ func (c *client) Run(ctx context.Context) error {
 	start := func(j *job) {
 		g.Go(func() error {
 			err := j.run(ctx)
-			for errors.Is(err, badger.ErrLowDisk) && c.cfg.Space.wait(ctx) {
+			for errors.Is(err, badger.ErrLowDisk) && c.cfg.Space.Wait(ctx) {
 				err = j.again(ctx)
 			}
 			if err != nil && ctx.Err() == nil {
@@ -188,7 +191,7 @@ var errTooMany = errors.New("too many jobs are waiting; wait for some to end")
 
 // submit makes a job durable and starts it. The same job again is the same job.
 func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
-	payload := mustMarshal(msg)
+	payload := network.MustMarshal(msg)
 	id := souk.JobID{Digest: sha256.Sum256(payload)}
 	c.mu.Lock()
 	_, known := c.jobs[id]

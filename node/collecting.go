@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/badger"
@@ -48,7 +49,7 @@ func (h *hosting) close(e *ending) error {
 	// lost is not to blame for it. One that lets a good result lie is.
 	if rec.Reason == runv1.EndReason_END_REASON_UNSPECIFIED ||
 		rec.Reason == runv1.EndReason_END_REASON_COMPLETED && e.reason == runv1.EndReason_END_REASON_CLIENT_OUTPUTS {
-		rec.Reason, rec.Detail = e.reason, clip(e.detail, 200)
+		rec.Reason, rec.Detail = e.reason, network.Clip(e.detail, 200)
 	}
 	rec.Phase, rec.Ended = runv1.Phase_PHASE_ENDED, time.Now()
 	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
@@ -67,8 +68,8 @@ func (h *hosting) close(e *ending) error {
 
 // cleanUp removes the job's files; its logs stay with the client.
 func (h *hosting) cleanUp() {
-	h.stdout.close()
-	h.stderr.close()
+	h.stdout.Close()
+	h.stderr.Close()
 	if err := os.RemoveAll(h.dir); err != nil {
 		h.p.cfg.Log.Warn("remove lease folder", "lease", h.id.Short(), "err", err)
 	}

@@ -13,10 +13,11 @@ import (
 	"syscall"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -258,7 +259,7 @@ type crashingHost struct {
 	crashes *crashes
 }
 
-func (h crashingHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (network.Stream, error) {
+func (h crashingHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (p2pnet.Stream, error) {
 	s, err := h.Host.NewStream(ctx, p, ids...)
 	if err != nil {
 		return nil, err
@@ -266,13 +267,13 @@ func (h crashingHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.
 	return h.watch(s), nil
 }
 
-func (h crashingHost) SetStreamHandler(id protocol.ID, handle network.StreamHandler) {
-	h.Host.SetStreamHandler(id, func(s network.Stream) { handle(h.watch(s)) })
+func (h crashingHost) SetStreamHandler(id protocol.ID, handle p2pnet.StreamHandler) {
+	h.Host.SetStreamHandler(id, func(s p2pnet.Stream) { handle(h.watch(s)) })
 }
 
-func (h crashingHost) watch(s network.Stream) network.Stream {
+func (h crashingHost) watch(s p2pnet.Stream) p2pnet.Stream {
 	switch s.Protocol() {
-	case OrderProtocol, LeaseProtocol, RunProtocol, ChannelProtocol:
+	case network.OrderProtocol, network.LeaseProtocol, network.RunProtocol, network.ChannelProtocol:
 		return crashingStream{s, h.crashes}
 	default:
 		return s
@@ -280,12 +281,12 @@ func (h crashingHost) watch(s network.Stream) network.Stream {
 }
 
 type crashingStream struct {
-	network.Stream
+	p2pnet.Stream
 	crashes *crashes
 }
 
 func (s crashingStream) Write(frame []byte) (n int, err error) {
-	points := framePoints(s.Protocol(), s.Stat().Direction == network.DirOutbound, frame)
+	points := framePoints(s.Protocol(), s.Stat().Direction == p2pnet.DirOutbound, frame)
 	err = s.crashes.around(points, func() (err error) {
 		n, err = s.Stream.Write(frame)
 		return err
@@ -298,23 +299,23 @@ func framePoints(id protocol.ID, asking bool, frame []byte) []string {
 	_, n := binary.Uvarint(frame)
 	body := frame[max(n, 0):]
 	switch {
-	case id == OrderProtocol && asking:
+	case id == network.OrderProtocol && asking:
 		return []string{"order-sent"}
-	case id == OrderProtocol:
+	case id == network.OrderProtocol:
 		var m marketv1.OrderReply
 		if proto.Unmarshal(body, &m) == nil && m.GetBid() != nil {
 			return []string{"bid-sent"}
 		}
-	case id == LeaseProtocol && asking:
+	case id == network.LeaseProtocol && asking:
 		return []string{"lease-sent"}
-	case id == RunProtocol && asking:
+	case id == network.RunProtocol && asking:
 		var m runv1.ToProvider
 		if proto.Unmarshal(body, &m) == nil && m.GetAttach() != nil {
 			return []string{"attach-sent"}
 		} else if m.GetCountersign() != nil {
 			return []string{"voucher-sent"}
 		}
-	case id == ChannelProtocol && asking:
+	case id == network.ChannelProtocol && asking:
 		var m leasev1.ChannelRequest
 		if proto.Unmarshal(body, &m) == nil && m.GetRefund() != nil {
 			return []string{"refund-sent"}

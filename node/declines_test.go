@@ -9,6 +9,7 @@ import (
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -90,7 +91,7 @@ func TestLeaseRefusals(t *testing.T) {
 			s, _ := bidFor(t, provider, client)
 			if tt.lease != nil {
 				tt.lease(s.lease)
-				s.payload = mustMarshal(s.lease)
+				s.payload = network.MustMarshal(s.lease)
 				s.terms, s.channel, _ = money.LeaseTerms(s.payload, s.lease)
 			}
 			req := goodRequest(t, c, s)

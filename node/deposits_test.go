@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -19,7 +20,7 @@ func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
 	if h == nil {
 		t.Fatalf("no lease %s", id.Short())
 	}
-	eventually(t, "the end of the lease", h.over)
+	networktest.Eventually(t, "the end of the lease", h.over)
 	return h.record().Reason
 }
 
@@ -48,7 +49,7 @@ func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *lea
 // that was used, the second has nothing behind it, and runs nothing.
 func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
 	d, err := c.client.deposit(first.channel, souk.Atoms(s.provider.provider.cfg.Settlement.MinDepositAtoms), 0)
 	if err != nil {
@@ -59,7 +60,7 @@ func TestDepositCountsOnce(t *testing.T) {
 		t.Fatalf("first lease: %v, %v", decline, err)
 	}
 	h := s.provider.provider.hosting(first.id)
-	eventually(t, "the deposit", func() bool { return h.record().Phase == runv1.Phase_PHASE_STAGING })
+	networktest.Eventually(t, "the deposit", func() bool { return h.record().Phase == runv1.Phase_PHASE_STAGING })
 	for range 3 { // the reserve of one is covered, of two not
 		g := leaseFor(t, s, c, 100_000, d.Proto())
 		decline, err := c.client.countersign(t.Context(), g)
@@ -100,7 +101,7 @@ func (c *slowDeposits) Deposit(ctx context.Context, ch payment.Channel, d chain.
 func TestDepositOfAnother(t *testing.T) {
 	slow := &slowDeposits{let: make(chan struct{})}
 	s := newStall(t, 3, func(c *Config) { slow.Chain, c.Chain = c.Chain, slow })
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
 	huge, err := c.chain.SignDeposit(first.channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
 	if err != nil {
@@ -121,5 +122,5 @@ func TestDepositOfAnother(t *testing.T) {
 			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, h.record().Detail)
 		}
 	}
-	eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", s.idle)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/node/network"
 )
 
 const (
@@ -55,7 +56,7 @@ func (d *devices) read(ctx context.Context) (changed bool) {
 
 // watch reads the devices until ctx ends, and hands on what changed.
 func (d *devices) watch(ctx context.Context, changed func([]gpu.Device)) error {
-	for sleep(ctx, probeEvery) {
+	for network.Sleep(ctx, probeEvery) {
 		if d.read(ctx) && ctx.Err() == nil {
 			changed(d.list())
 		}

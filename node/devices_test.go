@@ -10,6 +10,7 @@ import (
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/fake"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment/chain"
 )
 
@@ -64,7 +65,7 @@ func TestDevicesAreReadAgain(t *testing.T) {
 		if provider.devices.read(t.Context()) {
 			provider.provider.restock(provider.devices.list())
 		}
-		eventually(t, tt.name, func() bool {
+		networktest.Eventually(t, tt.name, func() bool {
 			for _, o := range watcher.book.Offers() {
 				if o.Class == "H100" {
 					return o.Count == tt.count && o.Free == tt.free

@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -23,7 +24,7 @@ func (h *hosting) execute(ctx context.Context, job *jobv1.Job) *ending {
 		return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "no runner for %s", h.lease.Runner)
 	}
 	out := filepath.Join(h.dir, "out")
-	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o700), h.stdout.reset(), h.stderr.reset()); err != nil {
+	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o700), h.stdout.Reset(), h.stderr.Reset()); err != nil {
 		return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "prepare: %v", err)
 	}
 	spec := runner.Spec{Lease: h.id, Seed: h.terms.Job.Digest, Program: filepath.Join(h.dir, "program.wasm"), Args: job.Args,
@@ -63,7 +64,7 @@ func (h *hosting) watch(ctx context.Context, run runner.Run) *ending {
 	last := time.NewTimer(time.Until(h.occupies().Until.Add(-time.Minute))) // then the floor would lease the devices again
 	defer last.Stop()
 	for {
-		low, spaceNews := h.p.cfg.Space.look()
+		low, spaceNews := h.p.cfg.Space.Look()
 		if low != nil {
 			run.Stop()
 			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the provider's disk is nearly full")
@@ -144,7 +145,7 @@ func (h *hosting) finish(ctx context.Context, stopped time.Time, out string, exi
 		}
 	}
 	err := h.signFinal(ctx, h.meter.Finish(stopped, digest, payment.Usage{}), func(r *leaseRecord) {
-		r.Reason, r.Detail = why.reason, clip(why.detail, 200)
+		r.Reason, r.Detail = why.reason, network.Clip(why.detail, 200)
 		r.ExitCode, r.Output = int32(exit), output
 	})
 	if err != nil {

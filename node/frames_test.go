@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -24,7 +25,7 @@ func fuzzKey(b byte) ed25519.PrivateKey {
 
 func fuzzPeer(f *testing.F, key ed25519.PrivateKey) peer.ID {
 	f.Helper()
-	id, err := keyPeer(souk.NodeKey(key.Public().(ed25519.PublicKey)))
+	id, err := network.PeerID(souk.NodeKey(key.Public().(ed25519.PublicKey)))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -47,9 +48,9 @@ func fuzzLease(client, provider ed25519.PrivateKey) *leasev1.Lease {
 func FuzzLeaseRequest(f *testing.F) {
 	client, provider := fuzzKey(1), fuzzKey(2)
 	from := fuzzPeer(f, client)
-	payload := mustMarshal(fuzzLease(client, provider))
+	payload := network.MustMarshal(fuzzLease(client, provider))
 	voucher := &leasev1.Voucher{Channel: make([]byte, 32), MaxClaimableAtoms: 500, Signature: make([]byte, 65)}
-	f.Add(mustMarshal(&leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, payload), Voucher: voucher}))
+	f.Add(network.MustMarshal(&leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, payload), Voucher: voucher}))
 	f.Add(payload)
 	f.Add([]byte{0x0a, 0x02, 0x08, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -79,7 +80,7 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 func FuzzCountersign(f *testing.F) {
 	client, provider := fuzzKey(1), fuzzKey(2)
 	lease := fuzzLease(client, provider)
-	terms, channel, err := money.LeaseTerms(mustMarshal(lease), lease)
+	terms, channel, err := money.LeaseTerms(network.MustMarshal(lease), lease)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -91,9 +92,9 @@ func FuzzCountersign(f *testing.F) {
 	digest := r.Digest(terms.Domain)
 	signed := r
 	signed.SignClient(terms.Domain, client)
-	f.Add(mustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{Receipt: digest[:],
+	f.Add(network.MustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{Receipt: digest[:],
 		Signature: signed.ClientSig, Voucher: &leasev1.Voucher{Channel: terms.Channel.Digest[:], MaxClaimableAtoms: 500, Signature: make([]byte, 65)}, LeasePaidAtoms: 500}}}))
-	f.Add(mustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}}))
+	f.Add(network.MustMarshal(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var msg runv1.ToProvider
 		if proto.Unmarshal(b, &msg) != nil || msg.GetCountersign() == nil {

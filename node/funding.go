@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/chain"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -27,7 +28,7 @@ func (n *Node) watchGas(ctx context.Context) error {
 		if err == nil && wei.Sign() == 0 {
 			n.cfg.Log.Warn("deposits of clients cannot be sent: "+mendGas, "wallet", n.chain.Address())
 		}
-		if err == nil || !sleep(ctx, gasRetry) {
+		if err == nil || !network.Sleep(ctx, gasRetry) {
 			return nil
 		}
 	}
@@ -64,7 +65,7 @@ func (h *hosting) fund(ctx context.Context) *ending {
 			return nil
 		case !ok || known.Unconfirmed() == 0:
 			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the channel holds less than was promised on it")
-		case !sleep(ctx, fundLook):
+		case !network.Sleep(ctx, fundLook):
 			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the deposit that the lease counts on did not come")
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -45,8 +47,8 @@ func FuzzToClient(f *testing.F) {
 	for field := range byte(len(receiptLies)) {
 		f.Add([]byte{sayReceipt, 0, sayWrong, field, 3})
 	}
-	f.Add(append([]byte{sayBytes, 40}, mustMarshal(stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_RUNNING}))...))
-	f.Add(append([]byte{sayBytes, 40}, mustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Kind: 2}}})...))
+	f.Add(append([]byte{sayBytes, 40}, network.MustMarshal(stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_RUNNING}))...))
+	f.Add(append([]byte{sayBytes, 40}, network.MustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Kind: 2}}})...))
 	tree := fuzzTree(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &script{b[:min(len(b), 1<<10)]}
@@ -74,26 +76,26 @@ type hearing struct {
 }
 
 // logBefore is how near the bound of the log another attempt came.
-const logBefore = maxLogBytes - 100_000
+const logBefore = disk.MaxLogBytes - 100_000
 
 func newHearing(t *testing.T, tree *log.Log) *hearing {
 	t.Helper()
 	h := &hearing{t: t, books: newBooks(t, tree, true, nil)}
 	c := &client{cfg: clientConfig{Key: h.client, VoucherKey: h.voucherKey, Home: h.home, Ledger: h.ledger, Channels: h.channels,
-		Receipts: h.receipts, Space: h.space, Log: h.log, Waits: defaultWaits()}}
+		Receipts: h.receipts, Space: h.space, Log: h.log, Waits: network.DefaultWaits()}}
 	rec := jobRecord{State: "running", Attempts: []attemptRecord{{Lease: h.terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
 	j := newJob(c, h.terms.Job, nil, rec)
-	if err := j.stdout.reset(); err != nil {
+	if err := j.stdout.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(j.stdout.path, logBefore); err != nil {
+	if err := os.Truncate(j.stdout.Path, logBefore); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []*logFile{j.stdout, j.stderr} {
-		if err := f.resume(); err != nil {
+	for _, f := range []*disk.LogFile{j.stdout, j.stderr} {
+		if err := f.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(f.close)
+		t.Cleanup(f.Close)
 	}
 	h.l = &link{j: j, s: &signing{id: h.terms.Lease, lease: h.lease, payload: h.payload, terms: h.terms, channel: h.channel},
 		allowed: make(chan struct{})}
@@ -244,7 +246,7 @@ func (h *hearing) answered(err error) {
 // Write takes what the client sends: answers to what was said, with a good voucher.
 func (h *hearing) Write(b []byte) (int, error) {
 	var f runv1.ToProvider
-	if err := wire.NewReader(bytes.NewReader(b), MaxRunBytes).Read(&f); err != nil {
+	if err := wire.NewReader(bytes.NewReader(b), network.MaxRunBytes).Read(&f); err != nil {
 		h.t.Fatal(err)
 	}
 	c := f.GetCountersign()
@@ -294,12 +296,12 @@ func (h *hearing) end() {
 		h.t.Error(err)
 	}
 	for _, name := range []string{"stdout.log", "stderr.log"} {
-		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.stdout.path), name))
-		if err != nil || info.Size() > maxLogBytes {
+		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.stdout.Path), name))
+		if err != nil || info.Size() > disk.MaxLogBytes {
 			h.t.Errorf("%s has %d bytes, %v", name, info.Size(), err)
 		}
 	}
-	kept, err := os.ReadFile(h.l.j.stderr.path)
+	kept, err := os.ReadFile(h.l.j.stderr.Path)
 	if err != nil {
 		h.t.Fatal(err)
 	}

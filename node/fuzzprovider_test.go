@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -94,7 +95,7 @@ func newMetered(t *testing.T, tree *log.Log) *metered {
 // seller is a provider with these books and no network; change may edit its config.
 func (b *books) seller(change func(*providerConfig)) *provider {
 	cfg := providerConfig{Key: b.provider, Home: b.home, Ledger: b.ledger, Channels: b.channels, Receipts: b.receipts,
-		Space: b.space, Log: b.log, Domain: b.terms.Domain, Waits: defaultWaits(), Now: time.Now}
+		Space: b.space, Log: b.log, Domain: b.terms.Domain, Waits: network.DefaultWaits(), Now: time.Now}
 	if change != nil {
 		change(&cfg)
 	}
@@ -235,7 +236,7 @@ func (m *metered) send(cs ...*runv1.Countersign) {
 
 // listen hands bytes to the stream's reader, and does what a run does then.
 func (m *metered) listen(b []byte) {
-	if err := m.h.listen(wire.NewReader(bytes.NewReader(b), MaxRunBytes)); err == nil {
+	if err := m.h.listen(wire.NewReader(bytes.NewReader(b), network.MaxRunBytes)); err == nil {
 		m.t.Fatal("a stream without an end")
 	} else if cut := errors.Is(err, io.EOF); cut && len(b) > 0 && b[0] == 0 {
 		m.t.Fatalf("a frame without a message: %v", err)

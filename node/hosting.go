@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -29,8 +30,8 @@ type hosting struct {
 	channel payment.Channel
 	client  peer.ID
 	dir     string // files and logs of this lease
-	stdout  *logFile
-	stderr  *logFile
+	stdout  *disk.LogFile
+	stderr  *disk.LogFile
 	meter   *payment.Meter
 
 	jobs         chan []byte             // the job message, from the first attach that brings it
@@ -55,8 +56,8 @@ func restoreHosting(p *provider, id souk.LeaseID, l *leasev1.Lease, t payment.Te
 		dir: filepath.Join(p.cfg.Home, "jobs", id.String()), meter: payment.NewMeter(t),
 		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1),
 		news: make(chan struct{})}
-	h.stdout, h.stderr = newLogFile(filepath.Join(h.dir, "stdout.log"), h.tell, p.cfg.Space.ledgerRoom),
-		newLogFile(filepath.Join(h.dir, "stderr.log"), h.tell, p.cfg.Space.ledgerRoom)
+	h.stdout, h.stderr = disk.NewLogFile(filepath.Join(h.dir, "stdout.log"), h.tell, p.cfg.Space.LedgerRoom),
+		disk.NewLogFile(filepath.Join(h.dir, "stderr.log"), h.tell, p.cfg.Space.LedgerRoom)
 	return h
 }
 
@@ -140,7 +141,7 @@ func (h *hosting) run(ctx context.Context) {
 	h.p.free(h.id)
 	h.cleanUp()
 	// What ended while the disk was full is written down when there is space.
-	for errors.Is(h.close(e), badger.ErrLowDisk) && h.p.cfg.Space.wait(ctx) {
+	for errors.Is(h.close(e), badger.ErrLowDisk) && h.p.cfg.Space.Wait(ctx) {
 	}
 	h.p.cfg.Log.Info("run ended", "lease", h.id.Short(), "reason", reasonName(e.reason), "detail", e.detail)
 	h.p.cfg.Keeper.Wake()

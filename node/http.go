@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/souk-market/souk/node/offers"
 	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
 	"golang.org/x/sync/errgroup"
 )
@@ -230,7 +231,7 @@ func (n *Node) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
 	for _, o := range n.book.Offers() {
-		n.eventOffer(w, bookChange{Offer: o})
+		n.eventOffer(w, offers.Change{Offer: o})
 	}
 	size, pulse := uint64(0), time.NewTicker(eventsPulse)
 	defer pulse.Stop()
@@ -256,7 +257,7 @@ func (n *Node) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (n *Node) eventOffer(w http.ResponseWriter, c bookChange) {
+func (n *Node) eventOffer(w http.ResponseWriter, c offers.Change) {
 	row := n.offerRow(c.Offer)
 	o := row.Offer
 	sendEvent(w, "offer", map[string]any{"provider": row.Provider, "class": o.Class, "model": o.Model, "region": o.Region,

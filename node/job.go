@@ -13,6 +13,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/ledger"
@@ -29,8 +30,8 @@ type job struct {
 	c      *client
 	id     souk.JobID
 	msg    *jobv1.Job
-	stdout *logFile
-	stderr *logFile
+	stdout *disk.LogFile
+	stderr *disk.LogFile
 
 	events chan scheduler.Event
 	stops  chan struct{} // the owner's wish; one is enough
@@ -55,8 +56,8 @@ func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {
 	j := &job{c: c, id: id, msg: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
 		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*signing{}}
 	dir := filepath.Join(c.cfg.Home, "jobs", id.String())
-	j.stdout, j.stderr = newLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.ledgerRoom),
-		newLogFile(filepath.Join(dir, "stderr.log"), j.changes.Announce, c.cfg.Space.ledgerRoom)
+	j.stdout, j.stderr = disk.NewLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.LedgerRoom),
+		disk.NewLogFile(filepath.Join(dir, "stderr.log"), j.changes.Announce, c.cfg.Space.LedgerRoom)
 	return j
 }
 
@@ -114,11 +115,11 @@ func (j *job) attemptConfig() scheduler.AttemptConfig {
 
 // run takes the job to its end, or until ctx ends: then the next start resumes it.
 func (j *job) run(ctx context.Context) error {
-	if err := errors.Join(j.stdout.resume(), j.stderr.resume()); err != nil {
+	if err := errors.Join(j.stdout.Resume(), j.stderr.Resume()); err != nil {
 		return err
 	}
-	defer j.stdout.close()
-	defer j.stderr.close()
+	defer j.stdout.Close()
+	defer j.stderr.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -267,7 +268,7 @@ func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 	case scheduler.Attach:
 		if err := j.attach(ctx, g, a); err != nil { // files or records of ours are missing: the job cannot go on
 			j.next = append(j.next, scheduler.RunState{Lease: a.Lease, Phase: runv1.Phase_PHASE_ENDED,
-				Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: clip(err.Error(), 200)})
+				Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: network.Clip(err.Error(), 200)})
 		}
 	case scheduler.FetchOutputs:
 		g.Go(func() error { j.fetch(ctx, a); return nil })

@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
@@ -83,7 +84,7 @@ func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 }
 
 func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
-	p, err := keyPeer(key)
+	p, err := network.PeerID(key)
 	var rtt time.Duration
 	if err == nil {
 		var addrs []string
@@ -93,14 +94,14 @@ func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 		rtt, err = j.c.cfg.Dial(ctx, p, addrs)
 	}
 	if err != nil {
-		j.post(ctx, scheduler.DialFailed{Peer: key, Err: clip(err.Error(), 200)})
+		j.post(ctx, scheduler.DialFailed{Peer: key, Err: network.Clip(err.Error(), 200)})
 		return
 	}
 	j.post(ctx, scheduler.Dialed{Peer: key, RTT: rtt})
 }
 
 func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
-	p, err := keyPeer(a.Peer)
+	p, err := network.PeerID(a.Peer)
 	var bid *market.Bid
 	var decline *market.Refusal
 	if err == nil {
@@ -108,7 +109,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 	}
 	switch {
 	case err != nil:
-		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: clip(err.Error(), 200)})
+		j.post(ctx, scheduler.DialFailed{Peer: a.Peer, Err: network.Clip(err.Error(), 200)})
 	case decline != nil:
 		j.declined(ctx, p, decline)
 		j.post(ctx, scheduler.Declined{Peer: a.Peer, Why: *decline})
@@ -141,7 +142,7 @@ func (j *job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
 }
 
 func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
-	p, err := keyPeer(a.Peer)
+	p, err := network.PeerID(a.Peer)
 	if err != nil {
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
 		return
@@ -154,7 +155,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	}
 	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
 	if err != nil {
-		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: clip(err.Error(), 200)}
+		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: network.Clip(err.Error(), 200)}
 		if f := (*money.FundsError)(nil); errors.As(err, &f) {
 			d.Shortfall, d.Detail = uint64(f.Need-f.Have), f.Error() // ours alone: no provider declined
 			j.mu.Lock()
@@ -188,7 +189,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 		}
 		c := r.current()
 		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.id.String(), s.lease.PriceAtomsPerHour, s.terms.Reserve
-		c.LogBase = map[string]uint64{"stdout": j.stdout.len(), "stderr": j.stderr.len()}
+		c.LogBase = map[string]uint64{"stdout": j.stdout.Len(), "stderr": j.stderr.Len()}
 	})
 	if err != nil {
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
@@ -233,7 +234,7 @@ func (j *job) finish(ctx context.Context, end scheduler.End) error {
 	j.mu.Unlock()
 	switch {
 	case err != nil:
-		detail = clip(err.Error(), 200)
+		detail = network.Clip(err.Error(), 200)
 	case short != nil && end.Reason == scheduler.ReasonPaymentRefused:
 		detail = short.Error() + "; fund " + j.c.cfg.Chain.Address().Hex() + " and run again (souk wallet faucet on a test chain)"
 	}

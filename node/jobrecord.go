@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/scheduler"
 )
 
@@ -75,7 +76,7 @@ func (r *jobRecord) adopt() error {
 		return nil
 	}
 	last := r.Attempts[len(r.Attempts)-1]
-	asked, err := keyPeer(s.Provider)
+	asked, err := network.PeerID(s.Provider)
 	if err != nil || last.Lease == "" || !last.Ended.IsZero() || last.Provider != asked.String() {
 		return err
 	}

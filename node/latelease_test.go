@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network/networktest"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	const leases = 8
 	s := newStall(t, leases, func(c *Config) { c.waits.Send = time.Second })
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	var taken []souk.LeaseID
@@ -48,7 +49,7 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 // that. What ran is receipted, and the end names the provider.
 func TestStoppingWhileOutputsAreKept(t *testing.T) {
 	s := newStall(t, 1, nil)
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	msg := stallJob(t, c, "forever")
 	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {

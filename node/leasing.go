@@ -9,11 +9,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -62,15 +63,15 @@ type proposal struct {
 }
 
 // onLease countersigns a lease, or says why not.
-func (p *provider) onLease(ctx context.Context, s network.Stream) error {
+func (p *provider) onLease(ctx context.Context, s p2pnet.Stream) error {
 	var req leasev1.LeaseRequest
-	if err := wire.NewReader(s, MaxLeaseBytes).Read(&req); err != nil {
+	if err := wire.NewReader(s, network.MaxLeaseBytes).Read(&req); err != nil {
 		return fmt.Errorf("read lease request: %w", err)
 	}
 	signed, refused := p.accept(ctx, s.Conn().RemotePeer(), &req)
 	if refused != nil {
 		var subject souk.Digest
-		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes); err == nil {
+		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, network.MaxLeaseBytes); err == nil {
 			subject = sha256.Sum256(payload)
 		}
 		d := p.decline(subject, refused)
@@ -99,8 +100,8 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	if refused := p.checkProposal(now, pr, open); refused != nil {
 		return nil, refused
 	}
-	if low := p.cfg.Space.room(diskOf(pr.lease.Resources)); low != nil {
-		return nil, lowDisk(low.short(), "the provider's disk is nearly full")
+	if low := p.cfg.Space.Room(diskOf(pr.lease.Resources)); low != nil {
+		return nil, lowDisk(low.Short(), "the provider's disk is nearly full")
 	}
 	h := newHosting(p, pr)
 	p.mu.Lock()
@@ -184,7 +185,7 @@ func (p *provider) free(id souk.LeaseID) {
 
 // openProposal decodes a request and checks its signatures and ranges.
 func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market.Refusal) {
-	payload, signer, err := wire.Open(souk.DomainLease, req.Lease, MaxLeaseBytes)
+	payload, signer, err := wire.Open(souk.DomainLease, req.Lease, network.MaxLeaseBytes)
 	if err != nil {
 		return nil, malformed("lease: %v", err)
 	}
@@ -192,7 +193,7 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 	if err := proto.Unmarshal(payload, &l); err != nil {
 		return nil, malformed("lease: %v", err)
 	}
-	if key, err := peerKey(client); err != nil || key != signer || !bytes.Equal(l.ClientKey, signer[:]) {
+	if key, err := network.PeerKey(client); err != nil || key != signer || !bytes.Equal(l.ClientKey, signer[:]) {
 		return nil, malformed("the lease is not signed by who sent it")
 	}
 	if refused := market.UnderstandLease(&l, req.MustUnderstand); refused != nil {

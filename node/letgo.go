@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/souk-market/souk/node/network"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -31,7 +32,7 @@ func (c *client) tellProvider(ctx context.Context, l letGo) {
 	defer cancel()
 	for wait := reattachFirst; ; wait = min(2*wait, reattachMost) {
 		err := c.tellOnce(ctx, l)
-		if err == nil || !sleep(ctx, wait) {
+		if err == nil || !network.Sleep(ctx, wait) {
 			c.cfg.Log.Debug("lease let go", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
 			return
 		}
@@ -46,7 +47,7 @@ func (c *client) tellOnce(ctx context.Context, l letGo) error {
 	if _, err := c.reach(ctx, l.s.peer); err != nil {
 		return err
 	}
-	st, done, err := openStream(ctx, c.cfg.Host, l.s.peer, RunProtocol)
+	st, done, err := network.OpenStream(ctx, c.cfg.Host, l.s.peer, network.RunProtocol)
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
@@ -118,7 +120,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 	if _, err := l.j.c.reach(ctx, l.s.peer); err != nil {
 		return err
 	}
-	st, done, err := openStream(ctx, l.j.c.cfg.Host, l.s.peer, RunProtocol)
+	st, done, err := network.OpenStream(ctx, l.j.c.cfg.Host, l.s.peer, network.RunProtocol)
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 	frames := make(chan *runv1.ToClient, 16)
 	g.Go(func() error {
 		defer close(frames)
-		r := wire.NewReader(st, MaxRunBytes)
+		r := wire.NewReader(st, network.MaxRunBytes)
 		for {
 			f := new(runv1.ToClient)
 			if err := r.Read(f); err != nil {
@@ -139,14 +141,14 @@ func (l *link) session(ctx context.Context, opened func()) error {
 			}
 		}
 	})
-	err = l.attachAndFollow(ctx, DeadlineWriter{Stream: st, Within: l.j.c.cfg.Waits.Write}, frames, opened)
+	err = l.attachAndFollow(ctx, network.DeadlineWriter{Stream: st, Within: l.j.c.cfg.Waits.Write}, frames, opened)
 	cancel()
 	done() // resets the stream, which ends the reader
 	return errors.Join(err, ignoreCancel(g.Wait()))
 }
 
 func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, network.ErrReset) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, p2pnet.ErrReset) {
 		return nil
 	}
 	return err
@@ -231,25 +233,25 @@ func (l *link) declined(ctx context.Context, envelope []byte) error {
 	}
 	l.j.declined(ctx, l.s.peer, why)
 	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
-		Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: clip(why.Error(), 200)})
+		Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: network.Clip(why.Error(), 200)})
 	l.over = true
 	return l.closeMoney(ctx)
 }
 
 func (l *link) state(ctx context.Context, s *runv1.State) error {
 	if l.output == "" {
-		l.output = clip(s.Output, 200)
+		l.output = network.Clip(s.Output, 200)
 	} else if s.Output != "" && s.Output != l.output {
 		return fmt.Errorf("other outputs than before: %w", errBreach)
 	}
-	if tx := clip(s.DepositTx, 100); tx != "" {
+	if tx := network.Clip(s.DepositTx, 100); tx != "" {
 		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != tx {
 			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = tx }); err != nil {
 				return err
 			}
 		}
 	}
-	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: clip(s.Detail, 200)})
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: network.Clip(s.Detail, 200)})
 	if s.Phase != runv1.Phase_PHASE_ENDED {
 		return nil
 	}
@@ -260,10 +262,10 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 // offset is how much of a log this attempt has brought.
 func (l *link) offset(stream runv1.LogStream) uint64 {
 	f, base := l.logOf(stream)
-	return f.len() - min(base, f.len())
+	return f.Len() - min(base, f.Len())
 }
 
-func (l *link) logOf(stream runv1.LogStream) (*logFile, uint64) {
+func (l *link) logOf(stream runv1.LogStream) (*disk.LogFile, uint64) {
 	rec, _ := l.j.look()
 	base := map[string]uint64{}
 	if a := rec.byLease(l.s.id.String()); a != nil {
@@ -283,9 +285,9 @@ func (l *link) keepLog(p *runv1.Log) error {
 	}
 	f, _ := l.logOf(p.Stream)
 	have := l.offset(p.Stream)
-	l.gap = l.gap || f.room() != nil
+	l.gap = l.gap || f.Room() != nil
 	if p.Offset > have || len(p.Data) > 2*logPiece {
-		if f.len() == maxLogBytes || l.gap {
+		if f.Len() == disk.MaxLogBytes || l.gap {
 			return nil // no more is kept
 		}
 		return fmt.Errorf("log piece of %d bytes at %d, have %d: %w", len(p.Data), p.Offset, have, errBreach)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -61,7 +63,7 @@ func TestRefundShutsOutLeases(t *testing.T) {
 		_, _, _, err := provider.keeper.Refund(ctx, id)
 		done <- err
 	}()
-	eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
+	networktest.Eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
 	s, _ := bidFor(t, provider, client)
 	req := goodRequest(t, client.client, s)
 	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), req); refused == nil {
@@ -83,7 +85,7 @@ func TestRefundShutsOutLeases(t *testing.T) {
 // eventuallySettled waits until nothing is live on the channel.
 func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID) {
 	t.Helper()
-	eventually(t, "the end of the lease", func() bool {
+	networktest.Eventually(t, "the end of the lease", func() bool {
 		rec, ok := provider.channels.With(client.host.ID().String(), false)
 		if ok {
 			id = rec.ID()
@@ -159,7 +161,7 @@ func TestDepositThroughAnOutage(t *testing.T) {
 		_, err := provider.keeper.Deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil })
 		done <- err
 	}()
-	eventually(t, "a second call", func() bool { return p.calls.Load() > before+1 })
+	networktest.Eventually(t, "a second call", func() bool { return p.calls.Load() > before+1 })
 	p.down.Store(false)
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -197,7 +199,7 @@ func TestManyRestored(t *testing.T) {
 	s, _ := bidFor(t, provider, client)
 	for i := range 200 {
 		s.lease.SignedMs++
-		payload := mustMarshal(s.lease)
+		payload := network.MustMarshal(s.lease)
 		terms, _, err := money.LeaseTerms(payload, s.lease)
 		if err != nil {
 			t.Fatal(err)
@@ -230,8 +232,8 @@ func TestInputsForTheProviderOnly(t *testing.T) {
 	third, _ := startDaemon(t, func(c *Config) { c.Bootstrap = []string{address(client)} })
 	msg := testJob(t, client, "long")
 	j := submit(t, client, msg)
-	eventually(t, "the run", func() bool { return j.summary().State == "running" })
-	eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
+	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
 	for _, cid := range []string{msg.Input, msg.Wasm} {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		err := third.files.Fetch(ctx, cid, client.host.ID(), files.Limit{Bytes: 1 << 20, Blocks: 100}, nil)

@@ -1,30 +1,24 @@
 package node
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"flag"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	pb "github.com/libp2p/go-libp2p-pubsub/pb"
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -40,7 +34,7 @@ func nextBytes(t *testing.T) map[string][]byte {
 	fields := protowire.AppendTag(nil, 40, protowire.BytesType)
 	fields = protowire.AppendBytes(fields, append(protowire.AppendVarint([]byte{0x08}, 412), "\x12\x02DE"...))
 	fields = protowire.AppendFixed64(protowire.AppendTag(fields, 42, protowire.Fixed64Type), 1<<40)
-	with := func(m proto.Message) []byte { return append(mustMarshal(m), fields...) }
+	with := func(m proto.Message) []byte { return append(network.MustMarshal(m), fields...) }
 	needs := []string{"warp"}
 	made := map[string][]byte{
 		"fields":                      fields,
@@ -70,68 +64,7 @@ func nextBytes(t *testing.T) map[string][]byte {
 			t.Fatal(err)
 		}
 	}
-	return readNext(t, name, len(made))
-}
-
-// readNext reads recorded messages by name.
-func readNext(t *testing.T, name string, want int) map[string][]byte {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	got := map[string][]byte{}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if k, text, ok := strings.Cut(lines.Text(), ": "); ok && k[0] != '#' {
-			if got[k], err = hex.DecodeString(text); err != nil {
-				t.Fatalf("%s: %v", k, err)
-			}
-		}
-	}
-	if len(got) < want {
-		t.Fatalf("%s has %d messages; want %d: run with -update", name, len(got), want)
-	}
-	return got
-}
-
-// TestNextGossip gives gossip and sync the recorded offers of a made-up next
-// version: they are taken or ignored, and only bytes that no version has count
-// against who sent them.
-func TestNextGossip(t *testing.T) {
-	recorded := readNext(t, "../market/testdata/next.txt", 9)
-	now := func() time.Time { return time.UnixMilli(1_800_000_000_000) }
-	n := startNode(t, nil)
-	page := &syncv1.SyncPage{}
-	for name, want := range map[string]pubsub.ValidationResult{
-		"offer with more fields": pubsub.ValidationAccept, "offer of another runner": pubsub.ValidationAccept,
-		"offer of more evidence": pubsub.ValidationAccept, "offer with another unit": pubsub.ValidationAccept,
-		"offer with more extensions": pubsub.ValidationAccept, "revocation with more fields": pubsub.ValidationAccept,
-		"offer with more lines":              pubsub.ValidationIgnore,
-		"offer in bytes that no version has": pubsub.ValidationReject,
-	} {
-		g := newGossip(gossipConfig{Host: n.host, Book: newBook(market.Config{}, now), Log: slog.New(slog.DiscardHandler)})
-		topic := revokeTopic
-		if strings.HasPrefix(name, "offer") {
-			topic = offerTopic("RTX_4090")
-			page.Offers = append(page.Offers, recorded[name])
-		}
-		got := g.validate(t.Context(), "somebody", &pubsub.Message{Message: &pb.Message{Data: recorded[name], Topic: &topic}})
-		if got != want {
-			t.Errorf("%s: %v; want %v", name, got, want)
-		}
-		if rejects := g.Rejects(); want == pubsub.ValidationIgnore && rejects["newer"] != 1 {
-			t.Errorf("%s is counted as %v", name, rejects)
-		}
-	}
-	var b bytes.Buffer
-	if err := wire.Write(&b, page); err != nil {
-		t.Fatal(err)
-	}
-	s := newSyncer(syncConfig{Book: newBook(market.Config{}, now)})
-	if took, err := s.read(&b, func(*market.Offer) {}); err != nil || took.Bad != 1 || took.Added != 1 {
-		t.Errorf("a book of such offers: %+v, %v; want one bad, and one for the class that all are of", took, err)
-	}
+	return networktest.ReadNext(t, name, len(made))
 }
 
 // TestNextClient is a client of a made-up next version at a provider of today:
@@ -139,13 +72,13 @@ func TestNextGossip(t *testing.T) {
 func TestNextClient(t *testing.T) {
 	next := nextBytes(t)
 	s := newStall(t, 2, nil)
-	client := s.client(t, &liar{})
+	client := s.client(t, &networktest.Liar{})
 	order := func(name string) *marketv1.OrderReply {
 		key := souk.NodeKey(s.provider.provider.key)
-		payload := append(mustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(t, client, "brief").Resources, MaxDurationMs: 1000,
+		payload := append(network.MustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(t, client, "brief").Resources, MaxDurationMs: 1000,
 			MaxPriceAtomsPerHour: 10 * uint64(souk.AtomsPerToken), DeadlineMs: time.Now().Add(5 * time.Second).UnixMilli(), ProviderKey: key[:]}), next[name]...)
 		var reply marketv1.OrderReply
-		say(t, client, s, OrderProtocol, wire.Seal(client.cfg.Identity, souk.DomainOrder, payload), &reply)
+		say(t, client, s, network.OrderProtocol, wire.Seal(client.cfg.Identity, souk.DomainOrder, payload), &reply)
 		if env := reply.GetDecline(); env != nil {
 			why, err := openDecline(env, sha256.Sum256(payload), key)
 			wantUnsupported(t, why, err, "warp")
@@ -165,14 +98,14 @@ func TestNextClient(t *testing.T) {
 		{"fields", "request", ""},
 	} {
 		msg := stallJob(t, client, "brief")
-		job := mustMarshal(msg)
+		job := network.MustMarshal(msg)
 		g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(job)})
 		promised := g.id
 		g.payload = append(g.payload, next[tt.lease]...)
 		g.id.Digest = sha256.Sum256(g.payload)
 		g.request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.payload)
 		var reply leasev1.LeaseReply
-		say(t, client, s, LeaseProtocol, append(mustMarshal(g.request), next[tt.request]...), &reply)
+		say(t, client, s, network.LeaseProtocol, append(network.MustMarshal(g.request), next[tt.request]...), &reply)
 		if tt.want == "" {
 			if reply.GetLease() == nil {
 				t.Fatalf("a lease with more fields: %v", &reply)
@@ -188,7 +121,7 @@ func TestNextClient(t *testing.T) {
 	}
 	for name, want := range map[string]string{"channel request": "", "channel terms": "terms", "channel terms and need warp": "warp"} {
 		var reply leasev1.ChannelReply
-		say(t, client, s, ChannelProtocol, next[name], &reply)
+		say(t, client, s, network.ChannelProtocol, next[name], &reply)
 		if want == "terms" && reply.GetTerms() == nil {
 			t.Errorf("%s: %v", name, &reply)
 		} else if want != "terms" {
@@ -210,7 +143,7 @@ func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]by
 			t.Fatal(err)
 		}
 		attach.Lease, attach.Job = g.id.Digest[:], job
-		st, done, err := openStream(t.Context(), c.host, g.peer, RunProtocol)
+		st, done, err := network.OpenStream(t.Context(), c.host, g.peer, network.RunProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,10 +151,10 @@ func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]by
 		var first runv1.ToClient
 		err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &attach}})
 		if err == nil {
-			err = frame(st, next["frame to a provider"])
+			err = networktest.Frame(st, next["frame to a provider"])
 		}
 		if err == nil {
-			err = wire.NewReader(st, MaxRunBytes).Read(&first)
+			err = wire.NewReader(st, network.MaxRunBytes).Read(&first)
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -239,15 +172,15 @@ func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]by
 // say sends one message, as bytes, to the stall's provider, and reads the answer.
 func say(t *testing.T, c *Node, s *stall, id protocol.ID, b []byte, reply proto.Message) {
 	t.Helper()
-	st, done, err := openStream(t.Context(), c.host, s.provider.host.ID(), id)
+	st, done, err := network.OpenStream(t.Context(), c.host, s.provider.host.ID(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
-	if err := frame(st, b); err != nil {
+	if err := networktest.Frame(st, b); err != nil {
 		t.Fatal(err)
 	}
-	if err := wire.NewReader(st, MaxLeaseBytes).Read(reply); err != nil {
+	if err := wire.NewReader(st, network.MaxLeaseBytes).Read(reply); err != nil {
 		t.Fatalf("%s: %v", id, err)
 	}
 }
@@ -257,16 +190,16 @@ func say(t *testing.T, c *Node, s *stall, id protocol.ID, b []byte, reply proto.
 func TestNextProvider(t *testing.T) {
 	next := nextBytes(t)
 	s := newStall(t, 1, nil)
-	client := s.client(t, &liar{})
+	client := s.client(t, &networktest.Liar{})
 	sent := 0
-	s.liar.lie(client.host.ID(), &deed{protocol: RunProtocol, step: anyFrame, do: func(_ *deed, st network.Stream, b []byte) error {
+	s.liar.Lie(client.host.ID(), &networktest.Deed{Protocol: network.RunProtocol, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, b []byte) error {
 		var f runv1.ToClient
 		size, n := protowire.ConsumeVarint(b)
 		if n < 0 || proto.Unmarshal(b[n:n+int(size)], &f) != nil {
-			return raw(st, b)
+			return networktest.Raw(st, b)
 		}
 		for _, name := range []string{"frame to a client", "log of another stream", "state of another phase"} {
-			if err := frame(st, next[name]); err != nil {
+			if err := networktest.Frame(st, next[name]); err != nil {
 				return err
 			}
 		}
@@ -276,7 +209,7 @@ func TestNextProvider(t *testing.T) {
 				sent++
 			}
 		}
-		return frame(st, append(mustMarshal(&f), next["fields"]...))
+		return networktest.Frame(st, append(network.MustMarshal(&f), next["fields"]...))
 	}})
 	if end := client.finishes(t, "brief"); end != "done completed" || sent == 0 {
 		t.Errorf("the job ended as %s after %d such frames", end, sent)

@@ -43,7 +43,10 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/offers"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
@@ -97,7 +100,7 @@ type Config struct {
 	Now     func() time.Time // the clock by which offers are signed and judged; default [time.Now]
 	Log     *slog.Logger
 
-	waits *waits // nil: the defaults
+	waits *network.Waits // nil: the defaults
 }
 
 // Store is a transactional store of keys and values that can be closed.
@@ -133,18 +136,18 @@ type Node struct {
 	listener net.Listener   // of the API's port, or cfg.Listener
 	devnet   *devnet.Devnet // nil: none served
 
-	space    *space
+	space    *disk.Space
 	ledger   *ledger.Ledger
 	channels *money.Channels
 	tree     *log.Log // digests of finished receipts
 	receipts *money.Receipts
 	files    *files.Files
-	book     *book
-	streams  *streams
-	peers    *peers
-	gossip   *gossip
-	syncer   *syncer
-	clocks   *clocks
+	book     *offers.Book
+	streams  *network.Streams
+	peers    *network.Peers
+	gossip   *offers.Gossip
+	syncer   *offers.Syncer
+	clocks   *offers.Clocks
 	rpc      *chain.Client // nil: the chain is not ours to close
 	chain    Chain         // nil: watch only, and so are the next three
 	keeper   *money.Keeper
@@ -161,7 +164,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.waits == nil {
-		cfg.waits = defaultWaits()
+		cfg.waits = network.DefaultWaits()
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
@@ -169,7 +172,7 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	n := &Node{cfg: cfg, started: cfg.Now(), space: newSpace(cfg.Home, cfg.Log)}
+	n := &Node{cfg: cfg, started: cfg.Now(), space: disk.NewSpace(cfg.Home, cfg.Log)}
 	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -179,16 +182,16 @@ func New(cfg Config) (*Node, error) {
 }
 
 func (n *Node) peerID() (peer.ID, error) {
-	return keyPeer(souk.NodeKey(n.cfg.Identity.Public().(ed25519.PublicKey)))
+	return network.PeerID(souk.NodeKey(n.cfg.Identity.Public().(ed25519.PublicKey)))
 }
 
 // buildNetwork opens the host, and makes what talks through it.
 func (n *Node) buildNetwork() (err error) {
-	bootstrap, err := parseBootstrap(n.cfg.Bootstrap)
+	bootstrap, err := network.ParseBootstrap(n.cfg.Bootstrap)
 	if err != nil {
 		return err
 	}
-	if n.host, err = newHost(hostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen, Transport: n.cfg.Transport}); err != nil {
+	if n.host, err = network.NewHost(network.HostConfig{Key: n.cfg.Identity, Listen: n.cfg.Listen, Transport: n.cfg.Transport}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	n.host = crashHost(n.host)
@@ -196,18 +199,18 @@ func (n *Node) buildNetwork() (err error) {
 		n.host = n.cfg.WrapHost(n.host)
 	}
 	if n.files, err = files.New(files.Config{Dir: filepath.Join(n.cfg.Home, "blocks"), Host: n.host,
-		FreeFloor: blocksFloor, Log: n.cfg.Log}); err != nil {
+		FreeFloor: disk.BlocksFloor, Log: n.cfg.Log}); err != nil {
 		if errors.Is(err, badger.ErrDamaged) {
 			err = fmt.Errorf("%w: remove %s: what was in it is added or fetched again", err, filepath.Join(n.cfg.Home, "blocks"))
 		}
 		return fmt.Errorf("files: %w", err)
 	}
-	n.book = newBook(market.Config{Score: n.receipts.Score}, n.cfg.Now)
-	n.streams = newStreams(n.host, n.cfg.Log)
-	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
-	n.clocks = newClocks(n.cfg.Log)
-	n.syncer = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
-	n.peers = newPeers(peersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
+	n.book = offers.NewBook(market.Config{Score: n.receipts.Score}, n.cfg.Now)
+	n.streams = network.NewStreams(n.host, n.cfg.Log)
+	n.gossip = offers.NewGossip(offers.GossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
+	n.clocks = offers.NewClocks(n.cfg.Log)
+	n.syncer = offers.NewSyncer(offers.SyncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
+	n.peers = network.NewPeers(network.PeersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
 		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
 	return nil
 }
@@ -239,7 +242,7 @@ func (n *Node) dialChain() (err error) {
 	urls, id := n.cfg.ChainURLs, n.cfg.ChainID
 	if n.cfg.Devnet {
 		if n.devnet, err = devnet.New(devnet.Config{Dir: filepath.Join(n.cfg.Home, "devnet"), Listen: n.cfg.DevnetListen,
-			Room: n.space.ledgerRoom, Seal: crashSeal(), Log: n.cfg.Log}); err != nil {
+			Room: n.space.LedgerRoom, Seal: crashSeal(), Log: n.cfg.Log}); err != nil {
 			return err
 		}
 		urls, id = []string{n.devnet.URL()}, chain.DevnetChainID
@@ -278,7 +281,7 @@ func (n *Node) buildDevices() error {
 // child is the argv of one of this program's hidden commands.
 func (n *Node) child(command string) []string { return append(slices.Clone(n.cfg.Self), command) }
 
-// close lets go of what New took.
+// Close lets go of what New took.
 func (n *Node) close() error {
 	var errs []error
 	if n.listener != nil {
@@ -361,13 +364,13 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 
 // serveStreams answers the protocols of a provider until ctx ends.
 func (n *Node) serveStreams(ctx context.Context) error {
-	w, run := n.cfg.waits, runLimits
+	w, run := n.cfg.waits, network.RunLimits
 	run.Known = n.provider.leased // who has no lease has nothing to attach to
 	for _, stop := range []func(){
-		n.streams.handle(ctx, OrderProtocol, orderLimits.in(w.Order), n.provider.onOrder),
-		n.streams.handle(ctx, LeaseProtocol, leaseLimits.in(w.Lease), n.provider.onLease),
-		n.streams.handle(ctx, RunProtocol, run, n.provider.onRun),
-		n.streams.handle(ctx, ChannelProtocol, channelLimits.in(w.Channel), n.provider.onChannel),
+		n.streams.Handle(ctx, network.OrderProtocol, network.OrderLimits.In(w.Order), n.provider.onOrder),
+		n.streams.Handle(ctx, network.LeaseProtocol, network.LeaseLimits.In(w.Lease), n.provider.onLease),
+		n.streams.Handle(ctx, network.RunProtocol, run, n.provider.onRun),
+		n.streams.Handle(ctx, network.ChannelProtocol, network.ChannelLimits.In(w.Channel), n.provider.onChannel),
 	} {
 		defer stop()
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/devnet"
@@ -190,7 +191,7 @@ func twoNodes(t *testing.T, url string) (provider, client *Node) {
 			t.Fatal("the faucet gave nothing")
 		}
 	}
-	eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
+	networktest.Eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
 	return provider, client
 }
 
@@ -217,7 +218,7 @@ func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
 // finished waits for a job's end.
 func finished(t *testing.T, j *job) *apiv1.JobSummary {
 	t.Helper()
-	eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
 	return j.summary()
 }
 
@@ -229,7 +230,7 @@ func TestPath(t *testing.T) {
 		t.Fatalf("job ended as %v", s)
 	}
 	peer := provider.host.ID().String()
-	eventually(t, "the provider's last voucher", func() bool {
+	networktest.Eventually(t, "the provider's last voucher", func() bool {
 		rec, ok := provider.channels.With(client.host.ID().String(), false)
 		return ok && !rec.Live() && rec.Due() == souk.Atoms(s.PaidAtoms)
 	})

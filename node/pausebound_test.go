@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -81,7 +82,7 @@ func (m *metered) payLate(ctx context.Context) (paid int) {
 		rec, _, news := m.h.look()
 		r, owed := m.owed()
 		if owed && r.Kind == payment.KindInterval && rec.Phase == runv1.Phase_PHASE_PAUSED {
-			if !sleep(ctx, m.terms.HoldPaused-time.Second) {
+			if !network.Sleep(ctx, m.terms.HoldPaused-time.Second) {
 				return paid
 			}
 			m.h.countersigns <- m.answer(r, 0)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -126,7 +127,7 @@ func (l *link) checkOutput(r payment.Receipt) error {
 func (l *link) cheated(ctx context.Context, err error) error {
 	l.j.c.cfg.Log.Warn("provider refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
 	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
-		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: clip(err.Error(), 200)})
+		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: network.Clip(err.Error(), 200)})
 	l.over = true
 	return l.closeMoney(ctx)
 }

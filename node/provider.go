@@ -13,7 +13,9 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -55,9 +57,9 @@ type providerConfig struct {
 	Domain    payment.EIP712Domain // where vouchers count
 	Contracts chain.Contracts
 	Keeper    *money.Keeper
-	Waits     *waits
+	Waits     *network.Waits
 	Now       func() time.Time // by which offers are signed
-	Space     *space
+	Space     *disk.Space
 	Log       *slog.Logger
 }
 
@@ -142,7 +144,7 @@ func (p *provider) Run(ctx context.Context) error {
 
 // sweep frees holds that lapsed and forgets bids nobody took.
 func (p *provider) sweep(ctx context.Context) error {
-	for sleep(ctx, time.Second) {
+	for network.Sleep(ctx, time.Second) {
 		p.prune(time.Now())
 	}
 	return nil

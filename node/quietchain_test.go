@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+
+	"github.com/souk-market/souk/node/network/networktest"
 )
 
 // proxy stands before a chain's RPC: it counts calls, and can be told to hang, or
@@ -59,7 +61,7 @@ func TestNoChainOnTheJobPath(t *testing.T) {
 	before := p.calls.Load()
 	j := submit(t, client, testJob(t, client, "train"))
 	var during int64
-	eventually(t, "the job's collection", func() bool {
+	networktest.Eventually(t, "the job's collection", func() bool {
 		rec, _ := j.look()
 		if rec.State != "collecting" && rec.Ended.IsZero() { // once it has run, the chain may be read
 			during = p.calls.Load() - before
@@ -81,7 +83,7 @@ func TestNoChainOnTheJobPath(t *testing.T) {
 func quiet(t *testing.T, p *proxy) {
 	t.Helper()
 	last, same := p.calls.Load(), 0
-	eventually(t, "a quiet chain", func() bool {
+	networktest.Eventually(t, "a quiet chain", func() bool {
 		now := p.calls.Load()
 		if now != last {
 			last, same = now, 0

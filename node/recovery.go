@@ -7,6 +7,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -32,7 +33,7 @@ func (p *provider) recover(now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		client, err := keyPeer(terms.ClientKey)
+		client, err := network.PeerID(terms.ClientKey)
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -150,11 +151,11 @@ var growing = map[string]bool{
 }
 
 // guardCalls refuses what would grow on a disk that is nearly full.
-func guardCalls(s *space) connect.UnaryInterceptorFunc {
+func guardCalls(s *disk.Space) connect.UnaryInterceptorFunc {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 			if growing[req.Spec().Procedure] {
-				if low := s.room(0); low != nil {
+				if low := s.Room(0); low != nil {
 					return nil, connect.NewError(connect.CodeFailedPrecondition, low)
 				}
 			}

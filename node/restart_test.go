@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -53,7 +55,7 @@ func newDuo(t *testing.T, url string) *duo {
 	if !fill(p.provider) || !fill(p.client) {
 		t.Fatal("the faucet gave nothing")
 	}
-	eventually(t, "the offer", func() bool { return p.client.book.Len() == 1 })
+	networktest.Eventually(t, "the offer", func() bool { return p.client.book.Len() == 1 })
 	return p
 }
 
@@ -76,7 +78,7 @@ func (p *duo) restartClient(t *testing.T) {
 func (p *duo) agree(t *testing.T) souk.Atoms {
 	t.Helper()
 	var theirs, ours *money.Channel
-	eventually(t, "one word on the channel", func() bool {
+	networktest.Eventually(t, "one word on the channel", func() bool {
 		var ok, too bool
 		theirs, ok = p.provider.channels.With(p.client.host.ID().String(), false)
 		ours, too = p.client.channels.With(p.provider.host.ID().String(), true)
@@ -98,7 +100,7 @@ func (p *duo) agree(t *testing.T) souk.Atoms {
 func TestClientRestart(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	id := submit(t, p.client, testJob(t, p.client, "long")).id
-	eventually(t, "two receipts", func() bool { j, _ := p.client.client.find(id.String()); return j.summary().Receipts >= 2 })
+	networktest.Eventually(t, "two receipts", func() bool { j, _ := p.client.client.find(id.String()); return j.summary().Receipts >= 2 })
 	p.restartClient(t)
 	j, err := p.client.client.find(id.String())
 	if err != nil {
@@ -109,7 +111,7 @@ func TestClientRestart(t *testing.T) {
 		t.Fatalf("after a restart of its client the job ended as %v", s)
 	}
 	buf := make([]byte, 1<<10)
-	if got := string(buf[:j.stdout.readAt(buf, 0)]); got != longLog {
+	if got := string(buf[:j.stdout.ReadAt(buf, 0)]); got != longLog {
 		t.Errorf("log is %q", got)
 	}
 	if due := p.agree(t); due != souk.Atoms(s.PaidAtoms) {
@@ -122,7 +124,7 @@ func TestClientRestart(t *testing.T) {
 func TestClientRestartMatching(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	msg := testJob(t, p.client, "short")
-	payload := mustMarshal(msg)
+	payload := network.MustMarshal(msg)
 	id := souk.JobID{Digest: sha256.Sum256(payload)}
 	value, err := json.Marshal(jobRecord{Message: payload, Started: time.Now(), State: "matching"})
 	if err != nil {
@@ -147,7 +149,7 @@ func TestClientRestartLeasing(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	msg := testJob(t, p.client, "short")
 	s := signByHand(t, p, msg)
-	rec := jobRecord{Message: mustMarshal(msg), Started: time.Now(), State: "leasing",
+	rec := jobRecord{Message: network.MustMarshal(msg), Started: time.Now(), State: "leasing",
 		Snapshot: scheduler.Snapshot{State: scheduler.Leasing, Provider: s.terms.ProviderKey},
 		Attempts: []attemptRecord{{Provider: s.peer.String(), Lease: s.id.String(), Started: time.Now()}}}
 	value, err := json.Marshal(rec)
@@ -175,7 +177,7 @@ func TestClientRestartForgets(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	s := signByHand(t, p, testJob(t, p.client, "short"))
 	p.restartClient(t)
-	eventually(t, "the end of the lease", func() bool { return p.provider.provider.live() == 0 })
+	networktest.Eventually(t, "the end of the lease", func() bool { return p.provider.provider.live() == 0 })
 	if lease, held := p.provider.provider.holder(s.lease.Devices[0]); held {
 		t.Errorf("the device is held by lease %s", lease.Short())
 	}
@@ -190,17 +192,17 @@ func TestClientRestartForgets(t *testing.T) {
 func TestProviderRestartRunning(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	j := submit(t, p.client, testJob(t, p.client, "long"))
-	eventually(t, "two receipts", func() bool { return j.summary().Receipts >= 2 })
+	networktest.Eventually(t, "two receipts", func() bool { return j.summary().Receipts >= 2 })
 	p.restartProvider(t)
 	s := finished(t, j)
 	if s.State != "failed" || s.Reason != "provider-stopped" && s.Reason != "provider-lost" || s.PaidAtoms == 0 {
 		t.Fatalf("after a stop of its provider the job ended as %v", s)
 	}
-	eventually(t, "the lease's reserve", func() bool {
+	networktest.Eventually(t, "the lease's reserve", func() bool {
 		rec, ok := p.client.channels.With(p.provider.host.ID().String(), true)
 		return ok && !rec.Live()
 	})
-	eventually(t, "the offer", func() bool {
+	networktest.Eventually(t, "the offer", func() bool {
 		offers := p.client.book.Offers()
 		return len(offers) == 1 && offers[0].Epoch == p.provider.provider.epoch && offers[0].Free == 1
 	})
@@ -214,7 +216,7 @@ func TestProviderRestartRunning(t *testing.T) {
 type hand struct {
 	t      *testing.T
 	l      *link
-	st     network.Stream
+	st     p2pnet.Stream
 	frames *wire.Reader
 	last   *runv1.State
 	owed   *runv1.Receipt
@@ -224,7 +226,7 @@ type hand struct {
 func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *signing {
 	t.Helper()
 	c, to := p.client.client, p.provider.host.ID()
-	id := souk.JobID{Digest: sha256.Sum256(mustMarshal(msg))}
+	id := souk.JobID{Digest: sha256.Sum256(network.MustMarshal(msg))}
 	bid, decline, err := c.ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
@@ -248,7 +250,7 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 			t.Fatal(err)
 		}
 	}
-	h := &hand{t: t, l: &link{j: newJob(p.client.client, s.terms.Job, msg, jobRecord{Message: mustMarshal(msg)}), s: s}}
+	h := &hand{t: t, l: &link{j: newJob(p.client.client, s.terms.Job, msg, jobRecord{Message: network.MustMarshal(msg)}), s: s}}
 	var err error
 	if h.l.payer, err = h.l.j.payer(s); err != nil {
 		t.Fatal(err)
@@ -259,15 +261,15 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 
 func (h *hand) attach(p *duo) {
 	h.t.Helper()
-	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, shareable(p.provider.host)); err != nil {
+	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, network.Shareable(p.provider.host)); err != nil {
 		h.t.Fatal(err)
 	}
-	st, release, err := openStream(h.t.Context(), p.client.host, h.l.s.peer, RunProtocol)
+	st, release, err := network.OpenStream(h.t.Context(), p.client.host, h.l.s.peer, network.RunProtocol)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(release)
-	h.st, h.frames, h.last, h.owed = st, wire.NewReader(st, MaxRunBytes), nil, nil
+	h.st, h.frames, h.last, h.owed = st, wire.NewReader(st, network.MaxRunBytes), nil, nil
 	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.l.s.id.Digest[:], Job: h.l.j.rec.Message}}})
 	if err != nil {
 		h.t.Fatal(err)
@@ -371,7 +373,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}
-	eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now(), nil)[0].Free == 1 })
+	networktest.Eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now(), nil)[0].Free == 1 })
 }
 
 // TestVoucherLate pays after the pause: the job goes on to its end, and is paid.
@@ -411,7 +413,7 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 	if h.last.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %v", h.last)
 	}
-	eventually(t, "a claim before the withdrawal", func() bool {
+	networktest.Eventually(t, "a claim before the withdrawal", func() bool {
 		rec, _ := p.provider.channels.Get(h.l.s.terms.Channel)
 		return rec.Claimed > 0
 	})

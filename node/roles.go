@@ -10,7 +10,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
@@ -49,7 +51,7 @@ func (n *Node) buildRoles() (err error) {
 			ram = d.MemoryBytes
 		}
 	}
-	disk, err := freeDisk(n.cfg.Home)
+	free, err := disk.FreeBytes(n.cfg.Home)
 	if err != nil {
 		return fmt.Errorf("provider: %w", err)
 	}
@@ -58,7 +60,7 @@ func (n *Node) buildRoles() (err error) {
 		return err
 	}
 	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.list(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
-		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (disk - min(disk, workFloor)) / 2,
+		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
 		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, n.started)
@@ -126,5 +128,5 @@ func (n *Node) settlement() (*marketv1.Settlement, error) {
 
 // dial connects to a peer at the addresses of its offer.
 func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) (time.Duration, error) {
-	return n.peers.Connect(ctx, p, parseAddrs(p, addrs))
+	return n.peers.Connect(ctx, p, network.ParseAddrs(p, addrs))
 }

@@ -8,9 +8,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/network"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"golang.org/x/sync/errgroup"
@@ -21,8 +23,8 @@ const logPiece = 32 << 10 // how much of a log travels in one frame
 // onRun attaches a client to its run. The stream carries no state of its own: it
 // shows what the hosting holds from the offsets the client names, so a client
 // that comes back misses nothing and sees nothing twice.
-func (p *provider) onRun(ctx context.Context, s network.Stream) error {
-	frames := wire.NewReader(s, MaxRunBytes)
+func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
+	frames := wire.NewReader(s, network.MaxRunBytes)
 	var first runv1.ToProvider
 	s.SetReadDeadline(time.Now().Add(p.cfg.Waits.Attach)) // a stranger that says nothing holds no slot
 	if err := frames.Read(&first); err != nil {
@@ -55,7 +57,7 @@ func (p *provider) onRun(ctx context.Context, s network.Stream) error {
 	g.Go(func() error { return h.listen(frames) })
 	g.Go(func() error {
 		defer s.CloseRead() // unblocks listen
-		return h.speak(ctx, DeadlineWriter{Stream: s, Within: p.cfg.Waits.Write}, attach)
+		return h.speak(ctx, network.DeadlineWriter{Stream: s, Within: p.cfg.Waits.Write}, attach)
 	})
 	if err := g.Wait(); !errors.Is(err, io.EOF) {
 		return err
@@ -125,7 +127,7 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 		}
 		state := stateFrame(&runv1.State{Phase: rec.Phase, DepositTx: rec.DepositTx, Reason: rec.Reason,
 			ExitCode: rec.ExitCode, Output: rec.Output, Detail: rec.Detail})
-		if b := mustMarshal(state); !bytes.Equal(b, sent.state) {
+		if b := network.MustMarshal(state); !bytes.Equal(b, sent.state) {
 			if err := wire.Write(w, state); err != nil {
 				return err
 			}
@@ -142,10 +144,10 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 	}
 }
 
-func (h *hosting) speakLog(w io.Writer, stream runv1.LogStream, l *logFile, offset *uint64) error {
+func (h *hosting) speakLog(w io.Writer, stream runv1.LogStream, l *disk.LogFile, offset *uint64) error {
 	buf := make([]byte, logPiece)
 	for {
-		n := l.readAt(buf, *offset)
+		n := l.ReadAt(buf, *offset)
 		if n == 0 {
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -103,7 +104,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, fmt.Errorf("provider keys: %w", err)
 	}
-	key, err := peerKey(to)
+	key, err := network.PeerKey(to)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	} else if !in.IsZero() {
 		l.InputDigest = in[:]
 	}
-	s := &signing{peer: to, lease: l, payload: mustMarshal(l), channel: ch}
+	s := &signing{peer: to, lease: l, payload: network.MustMarshal(l), channel: ch}
 	if s.terms, _, err = money.LeaseTerms(s.payload, l); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
@@ -193,13 +194,13 @@ func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, 
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
 	defer cancel()
 	var reply leasev1.LeaseReply
-	if err := exchange(ctx, c.cfg.Host, s.peer, LeaseProtocol, s.request, &reply, MaxLeaseBytes); err != nil {
+	if err := network.Exchange(ctx, c.cfg.Host, s.peer, network.LeaseProtocol, s.request, &reply, network.MaxLeaseBytes); err != nil {
 		return nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
 		return openDecline(env, s.id.Digest, s.terms.ProviderKey)
 	}
-	payload, signer, err := wire.Open(souk.DomainLease, reply.GetLease(), MaxLeaseBytes)
+	payload, signer, err := wire.Open(souk.DomainLease, reply.GetLease(), network.MaxLeaseBytes)
 	if err != nil {
 		return nil, fmt.Errorf("countersigned lease: %w", err)
 	}
@@ -247,7 +248,7 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 	if s.terms, s.channel, err = money.LeaseTerms(payload, &l); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
-	if s.peer, err = keyPeer(s.terms.ProviderKey); err != nil {
+	if s.peer, err = network.PeerID(s.terms.ProviderKey); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	return s, nil

@@ -10,6 +10,8 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -25,7 +27,7 @@ import (
 // taken, and each other is told how much is missing.
 func TestOneChannelManyLeases(t *testing.T) {
 	s := newStall(t, 8, nil)
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	if _, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestManyClientsOneDevice(t *testing.T) {
 	s := newStall(t, 1, nil)
 	var clients []*Node
 	for range 6 {
-		clients = append(clients, s.client(t, &liar{}))
+		clients = append(clients, s.client(t, &networktest.Liar{}))
 	}
 	type got struct {
 		g       *signing
@@ -122,9 +124,9 @@ func TestManyClientsOneDevice(t *testing.T) {
 // exist, and with another's: all are told the same, and nothing is shown or run.
 func TestRunWithoutLease(t *testing.T) {
 	s := newStall(t, 2, nil)
-	owner, thief := s.client(t, &liar{}), s.client(t, &liar{})
+	owner, thief := s.client(t, &networktest.Liar{}), s.client(t, &networktest.Liar{})
 	j := submit(t, owner, stallJob(t, owner, "long"))
-	eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
 	theirs, err := souk.ParseDigest(j.summary().Lease)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +143,7 @@ func TestRunWithoutLease(t *testing.T) {
 		{"no message", &runv1.ToProvider{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			st, release, err := openStream(t.Context(), thief.host, s.provider.host.ID(), RunProtocol)
+			st, release, err := network.OpenStream(t.Context(), thief.host, s.provider.host.ID(), network.RunProtocol)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +154,7 @@ func TestRunWithoutLease(t *testing.T) {
 			}
 			st.SetReadDeadline(time.Now().Add(10 * time.Second))
 			var f runv1.ToClient
-			frames := wire.NewReader(st, MaxRunBytes)
+			frames := wire.NewReader(st, network.MaxRunBytes)
 			err = frames.Read(&f)
 			if (err == nil) != tt.told || tt.told && f.GetState().GetDetail() != "no such lease of yours" {
 				t.Errorf("told %v, %v", &f, err)
@@ -171,7 +173,7 @@ func TestRunWithoutLease(t *testing.T) {
 // wallet that can fund one: the second is refused before anybody is asked.
 func TestWalletOfManyFirstJobs(t *testing.T) {
 	s := newStall(t, 2, nil)
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	have := c.ledger.Balance(ledger.Wallet)
 	msg := stallJob(t, c, "forever")
 	msg.Price.MaxTotalAtoms, msg.Limits.MaxDurationMs = uint64(have), 3_600_000*uint64(have)*2/3/2/uint64(souk.AtomsPerToken)
@@ -244,16 +246,16 @@ func (g *gateStore) waiting() bool {
 func TestBytesWaitForTheirWrite(t *testing.T) {
 	theirs, ours := &gateStore{Store: storemem.New()}, &gateStore{Store: storemem.New()}
 	s := newStall(t, 2, func(c *Config) { c.Store, c.waits.Lease = theirs, 20*time.Second })
-	lies := &liar{}
+	lies := &networktest.Liar{}
 	c := s.start(t, lies, func(c *Config) {
 		c.Bootstrap, c.Store, c.waits.Lease = []string{address(s.provider)}, ours, 20*time.Second
 		c.waits.Job.LeaseWithin, c.waits.Job.Reconnect = 20*time.Second, 20*time.Second
 	})
-	eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
-	left := func(l *liar, to *Node, id spot) (sent func() int) {
+	networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
+	left := func(l *networktest.Liar, to *Node, id spot) (sent func() int) {
 		var mu sync.Mutex
 		n := 0
-		d := &deed{protocol: id.protocol, step: func(b []byte) bool {
+		d := &networktest.Deed{Protocol: id.protocol, Step: func(b []byte) bool {
 			if id.is(b) {
 				mu.Lock()
 				n++
@@ -261,7 +263,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 			}
 			return false
 		}}
-		l.lie(to.host.ID(), d)
+		l.Lie(to.host.ID(), d)
 		return func() int { mu.Lock(); defer mu.Unlock(); return n }
 	}
 	hold := func(what string, g *gateStore, sent func() int, act func()) {
@@ -269,14 +271,14 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 		open := g.close()
 		defer open()
 		act()
-		eventually(t, "a write of "+what, g.waiting)
+		networktest.Eventually(t, "a write of "+what, g.waiting)
 		quiet := time.NewTimer(300 * time.Millisecond)
 		<-quiet.C
 		if sent() != 0 {
 			t.Errorf("a %s left before it was written", what)
 		}
 		open()
-		eventually(t, what, func() bool { return sent() > 0 })
+		networktest.Eventually(t, what, func() bool { return sent() > 0 })
 	}
 	var j *job
 	request := left(lies, s.provider, clientSpots[1])
@@ -285,12 +287,12 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 	if request() == 0 {
 		t.Error("no lease was asked for")
 	}
-	eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
 	receipt := left(s.liar, c, providerSpots[4])
 	hold("receipt", theirs, receipt, func() {})
 	n := receipt()
 	voucher := left(lies, s.provider, clientSpots[3])
-	eventually(t, "a voucher and the next receipt", func() bool { return voucher() > 0 && receipt() > n })
+	networktest.Eventually(t, "a voucher and the next receipt", func() bool { return voucher() > 0 && receipt() > n })
 	voucher = left(lies, s.provider, clientSpots[3])
 	hold("voucher", ours, voucher, func() {})
 	if end := finished(t, j); end.State != "done" {
@@ -303,7 +305,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 func TestLateCommitIsKept(t *testing.T) {
 	disk := &gateStore{Store: storemem.New()}
 	s := newStall(t, 1, func(c *Config) { c.Store = disk })
-	c := s.client(t, &liar{})
+	c := s.client(t, &networktest.Liar{})
 	g := leaseFor(t, s, c, 1000, nil)
 	d, err := c.client.deposit(g.channel, souk.AtomsPerToken, 0)
 	if err != nil {
@@ -319,7 +321,7 @@ func TestLateCommitIsKept(t *testing.T) {
 		t.Fatal("nothing was written")
 	}
 	open()
-	eventually(t, "the lease", func() bool { return s.provider.provider.hosting(g.id) != nil })
+	networktest.Eventually(t, "the lease", func() bool { return s.provider.provider.hosting(g.id) != nil })
 	rec, ok := s.provider.channels.Get(g.terms.Channel)
 	if _, has := rec.Leases[g.id]; !ok || !has {
 		t.Error("the ledger has a lease that the index of channels has not")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment/chain"
 	"go.uber.org/goleak"
 )
@@ -22,12 +23,12 @@ func TestStop(t *testing.T) {
 		c.ChainURLs, c.ChainID = []string{provider.devnet.URL()}, chain.DevnetChainID
 		c.Bootstrap = []string{address(provider)}
 	})
-	eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
+	networktest.Eventually(t, "the offer", func() bool { return client.book.Len() == 1 })
 	for _, n := range []*Node{provider, client} {
-		eventually(t, "tokens", func() bool { return fill(n) })
+		networktest.Eventually(t, "tokens", func() bool { return fill(n) })
 	}
 	j := submit(t, client, testJob(t, client, "train"))
-	eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
 	for name, stop := range map[string]func(){"client": stopClient, "provider": stopProvider} {
 		begun := time.Now()
 		stop()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/scheduler"
 	"golang.org/x/sync/errgroup"
@@ -60,7 +61,7 @@ func TestStoppingWhileOutputsAreWritten(t *testing.T) {
 func unfinished(t *testing.T, n *Node, id souk.JobID, saveTo []string) *job {
 	t.Helper()
 	msg := testJob(t, n, "train")
-	return newJob(n.client, id, msg, jobRecord{Message: mustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
+	return newJob(n.client, id, msg, jobRecord{Message: network.MustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
 }
 
 // noneEnded looks for jobs that have ended in the ledger, once all that was handed

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -19,7 +20,7 @@ import (
 // buildStores opens ledger and log: from here on the home is ours.
 func (n *Node) buildStores() (err error) {
 	if n.store = n.cfg.Store; n.store == nil {
-		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), FreeFloor: ledgerFloor, Log: n.cfg.Log})
+		onDisk, err := badger.Open(badger.Config{Dir: filepath.Join(n.cfg.Home, "ledger"), FreeFloor: disk.LedgerFloor, Log: n.cfg.Log})
 		if err != nil {
 			if errors.Is(err, badger.ErrDamaged) {
 				err = fmt.Errorf("%w: bring the home back from a backup", err)
@@ -42,7 +43,7 @@ func (n *Node) buildStores() (err error) {
 		return err
 	}
 	n.tree, err = log.Open(log.Config{Dir: filepath.Join(n.cfg.Home, "log"), Origin: "souk/" + id.String(), Key: n.cfg.Identity,
-		Room: n.space.ledgerRoom, Log: n.cfg.Log})
+		Room: n.space.LedgerRoom, Log: n.cfg.Log})
 	if err != nil {
 		if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrCheckpoint) {
 			err = fmt.Errorf("%w: bring the home back from a backup", err)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -14,7 +15,7 @@ import (
 func TestTariff(t *testing.T) {
 	lines := payment.Tariff{{Unit: payment.UnitReservedMs, Price: uint64(souk.AtomsPerToken), Per: souk.MillisPerHour}}
 	s := newStall(t, 1, func(c *Config) { c.Lines = map[string]payment.Tariff{testDevice: lines} })
-	client := s.client(t, &liar{})
+	client := s.client(t, &networktest.Liar{})
 	msg := stallJob(t, client, "brief")
 	plan, err := (api{client}).Plan(t.Context(), &apiv1.PlanRequest{Job: msg})
 	if err != nil || len(plan.Candidates) != 1 {

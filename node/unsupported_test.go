@@ -9,6 +9,8 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -44,7 +46,7 @@ var coming = map[string]struct {
 // not announced as such. The provider refuses each by name: nothing runs.
 func TestUnsupported(t *testing.T) {
 	s := newStall(t, 2, nil)
-	client := s.client(t, &liar{})
+	client := s.client(t, &networktest.Liar{})
 	if len(coming) != len(market.ComingExtensions()) {
 		t.Errorf("%d extensions are tried of %d", len(coming), len(market.ComingExtensions()))
 	}
@@ -56,7 +58,7 @@ func TestUnsupported(t *testing.T) {
 			_, why, err := s.bid(t, client, msg)
 			wantUnsupported(t, why, err, name)
 			j := submit(t, client, msg)
-			eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+			networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
 			rec, _ := j.look()
 			if rec.State != "no-match" || !strings.Contains(shown(rec), name) && !strings.Contains(shown(rec), "runner=gvisor") {
 				t.Errorf("the job ended as %s: %s", rec.State, shown(rec))
@@ -74,7 +76,7 @@ func TestUnsupported(t *testing.T) {
 				g := s.lease(t, client, stallJob(t, client, "brief"), souk.JobID{Digest: souk.Digest{1}})
 				promised := g.id
 				change(g.lease, g.request)
-				g.payload = mustMarshal(g.lease)
+				g.payload = network.MustMarshal(g.lease)
 				g.id.Digest = sha256.Sum256(g.payload)
 				g.request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.payload)
 				why, err := client.client.countersign(t.Context(), g)
@@ -88,7 +90,7 @@ func TestUnsupported(t *testing.T) {
 			plain := stallJob(t, client, "brief")
 			hidden := proto.CloneOf(plain)
 			use.job(hidden)
-			payload := mustMarshal(hidden)
+			payload := network.MustMarshal(hidden)
 			g := s.lease(t, client, plain, souk.JobID{Digest: sha256.Sum256(payload)})
 			if why, err := client.client.countersign(t.Context(), g); why != nil || err != nil {
 				t.Fatalf("lease: %v, %v", why, err)
@@ -99,7 +101,7 @@ func TestUnsupported(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", s.idle)
 	nothingRuns(t)
 }
 
@@ -107,9 +109,9 @@ func TestUnsupported(t *testing.T) {
 // need more than this version has: both are declined by name, and the lease stays.
 func TestUnsupportedStreams(t *testing.T) {
 	s := newStall(t, 1, nil)
-	client := s.client(t, &liar{})
+	client := s.client(t, &networktest.Liar{})
 	msg := stallJob(t, client, "brief")
-	payload := mustMarshal(msg)
+	payload := network.MustMarshal(msg)
 	g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(payload)})
 	if why, err := client.client.countersign(t.Context(), g); why != nil || err != nil {
 		t.Fatalf("lease: %v, %v", why, err)
@@ -120,7 +122,7 @@ func TestUnsupportedStreams(t *testing.T) {
 
 	ask := &leasev1.ChannelRequest{MustUnderstand: []string{"teleport"}, Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}}
 	var reply leasev1.ChannelReply
-	if err := exchange(t.Context(), client.host, g.peer, ChannelProtocol, ask, &reply, MaxChannelBytes); err != nil {
+	if err := network.Exchange(t.Context(), client.host, g.peer, network.ChannelProtocol, ask, &reply, network.MaxChannelBytes); err != nil {
 		t.Fatal(err)
 	}
 	why, err = openDecline(reply.GetDecline(), souk.Digest{}, g.terms.ProviderKey)
@@ -144,7 +146,7 @@ func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *sig
 // bid asks the stall's provider, as soon as it may be asked again.
 func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why *market.Refusal, err error) {
 	t.Helper()
-	eventually(t, "an answer", func() bool {
+	networktest.Eventually(t, "an answer", func() bool {
 		bid, why, err = c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 		return why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_RATE
 	})
@@ -154,7 +156,7 @@ func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why
 // lastState attaches to a run and returns the frame that ends the stream.
 func lastState(t *testing.T, c *Node, g *signing, attach *runv1.Attach) *runv1.ToClient {
 	t.Helper()
-	st, done, err := openStream(t.Context(), c.host, g.peer, RunProtocol)
+	st, done, err := network.OpenStream(t.Context(), c.host, g.peer, network.RunProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +164,7 @@ func lastState(t *testing.T, c *Node, g *signing, attach *runv1.Attach) *runv1.T
 	if err := wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		t.Fatal(err)
 	}
-	for frames := wire.NewReader(st, MaxRunBytes); ; {
+	for frames := wire.NewReader(st, network.MaxRunBytes); ; {
 		f := new(runv1.ToClient)
 		if err := frames.Read(f); err != nil {
 			t.Fatal(err)

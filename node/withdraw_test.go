@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment/chain/chaintest"
 	"github.com/souk-market/souk/payment/chain/devnet"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -35,7 +36,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 		t.Fatalf("start of the withdrawal: %v, %v", out, err)
 	}
 	provider.keeper.Wake()
-	eventually(t, "the provider's claim", func() bool {
+	networktest.Eventually(t, "the provider's claim", func() bool {
 		c, ok := provider.channels.With(client.host.ID().String(), false)
 		return ok && c.Withdrawing > 0 && c.Claimed == souk.Atoms(s.PaidAtoms)
 	})

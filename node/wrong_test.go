@@ -11,6 +11,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain/mem"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
@@ -21,9 +23,9 @@ import (
 
 // shortWaits are waits that a test can sit through. What is a span between two
 // of them in the defaults is so here.
-func shortWaits() *waits {
-	const second = slow * time.Second
-	return &waits{Order: 3 * second / 2, Lease: 5 * second / 2, Channel: 5 * second, Sync: 2 * second, Attach: 2 * second, Write: 2 * second,
+func shortWaits() *network.Waits {
+	const second = networktest.Slow * time.Second
+	return &network.Waits{Order: 3 * second / 2, Lease: 5 * second / 2, Channel: 5 * second, Sync: 2 * second, Attach: 2 * second, Write: 2 * second,
 		Start: second / 2, Fund: 3 * second, Send: 5 * second, Collect: 3 * second, Release: second / 2, LetGo: 2 * second,
 		Job: scheduler.AttemptConfig{Window: 2 * second, DialWithin: 4 * second, LeaseWithin: 14 * second / 5, FundWithin: 3 * second,
 			Reconnect: 2 * second, FetchWithin: 3 * second / 2, FetchFor: 5 * second, SettleFor: 2 * second, Slack: second}}
@@ -36,11 +38,11 @@ type devicesOf []gpu.Device
 func (d devicesOf) Devices(context.Context) ([]gpu.Device, error) { return d, nil }
 
 // stall is a provider with many devices, and clients beside it, on a chain in
-// memory. Any of them may lie in what it sends; see [liar].
+// memory. Any of them may lie in what it sends; see [Liar].
 type stall struct {
 	chain    *mem.Chain
 	provider *Node
-	liar     *liar // of the provider
+	liar     *networktest.Liar // of the provider
 }
 
 // testDevice is the class of a stall's devices.
@@ -48,7 +50,7 @@ const testDevice = "TEST"
 
 func newStall(t *testing.T, devices int, change func(*Config)) *stall {
 	t.Helper()
-	s := &stall{chain: mem.New(mem.Config{BlockTime: 50 * time.Millisecond}), liar: &liar{}}
+	s := &stall{chain: mem.New(mem.Config{BlockTime: 50 * time.Millisecond}), liar: &networktest.Liar{}}
 	probe := devicesOf{{ID: "cpu-test", Class: gpu.ClassCPU, Model: "cpu", MemoryBytes: 64 << 30, Health: gpu.Healthy, CPU: true, CPUMilli: 1_000_000, Simulated: true}}
 	for i := range devices {
 		probe = append(probe, gpu.Device{ID: "GPU-test-" + string(rune('A'+i/26)) + string(rune('a'+i%26)), Class: testDevice, Model: testDevice, MemoryBytes: 8 << 30, ComputeCap: 80,
@@ -64,7 +66,7 @@ func newStall(t *testing.T, devices int, change func(*Config)) *stall {
 }
 
 // start runs a node on the stall's chain, with tokens.
-func (s *stall) start(t *testing.T, lies *liar, change func(*Config)) *Node {
+func (s *stall) start(t *testing.T, lies *networktest.Liar, change func(*Config)) *Node {
 	t.Helper()
 	cfg := testConfig(t)
 	cfg.Store, cfg.waits = storemem.New(), shortWaits()
@@ -84,10 +86,10 @@ func (s *stall) start(t *testing.T, lies *liar, change func(*Config)) *Node {
 }
 
 // client starts a client that knows the provider.
-func (s *stall) client(t *testing.T, lies *liar) *Node {
+func (s *stall) client(t *testing.T, lies *networktest.Liar) *Node {
 	t.Helper()
 	n := s.start(t, lies, func(c *Config) { c.Bootstrap = []string{address(s.provider)} })
-	eventually(t, "the offer", func() bool { return n.book.Len() == 1 })
+	networktest.Eventually(t, "the offer", func() bool { return n.book.Len() == 1 })
 	return n
 }
 
@@ -96,7 +98,7 @@ func stallJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 	t.Helper()
 	msg := testJob(t, n, guest)
 	msg.Resources.CpuMilli, msg.Resources.GpuCount, msg.Resources.Models = 50, 1, []string{testDevice}
-	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 6_000*slow, 20_000*slow
+	msg.Limits.HoldPausedMs, msg.Limits.StartWithinMs, msg.Limits.MaxDurationMs = 700, 6_000*networktest.Slow, 20_000*networktest.Slow
 	return msg
 }
 

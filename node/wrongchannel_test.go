@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -18,7 +20,7 @@ import (
 // answer to one, between a client and a provider each: whoever did not lie has an
 // error in time, or the right answer, and the next honest question is answered.
 func TestLyingAboutChannels(t *testing.T) {
-	s := newStall(t, 1, func(c *Config) { c.waits.Channel = 4 * slow * time.Second })
+	s := newStall(t, 1, func(c *Config) { c.waits.Channel = 4 * networktest.Slow * time.Second })
 	is := func(ok func(*leasev1.ChannelRequest) bool) func([]byte) bool {
 		return func(b []byte) bool {
 			var r leasev1.ChannelRequest
@@ -44,11 +46,11 @@ func TestLyingAboutChannels(t *testing.T) {
 		{"tell of the deposit", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetDeposited() != nil })},
 		{"tell of the refund", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetRefunded() != nil })},
 	} {
-		lies := &liar{}
+		lies := &networktest.Liar{}
 		c := s.start(t, lies, func(c *Config) {
-			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 8*slow*time.Second
+			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 8*networktest.Slow*time.Second
 		})
-		eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
+		networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 		talk := func() error {
 			_, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
 			rec, ok := c.channels.With(s.provider.host.ID().String(), true)
@@ -59,29 +61,29 @@ func TestLyingAboutChannels(t *testing.T) {
 			return err
 		}
 		wg.Go(func() {
-			for k, what := range deeds {
-				if k%slow != 0 && what.name != "repeated" {
+			for k, what := range networktest.Deeds {
+				if k%networktest.Slow != 0 && what.Name != "repeated" {
 					continue
 				}
-				d := &deed{protocol: ChannelProtocol, step: w.is, do: what.do, once: what.once, client: w.client}
+				d := &networktest.Deed{Protocol: network.ChannelProtocol, Step: w.is, Do: what.Do, Once: what.Once, Client: w.client}
 				if w.client {
-					lies.lie(s.provider.host.ID(), d)
+					lies.Lie(s.provider.host.ID(), d)
 				} else {
-					s.liar.lie(c.host.ID(), d)
+					s.liar.Lie(c.host.ID(), d)
 				}
 				began := time.Now()
 				err := talk()
-				lies.lie(s.provider.host.ID(), nil)
-				s.liar.lie(c.host.ID(), nil)
+				lies.Lie(s.provider.host.ID(), nil)
+				s.liar.Lie(c.host.ID(), nil)
 				took := time.Since(began)
 				// What is late but within the deadline is good; and a forgery of
 				// what nobody signs, the hash of a transaction for people, is not seen.
 				// And a receipt reads as a refund of nothing, which there is.
-				good := what.name == "wrong kind" && w.name == "tell of the refund" || what.name == "repeated" || what.name == "late" || what.name == "forged" && w.name != "ask to deposit"
-				if err == nil && !good || took > 20*slow*time.Second {
-					t.Errorf("%s, %s: %v after %s", w.name, what.name, err, took)
+				good := what.Name == "wrong kind" && w.name == "tell of the refund" || what.Name == "repeated" || what.Name == "late" || what.Name == "forged" && w.name != "ask to deposit"
+				if err == nil && !good || took > 20*networktest.Slow*time.Second {
+					t.Errorf("%s, %s: %v after %s", w.name, what.Name, err, took)
 				}
-				if what.name == "repeated" && err != nil {
+				if what.Name == "repeated" && err != nil {
 					t.Errorf("%s, repeated: %v", w.name, err)
 				}
 			}
@@ -102,26 +104,28 @@ func TestWhoReadsNothing(t *testing.T) {
 	s := newStall(t, 1, func(c *Config) {
 		c.waits.Write, c.waits.Collect = 300*time.Millisecond, 500*time.Millisecond
 	})
-	p := &duo{provider: s.provider, client: s.client(t, &liar{})}
+	p := &duo{provider: s.provider, client: s.client(t, &networktest.Liar{})}
 	msg := stallJob(t, p.client, "chatter")
 	h := leaseByHand(t, p, msg)
-	eventually(t, "the end of the stream", func() bool { return s.provider.streams.Rejects()[streamReject{RunProtocol, "deadline"}] > 0 })
-	eventually(t, "the lease's end", func() bool { return s.over(p.client) })
+	networktest.Eventually(t, "the end of the stream", func() bool {
+		return s.provider.streams.Rejects()[network.StreamReject{Protocol: network.RunProtocol, Reason: "deadline"}] > 0
+	})
+	networktest.Eventually(t, "the lease's end", func() bool { return s.over(p.client) })
 	if why := s.ended(t, h.l.s.id.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %s", why)
 	}
-	eventually(t, "the device", s.idle)
+	networktest.Eventually(t, "the device", s.idle)
 	nothingRuns(t)
 }
 
 // TestPrune forgets ended leases and lapsed bids after their time, and nothing else.
 func TestPrune(t *testing.T) {
 	now := time.Now()
-	wait := defaultWaits().Collect
+	wait := network.DefaultWaits().Collect
 	lease := func(b byte, ph runv1.Phase, since time.Duration) (souk.LeaseID, *hosting) {
 		return souk.LeaseID{Digest: souk.Digest{b}}, &hosting{rec: leaseRecord{Phase: ph, Ended: now.Add(-since)}}
 	}
-	p := &provider{cfg: providerConfig{Waits: defaultWaits()}, floor: scheduler.NewFloor(scheduler.FloorConfig{}),
+	p := &provider{cfg: providerConfig{Waits: network.DefaultWaits()}, floor: scheduler.NewFloor(scheduler.FloorConfig{}),
 		hostings: map[souk.LeaseID]*hosting{}, bids: map[souk.Digest]*openBid{{1}: {until: now.Add(-bidFirm - time.Second)}, {2}: {until: now}}}
 	for i, h := range []struct {
 		ph    runv1.Phase
@@ -150,7 +154,7 @@ func TestRecordsFit(t *testing.T) {
 	for range maxDeclines {
 		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
 	}
-	lease := leaseRecord{Payload: make([]byte, MaxLeaseBytes), ClientLease: make([]byte, MaxLeaseBytes), ProviderLease: make([]byte, MaxLeaseBytes+200), Detail: long, Output: long}
+	lease := leaseRecord{Payload: make([]byte, network.MaxLeaseBytes), ClientLease: make([]byte, network.MaxLeaseBytes), ProviderLease: make([]byte, network.MaxLeaseBytes+200), Detail: long, Output: long}
 	for name, rec := range map[string]any{"job": job, "lease": lease} {
 		if b, err := json.Marshal(rec); err != nil || len(b) > most {
 			t.Errorf("a %s's record takes %d bytes of at most %d, %v", name, len(b), most, err)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -49,24 +51,24 @@ func ofKind(k uint8) func(*runv1.ToClient) bool {
 
 // providerSpots are all that a provider says to a client, in order.
 var providerSpots = []spot{
-	{"bid", OrderProtocol, anyFrame, "brief"},
-	{"lease", LeaseProtocol, anyFrame, "brief"},
-	{"start", RunProtocol, said(inPhase(runv1.Phase_PHASE_FUNDING, runv1.Phase_PHASE_STAGING, runv1.Phase_PHASE_RUNNING)), "brief"},
-	{"log", RunProtocol, said(func(f *runv1.ToClient) bool { return f.GetLog() != nil }), "brief"},
-	{"receipt", RunProtocol, said(ofKind(payment.KindInterval)), "brief"},
-	{"outputs", RunProtocol, said(inPhase(runv1.Phase_PHASE_COLLECTING)), "brief"},
-	{"final", RunProtocol, said(ofKind(payment.KindFinal)), "brief"},
-	{"end", RunProtocol, said(inPhase(runv1.Phase_PHASE_ENDED)), "brief"},
+	{"bid", network.OrderProtocol, networktest.AnyFrame, "brief"},
+	{"lease", network.LeaseProtocol, networktest.AnyFrame, "brief"},
+	{"start", network.RunProtocol, said(inPhase(runv1.Phase_PHASE_FUNDING, runv1.Phase_PHASE_STAGING, runv1.Phase_PHASE_RUNNING)), "brief"},
+	{"log", network.RunProtocol, said(func(f *runv1.ToClient) bool { return f.GetLog() != nil }), "brief"},
+	{"receipt", network.RunProtocol, said(ofKind(payment.KindInterval)), "brief"},
+	{"outputs", network.RunProtocol, said(inPhase(runv1.Phase_PHASE_COLLECTING)), "brief"},
+	{"final", network.RunProtocol, said(ofKind(payment.KindFinal)), "brief"},
+	{"end", network.RunProtocol, said(inPhase(runv1.Phase_PHASE_ENDED)), "brief"},
 }
 
 // clientSpots are all that a client says to a provider about a job, in order.
 var clientSpots = []spot{
-	{"order", OrderProtocol, anyFrame, "brief"},
-	{"lease", LeaseProtocol, anyFrame, "brief"},
-	{"attach", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetAttach() != nil }), "brief"},
-	{"voucher", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "brief"},
-	{"paying", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "long"},
-	{"release", RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetRelease() != nil }), "brief"},
+	{"order", network.OrderProtocol, networktest.AnyFrame, "brief"},
+	{"lease", network.LeaseProtocol, networktest.AnyFrame, "brief"},
+	{"attach", network.RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetAttach() != nil }), "brief"},
+	{"voucher", network.RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "brief"},
+	{"paying", network.RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetCountersign() != nil }), "long"},
+	{"release", network.RunProtocol, answered(func(f *runv1.ToProvider) bool { return f.GetRelease() != nil }), "brief"},
 }
 
 // outcome is what came of one row.
@@ -78,13 +80,13 @@ type outcome struct {
 
 // rows plays every deed at every spot, many at once, each with a client of its
 // own choosing from a few that go on to the next row.
-func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *testing.T, c *Node, lies *liar, w spot, d *deed) outcome) []outcome {
+func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *testing.T, c *Node, lies *networktest.Liar, w spot, d *networktest.Deed) outcome) []outcome {
 	t.Helper()
 	type task struct{ spot, deed int }
-	tasks := make(chan task, len(spots)*len(deeds))
+	tasks := make(chan task, len(spots)*len(networktest.Deeds))
 	for i := range spots {
-		for k := range deeds {
-			if (i+k)%slow == 0 {
+		for k := range networktest.Deeds {
+			if (i+k)%networktest.Slow == 0 {
 				tasks <- task{i, k}
 			}
 		}
@@ -93,26 +95,26 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 	var mu sync.Mutex
 	var out []outcome
 	var workers sync.WaitGroup
-	for range 16 / slow {
-		lies := &liar{}
+	for range 16 / networktest.Slow {
+		lies := &networktest.Liar{}
 		c := s.client(t, lies)
 		if _, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
 			t.Fatal(err) // who has a channel is held what it was bid
 		}
 		workers.Go(func() {
 			for k := range tasks {
-				w, what := spots[k.spot], deeds[k.deed]
+				w, what := spots[k.spot], networktest.Deeds[k.deed]
 				var o outcome
 				told := false
 				for try := 0; try < 5 && !told; try++ { // a busy machine may not come so far
-					d := &deed{protocol: w.protocol, step: w.is, do: what.do, once: what.once, client: byClient}
+					d := &networktest.Deed{Protocol: w.protocol, Step: w.is, Do: what.Do, Once: what.Once, Client: byClient}
 					o = play(t, c, lies, w, d)
-					told = d.happened()
+					told = d.Happened()
 				}
 				if !told {
-					t.Errorf("%s was never said wrong (%s)", w.name, what.name)
+					t.Errorf("%s was never said wrong (%s)", w.name, what.Name)
 				}
-				o.spot, o.deed = w.name, what.name
+				o.spot, o.deed = w.name, what.Name
 				mu.Lock()
 				out = append(out, o)
 				mu.Unlock()
@@ -139,7 +141,7 @@ func (s *stall) over(c *Node) bool {
 // finishes runs a job and tells how it ended.
 func (n *Node) finishes(t *testing.T, guest string) string {
 	j := submit(t, n, stallJob(t, n, guest))
-	eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
 	sum := j.summary()
 	end := sum.State + " " + sum.Reason
 	if rec, _ := j.look(); len(rec.Attempts) > 0 && len(rec.Attempts[0].Declines) > 0 {
@@ -173,13 +175,13 @@ func show(t *testing.T, out []outcome) {
 // made good, or with a reason that blames it. And all the while no more may be
 // signed away than one interval of one lease.
 func TestLyingProvider(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * slow * time.Millisecond })
-	out := rows(t, s, providerSpots, false, func(t *testing.T, c *Node, _ *liar, w spot, d *deed) outcome {
-		s.liar.lie(c.host.ID(), d)
+	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	out := rows(t, s, providerSpots, false, func(t *testing.T, c *Node, _ *networktest.Liar, w spot, d *networktest.Deed) outcome {
+		s.liar.Lie(c.host.ID(), d)
 		began := time.Now()
 		o := outcome{end: c.finishes(t, w.guest), took: time.Since(began)}
-		s.liar.lie(c.host.ID(), nil)
-		eventually(t, "the lease's end", func() bool { return s.over(c) })
+		s.liar.Lie(c.host.ID(), nil)
+		networktest.Eventually(t, "the lease's end", func() bool { return s.over(c) })
 		rec, _ := c.channels.With(s.provider.host.ID().String(), true)
 		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.Due(), price(t, 500*time.Millisecond)
 		return o
@@ -202,11 +204,11 @@ func TestLyingProvider(t *testing.T) {
 		case o.deed == "half a frame":
 			want += "|failed provider-cheated" // its other half is what came next
 		}
-		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 15*slow*time.Second {
+		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 15*networktest.Slow*time.Second {
 			t.Errorf("%s, %s: ended as %s after %s, %s signed away of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
 		}
 	}
-	eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", s.idle)
 	nothingRuns(t)
 }
 
@@ -215,7 +217,7 @@ func TestLyingProvider(t *testing.T) {
 func nothingRuns(t *testing.T) {
 	t.Helper()
 	buf := make([]byte, 16<<20)
-	eventually(t, "the end of all goroutines", func() bool {
+	networktest.Eventually(t, "the end of all goroutines", func() bool {
 		stacks := string(buf[:runtime.Stack(buf, true)])
 		for _, f := range []string{"node.(*hosting).", "node.(*provider).on", "node.(*link).", "node.(*job).run"} {
 			if strings.Contains(stacks, f) {
@@ -229,18 +231,18 @@ func nothingRuns(t *testing.T) {
 // TestLyingClient does the same to a provider: each lease must end in time, well
 // or with a reason that blames the client, and its work be paid up to the bound.
 func TestLyingClient(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * slow * time.Millisecond })
-	out := rows(t, s, clientSpots, true, func(t *testing.T, c *Node, lies *liar, w spot, d *deed) outcome {
-		lies.lie(s.provider.host.ID(), d)
+	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	out := rows(t, s, clientSpots, true, func(t *testing.T, c *Node, lies *networktest.Liar, w spot, d *networktest.Deed) outcome {
+		lies.Lie(s.provider.host.ID(), d)
 		began := time.Now()
 		o := outcome{end: "no lease"}
 		j := submit(t, c, stallJob(t, c, w.guest))
 		if w.name == "release" {
-			eventually(t, "the run", func() bool { rec, _ := j.look(); return rec.State == "running" || !rec.Ended.IsZero() })
+			networktest.Eventually(t, "the run", func() bool { rec, _ := j.look(); return rec.State == "running" || !rec.Ended.IsZero() })
 			j.stop()
 		}
-		eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
-		eventually(t, "the lease's end", func() bool { return s.over(c) })
+		networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+		networktest.Eventually(t, "the lease's end", func() bool { return s.over(c) })
 		if sum := j.summary(); sum.Lease != "" {
 			id, err := souk.ParseDigest(sum.Lease)
 			if err != nil {
@@ -250,7 +252,7 @@ func TestLyingClient(t *testing.T) {
 			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+paymentGrace)
 		}
 		o.took = time.Since(began)
-		lies.lie(s.provider.host.ID(), nil)
+		lies.Lie(s.provider.host.ID(), nil)
 		return o
 	})
 	show(t, out)
@@ -268,10 +270,10 @@ func TestLyingClient(t *testing.T) {
 		case o.spot == "paying" && strings.Contains(" silence, half a frame, no message, forged,", " "+o.deed+","):
 			want = "client-unpaid"
 		}
-		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 20*slow*time.Second {
+		if !oneOf(want, o.end) || o.loss > o.bound || o.took > 20*networktest.Slow*time.Second {
 			t.Errorf("%s, %s: ended as %s after %s, %s unpaid of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
 		}
 	}
-	eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", s.idle)
 	nothingRuns(t)
 }

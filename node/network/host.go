@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"crypto/ed25519"
@@ -35,18 +35,18 @@ const (
 // kind can sign souk's messages.
 var ErrPeer = errors.New("not the id of an Ed25519 key")
 
-// hostConfig holds what a libp2p host needs.
-type hostConfig struct {
+// HostConfig holds what a libp2p host needs.
+type HostConfig struct {
 	Key       ed25519.PrivateKey // the node's identity
 	Listen    []string           // multiaddresses; default: any port of every interface, QUIC and TCP
 	Transport libp2p.Option      // how to dial and listen; default QUIC v1 and TCP, a simulation brings its own
 }
 
-// newHost opens a libp2p host that listens at once. Whoever called closes it.
+// NewHost opens a libp2p host that listens at once. Whoever called closes it.
 //
 // Nothing in it tries to be reached from behind a NAT, and it asks no peer what
 // its address is.
-func newHost(cfg hostConfig) (host.Host, error) {
+func NewHost(cfg HostConfig) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
@@ -100,8 +100,8 @@ func newResourceManager() (network.ResourceManager, error) {
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 16}, {PrefixLength: 48, ConnCount: 48}}))
 }
 
-// peerKey is the node key inside a peer id, or [ErrPeer].
-func peerKey(p peer.ID) (k souk.NodeKey, err error) {
+// PeerKey is the node key inside a peer id, or [ErrPeer].
+func PeerKey(p peer.ID) (k souk.NodeKey, err error) {
 	pub, err := p.ExtractPublicKey()
 	if err != nil || pub.Type() != crypto.Ed25519 {
 		return k, fmt.Errorf("peer %q: %w", p, ErrPeer)
@@ -113,8 +113,8 @@ func peerKey(p peer.ID) (k souk.NodeKey, err error) {
 	return souk.NodeKey(raw), nil
 }
 
-// keyPeer is the peer id of a node key.
-func keyPeer(k souk.NodeKey) (peer.ID, error) {
+// PeerID is the peer id of a node key.
+func PeerID(k souk.NodeKey) (peer.ID, error) {
 	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
 	if err != nil {
 		return "", fmt.Errorf("node key %s: %w", k, err)

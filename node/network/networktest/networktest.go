@@ -1,4 +1,4 @@
-package node
+package networktest
 
 import (
 	"crypto/ed25519"
@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/souk-market/souk/node/network"
 )
 
-func newKey(t testing.TB) ed25519.PrivateKey {
+// NewKey makes a node key.
+func NewKey(t testing.TB) ed25519.PrivateKey {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -17,13 +19,13 @@ func newKey(t testing.TB) ed25519.PrivateKey {
 	return key
 }
 
-// loopback opens a host that only this machine reaches.
-func loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host {
+// Loopback opens a host that only this machine reaches.
+func Loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host {
 	t.Helper()
 	if len(listen) == 0 {
 		listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
 	}
-	h, err := newHost(hostConfig{Key: key, Listen: listen})
+	h, err := network.NewHost(network.HostConfig{Key: key, Listen: listen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +33,8 @@ func loopback(t testing.TB, key ed25519.PrivateKey, listen ...string) host.Host 
 	return h
 }
 
-// eventually waits for something that happens on other goroutines or sockets.
-func eventually(t testing.TB, what string, ok func() bool) {
+// Eventually waits for something that happens on other goroutines or sockets.
+func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(time.Minute) // longer than QUIC takes to notice a peer whose farewell was lost
 	tick := time.NewTicker(10 * time.Millisecond)

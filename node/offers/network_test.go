@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"golang.org/x/sync/errgroup"
@@ -23,40 +25,40 @@ import (
 // netNode is the network part of a node, as node.New would wire it.
 type netNode struct {
 	key     ed25519.PrivateKey
-	host    host.Host
-	streams *streams
-	book    *book
-	gossip  *gossip
-	sync    *syncer
-	clocks  *clocks
-	peers   *peers
+	Host    host.Host
+	streams *network.Streams
+	book    *Book
+	gossip  *Gossip
+	sync    *Syncer
+	clocks  *Clocks
+	peers   *network.Peers
 	traffic *traffic
 	stop    func() // ends Run, waits, closes the host; may be called again
 }
 
 // startNode runs a node on a loopback host until the test ends. Changes to its
 // peers' configuration are made by edit.
-func startNode(t testing.TB, edit func(*peersConfig)) *netNode {
+func startNode(t testing.TB, edit func(*network.PeersConfig)) *netNode {
 	t.Helper()
 	return startNodeAt(t, time.Now, edit)
 }
 
 // startNodeAt is startNode by the clock now.
-func startNodeAt(t testing.TB, now func() time.Time, edit func(*peersConfig)) *netNode {
+func startNodeAt(t testing.TB, now func() time.Time, edit func(*network.PeersConfig)) *netNode {
 	t.Helper()
-	n := &netNode{key: newKey(t), traffic: new(traffic)}
-	n.host = loopback(t, n.key)
+	n := &netNode{key: networktest.NewKey(t), traffic: new(traffic)}
+	n.Host = networktest.Loopback(t, n.key)
 	log := slog.New(slog.DiscardHandler)
-	n.streams = newStreams(n.host, log)
-	n.book = newBook(market.Config{}, now)
-	n.clocks = newClocks(log)
-	n.gossip = newGossip(gossipConfig{Host: n.host, Book: n.book, Log: log, Tracer: n.traffic})
-	n.sync = newSyncer(syncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
-	cfg := peersConfig{Host: n.host, OnConnect: n.sync.Want, Rand: rand.New(rand.NewPCG(1, 2)), Log: log}
+	n.streams = network.NewStreams(n.Host, log)
+	n.book = NewBook(market.Config{}, now)
+	n.clocks = NewClocks(log)
+	n.gossip = NewGossip(GossipConfig{Host: n.Host, Book: n.book, Log: log, Tracer: n.traffic})
+	n.sync = NewSyncer(SyncConfig{Host: n.Host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: rand.New(rand.NewPCG(1, 1)), Log: log})
+	cfg := network.PeersConfig{Host: n.Host, OnConnect: n.sync.Want, Rand: rand.New(rand.NewPCG(1, 2)), Log: log}
 	if edit != nil {
 		edit(&cfg)
 	}
-	n.peers = newPeers(cfg)
+	n.peers = network.NewPeers(cfg)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	g, ctx := errgroup.WithContext(ctx)
@@ -76,20 +78,20 @@ func startNodeAt(t testing.TB, now func() time.Time, edit func(*peersConfig)) *n
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("Run took %s to end", took)
 		}
-		n.host.Close()
+		n.Host.Close()
 	}
 	t.Cleanup(n.stop)
 	return n
 }
 
 // reach is how others find n.
-func (n *netNode) reach() peer.AddrInfo { return peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()} }
+func (n *netNode) reach() peer.AddrInfo { return peer.AddrInfo{ID: n.Host.ID(), Addrs: n.Host.Addrs()} }
 
 // connect dials other from n.
 func (n *netNode) connect(t testing.TB, others ...*netNode) {
 	t.Helper()
 	for _, o := range others {
-		if _, err := n.peers.Connect(t.Context(), o.host.ID(), o.host.Addrs()); err != nil {
+		if _, err := n.peers.Connect(t.Context(), o.Host.ID(), o.Host.Addrs()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,7 +100,7 @@ func (n *netNode) connect(t testing.TB, others ...*netNode) {
 // meshed waits until n has others in its mesh of topic.
 func (n *netNode) meshed(t testing.TB, topic string, others ...host.Host) {
 	t.Helper()
-	eventually(t, "the mesh of "+topic, func() bool {
+	networktest.Eventually(t, "the mesh of "+topic, func() bool {
 		for _, o := range others {
 			if !n.traffic.inMesh(topic, o.ID()) {
 				return false
@@ -150,10 +152,10 @@ type rogue struct {
 
 func startRogue(t testing.TB, to *netNode) *rogue {
 	t.Helper()
-	r := &rogue{host: loopback(t, newKey(t)), topics: map[string]*pubsub.Topic{}}
+	r := &rogue{host: networktest.Loopback(t, networktest.NewKey(t)), topics: map[string]*pubsub.Topic{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	ps, err := pubsub.NewGossipSub(ctx, r.host, (&gossip{}).options()...)
+	ps, err := pubsub.NewGossipSub(ctx, r.host, (&Gossip{}).options()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"github.com/souk-market/souk/scheduler"
 )
 
-// waits are how long a node waits for a peer to act, step by step. Past them a
+// Waits are how long a node waits for a peer to act, step by step. Past them a
 // stream is reset, or a run or job ends with its reason. What a lease says of
 // time is not here: both sides agreed on it.
-type waits struct {
+type Waits struct {
 	Order   time.Duration // for a whole stream of the protocol, as are the next three
 	Lease   time.Duration
 	Channel time.Duration // includes transactions
@@ -29,14 +29,14 @@ type waits struct {
 	Job scheduler.AttemptConfig // of one job's steps; what is zero has its default there
 }
 
-// defaultWaits are those of every node; only tests have others.
-func defaultWaits() *waits {
-	return &waits{Order: orderLimits.Deadline, Lease: leaseLimits.Deadline, Channel: channelLimits.Deadline, Sync: syncLimits.Deadline,
+// DefaultWaits are those of every node; only tests have others.
+func DefaultWaits() *Waits {
+	return &Waits{Order: OrderLimits.Deadline, Lease: LeaseLimits.Deadline, Channel: ChannelLimits.Deadline, Sync: SyncLimits.Deadline,
 		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Send: 30 * time.Second, Collect: 10 * time.Minute, Release: 5 * time.Second, LetGo: time.Minute}
 }
 
-// in is the limit with another deadline.
-func (l streamLimits) in(d time.Duration) streamLimits {
+// In is the limit with another deadline.
+func (l StreamLimits) In(d time.Duration) StreamLimits {
 	l.Deadline = d
 	return l
 }
@@ -58,8 +58,8 @@ func (w DeadlineWriter) Write(b []byte) (int, error) {
 	return w.Stream.Write(b)
 }
 
-// sleep waits for d and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d and tells whether ctx is still alive.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

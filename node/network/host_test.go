@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"crypto/ed25519"
@@ -13,12 +13,12 @@ import (
 func TestPeerKey(t *testing.T) {
 	key := hostKey(t)
 	want := souk.NodeKey(key.Public().(ed25519.PublicKey))
-	p, err := keyPeer(want)
+	p, err := PeerID(want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := peerKey(p); err != nil || got != want {
-		t.Errorf("peerKey(keyPeer(%s)) = %s, %v", want, got, err)
+	if got, err := PeerKey(p); err != nil || got != want {
+		t.Errorf("peerKey(PeerID(%s)) = %s, %v", want, got, err)
 	}
 	if h := testHost(t, key); h.ID() != p {
 		t.Errorf("host id %s; want %s", h.ID(), p)
@@ -36,7 +36,7 @@ func TestPeerKey(t *testing.T) {
 		"extra field":  "\x00\x26" + p[2:] + "\x18\x00",
 		"not a digest": "souk",
 	} {
-		if got, err := peerKey(p); !errors.Is(err, ErrPeer) {
+		if got, err := PeerKey(p); !errors.Is(err, ErrPeer) {
 			t.Errorf("%s: peerKey = %s, %v; want ErrPeer", name, got, err)
 		}
 	}
@@ -55,7 +55,7 @@ func hostKey(t testing.TB) ed25519.PrivateKey {
 
 func testHost(t testing.TB, key ed25519.PrivateKey) host.Host {
 	t.Helper()
-	h, err := newHost(hostConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}})
+	h, err := NewHost(HostConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"testing"
@@ -9,20 +9,20 @@ import (
 // TestStrangersShareRunStreams opens more run streams from keys without a lease
 // than they may hold, and says nothing on them: who has a lease still attaches.
 func TestStrangersShareRunStreams(t *testing.T) {
-	g := &gate{lim: runLimits, perPeer: map[peer.ID]int{}}
+	g := &gate{lim: RunLimits, perPeer: map[peer.ID]int{}}
 	g.lim.Known = func(p peer.ID) bool { return p == "client" }
 	var leaves []func()
-	for i := range 4 * runLimits.PerPeer {
+	for i := range 4 * RunLimits.PerPeer {
 		if leave, reason := g.enter(peer.ID("stranger " + string(rune('a'+i%4)))); reason == "" {
 			leaves = append(leaves, leave)
 		}
 	}
-	if len(leaves) != runLimits.Strangers {
-		t.Errorf("strangers hold %d run streams, at most %d", len(leaves), runLimits.Strangers)
+	if len(leaves) != RunLimits.Strangers {
+		t.Errorf("strangers hold %d run streams, at most %d", len(leaves), RunLimits.Strangers)
 	}
-	for i := range runLimits.PerPeer + 1 {
+	for i := range RunLimits.PerPeer + 1 {
 		leave, reason := g.enter("client")
-		if (reason == "") != (i < runLimits.PerPeer) {
+		if (reason == "") != (i < RunLimits.PerPeer) {
 			t.Errorf("stream %d of a client: %q", i, reason)
 		}
 		if leave != nil {

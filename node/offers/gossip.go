@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"context"
@@ -70,19 +70,19 @@ func messageID(m *pb.Message) string {
 	return string(sum[:messageIDBytes])
 }
 
-// gossipConfig holds what gossip needs.
-type gossipConfig struct {
+// GossipConfig holds what gossip needs.
+type GossipConfig struct {
 	Host   host.Host
-	Book   *book            // takes in what is accepted
+	Book   *Book            // takes in what is accepted
 	Log    *slog.Logger     // peers that sent what no honest peer sends
 	Tracer pubsub.RawTracer // sees what travels; default: none
 }
 
-// gossip spreads offers and revocations, and takes those of others into the
+// Gossip spreads offers and revocations, and takes those of others into the
 // book. A message is forwarded only if it changed the book: the book is asked
 // before the message goes on, so both always agree.
-type gossip struct {
-	cfg   gossipConfig
+type Gossip struct {
+	cfg   GossipConfig
 	ready chan struct{} // closed once topics is set
 
 	topics map[string]*pubsub.Topic // fixed once ready, as is ps
@@ -92,15 +92,15 @@ type gossip struct {
 	rejects map[string]uint64
 }
 
-// newGossip starts nothing.
-func newGossip(cfg gossipConfig) *gossip {
-	return &gossip{cfg: cfg, ready: make(chan struct{}), rejects: map[string]uint64{}}
+// NewGossip starts nothing.
+func NewGossip(cfg GossipConfig) *Gossip {
+	return &Gossip{cfg: cfg, ready: make(chan struct{}), rejects: map[string]uint64{}}
 }
 
 // Run joins the topics and forwards until a moment after ctx ends, so that a
 // provider that is told to stop can still revoke its offers; call it once. What
 // the library started ends with it and with the host.
-func (g *gossip) Run(ctx context.Context) error {
+func (g *Gossip) Run(ctx context.Context) error {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ps, err := pubsub.NewGossipSub(lasting, g.cfg.Host, g.options()...)
@@ -135,7 +135,7 @@ func (g *gossip) Run(ctx context.Context) error {
 // PublishOffer puts our own offer into the book and sends it to the peers. It
 // waits until Run has joined the topics. Others ignore more than
 // [market.OfferBurst] offers of one provider at once: pacing is the caller's.
-func (g *gossip) PublishOffer(ctx context.Context, class string, envelope []byte) error {
+func (g *Gossip) PublishOffer(ctx context.Context, class string, envelope []byte) error {
 	if _, err := g.cfg.Book.PutSnapshot(envelope); err != nil {
 		return fmt.Errorf("publish offer of %s: %w", class, err)
 	}
@@ -144,7 +144,7 @@ func (g *gossip) PublishOffer(ctx context.Context, class string, envelope []byte
 
 // PublishRevocation takes our own offers out of the book and sends the
 // revocation to the peers. It waits until Run has joined the topics.
-func (g *gossip) PublishRevocation(ctx context.Context, envelope []byte) error {
+func (g *Gossip) PublishRevocation(ctx context.Context, envelope []byte) error {
 	if err := g.cfg.Book.Revoke(envelope); err != nil {
 		return fmt.Errorf("publish revocation: %w", err)
 	}
@@ -152,13 +152,13 @@ func (g *gossip) PublishRevocation(ctx context.Context, envelope []byte) error {
 }
 
 // Relay sends on an offer that is in the book but did not come by gossip.
-func (g *gossip) Relay(ctx context.Context, o *market.Offer) error {
+func (g *Gossip) Relay(ctx context.Context, o *market.Offer) error {
 	return g.publish(ctx, offerTopic(o.Class), o.Envelope)
 }
 
 // Follows waits until p gets what we publish, or a second has passed: p may not
 // speak gossip at all.
-func (g *gossip) Follows(ctx context.Context, p peer.ID) {
+func (g *Gossip) Follows(ctx context.Context, p peer.ID) {
 	ctx, cancel := context.WithTimeout(ctx, followWait)
 	defer cancel()
 	select {
@@ -177,7 +177,7 @@ func (g *gossip) Follows(ctx context.Context, p peer.ID) {
 	}
 }
 
-func (g *gossip) publish(ctx context.Context, topic string, envelope []byte) error {
+func (g *Gossip) publish(ctx context.Context, topic string, envelope []byte) error {
 	select {
 	case <-g.ready:
 	case <-ctx.Done():
@@ -190,14 +190,14 @@ func (g *gossip) publish(ctx context.Context, topic string, envelope []byte) err
 }
 
 // Rejects counts the messages that were not forwarded, by reason.
-func (g *gossip) Rejects() map[string]uint64 {
+func (g *Gossip) Rejects() map[string]uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return maps.Clone(g.rejects)
 }
 
-// validate takes a message into the book and says whether it goes on.
-func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+// Validate takes a message into the book and says whether it goes on.
+func (g *Gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	if from == g.cfg.Host.ID() {
 		return pubsub.ValidationAccept // it is in the book
 	}
@@ -216,7 +216,7 @@ func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pu
 }
 
 // take brings a message of a topic into the book.
-func (g *gossip) take(topic string, data []byte) error {
+func (g *Gossip) take(topic string, data []byte) error {
 	if topic == revokeTopic {
 		return g.cfg.Book.Revoke(data)
 	}
@@ -234,7 +234,7 @@ func (g *gossip) take(topic string, data []byte) error {
 // we refused with err. Clocks differ, and what a peer has not seen it cannot
 // refuse: if such a message counted against whoever passed it on, its author
 // could make honest peers drop each other.
-func (g *gossip) honest(m *pubsub.Message, err error) bool {
+func (g *Gossip) honest(m *pubsub.Message, err error) bool {
 	switch rejectReason(err) {
 	case market.Oversized, market.Signature, market.Malformed, market.Mismatch:
 		return false
@@ -247,7 +247,7 @@ func (g *gossip) honest(m *pubsub.Message, err error) bool {
 
 // lately tells whether a message that has expired was still good when an
 // honest peer may have passed it on.
-func (g *gossip) lately(topic string, data []byte) bool {
+func (g *Gossip) lately(topic string, data []byte) bool {
 	then := g.cfg.Book.now().Add(-market.Skew - forwardSlack)
 	if topic == revokeTopic {
 		_, err := market.OpenRevocation(data, then)
@@ -265,7 +265,7 @@ func rejectReason(err error) market.Reason {
 	return "other"
 }
 
-func (g *gossip) options() []pubsub.Option {
+func (g *Gossip) options() []pubsub.Option {
 	params := pubsub.DefaultGossipSubParams()
 	params.D, params.Dlo, params.Dhi, params.Dlazy = 6, 5, 12, 6
 	params.GossipFactor = 0.1 // offers are refreshed, and sync heals what is missed

@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"context"
@@ -41,8 +41,8 @@ const (
 	mdnsService = "_souk._udp"
 )
 
-// peersConfig holds what peers needs.
-type peersConfig struct {
+// PeersConfig holds what peers needs.
+type PeersConfig struct {
 	Host      host.Host
 	Bootstrap []peer.AddrInfo                 // dialled for ever
 	Load      func() ([]peer.AddrInfo, error) // peers remembered from before; default: none
@@ -53,16 +53,16 @@ type peersConfig struct {
 	Log       *slog.Logger
 }
 
-// peers keeps this node connected: it dials the bootstrap peers, those it
+// Peers keeps this node connected: it dials the bootstrap peers, those it
 // remembers and those on the local network, and remembers the good ones.
-type peers struct {
-	cfg   peersConfig
+type Peers struct {
+	cfg   PeersConfig
 	found chan peer.AddrInfo // by multicast; what does not fit is told of again
 }
 
-// newPeers starts nothing.
-func newPeers(cfg peersConfig) *peers {
-	return &peers{cfg: cfg, found: make(chan peer.AddrInfo, maxFound)}
+// NewPeers starts nothing.
+func NewPeers(cfg PeersConfig) *Peers {
+	return &Peers{cfg: cfg, found: make(chan peer.AddrInfo, maxFound)}
 }
 
 // target is a peer that we want to be connected to.
@@ -77,7 +77,7 @@ type target struct {
 
 // peersRun is the state of one Run; only its goroutine touches it.
 type peersRun struct {
-	*peers
+	*Peers
 	targets    map[peer.ID]*target
 	good       map[peer.ID]bool // connected peers that speak SyncProtocol
 	remembered []peer.AddrInfo  // the last seen first
@@ -94,8 +94,8 @@ type dialed struct {
 }
 
 // Run keeps the connections until ctx ends.
-func (ps *peers) Run(ctx context.Context) error {
-	r := &peersRun{peers: ps, targets: map[peer.ID]*target{}, good: map[peer.ID]bool{}, dialed: make(chan dialed, maxDials)}
+func (ps *Peers) Run(ctx context.Context) error {
+	r := &peersRun{Peers: ps, targets: map[peer.ID]*target{}, good: map[peer.ID]bool{}, dialed: make(chan dialed, maxDials)}
 	now := time.Now()
 	for _, info := range ps.cfg.Bootstrap {
 		r.aim(target{info: info, bootstrap: true, next: now})
@@ -154,7 +154,7 @@ func (r *peersRun) loop(ctx context.Context, events <-chan any) error {
 }
 
 // HandlePeerFound is called by multicast discovery.
-func (ps *peers) HandlePeerFound(info peer.AddrInfo) {
+func (ps *Peers) HandlePeerFound(info peer.AddrInfo) {
 	select {
 	case ps.found <- info:
 	default: // it is told of again in its next announcement
@@ -166,7 +166,7 @@ func (r *peersRun) aim(t target) {
 	if t.info.ID == r.cfg.Host.ID() {
 		return
 	}
-	if _, err := peerKey(t.info.ID); err != nil {
+	if _, err := PeerKey(t.info.ID); err != nil {
 		return
 	}
 	t.info.Addrs = t.info.Addrs[:min(len(t.info.Addrs), maxAddresses)]
@@ -327,7 +327,7 @@ func (r *peersRun) joined(p peer.ID, c network.Conn) {
 
 // Connect makes sure that p is connected and says how long a message takes to
 // it and back. addrs may be empty if p is connected or known already.
-func (ps *peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (rtt time.Duration, err error) {
+func (ps *Peers) Connect(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) (rtt time.Duration, err error) {
 	h := ps.cfg.Host
 	if s, ok := h.Network().(*swarm.Swarm); ok {
 		s.Backoff().Clear(p) // somebody waits for this very peer, which may just be back

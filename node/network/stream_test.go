@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 )
 
 // pair is two connected hosts; the first serves, and is asked by the second.
-func pair(t *testing.T) (server, client *streams) {
+func pair(t *testing.T) (server, client *Streams) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server, client = newStreams(testHost(t, hostKey(t)), log), newStreams(testHost(t, hostKey(t)), log)
-	if err := client.host.Connect(t.Context(), peer.AddrInfo{ID: server.host.ID(), Addrs: server.host.Addrs()}); err != nil {
+	server, client = NewStreams(testHost(t, hostKey(t)), log), NewStreams(testHost(t, hostKey(t)), log)
+	if err := client.Host.Connect(t.Context(), peer.AddrInfo{ID: server.Host.ID(), Addrs: server.Host.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 	return server, client
@@ -40,7 +40,7 @@ func echo(_ context.Context, st network.Stream) error {
 
 func TestExchange(t *testing.T) {
 	server, client := pair(t)
-	defer server.handle(t.Context(), OrderProtocol, orderLimits, echo)()
+	defer server.Handle(t.Context(), OrderProtocol, OrderLimits, echo)()
 	order := &marketv1.Order{MaxDurationMs: 5}
 	for _, tt := range []struct {
 		name string
@@ -54,7 +54,7 @@ func TestExchange(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var reply marketv1.OrderReply
-			err := exchange(t.Context(), client.host, server.host.ID(), OrderProtocol, tt.out, &reply, tt.max)
+			err := Exchange(t.Context(), client.Host, server.Host.ID(), OrderProtocol, tt.out, &reply, tt.max)
 			if !errors.Is(err, tt.err) {
 				t.Errorf("exchange: %v; want %v", err, tt.err)
 			}
@@ -63,10 +63,10 @@ func TestExchange(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the count of the oversized order", func() bool {
-		return maps.Equal(server.Rejects(), map[streamReject]uint64{{OrderProtocol, "oversized"}: 1})
+	wait(t, "the count of the oversized order", func() bool {
+		return maps.Equal(server.Rejects(), map[StreamReject]uint64{{OrderProtocol, "oversized"}: 1})
 	})
-	if err := exchange(t.Context(), client.host, server.host.ID(), LeaseProtocol, order, order, 9); err == nil || !strings.Contains(err.Error(), "open /souk/lease/1") {
+	if err := Exchange(t.Context(), client.Host, server.Host.ID(), LeaseProtocol, order, order, 9); err == nil || !strings.Contains(err.Error(), "open /souk/lease/1") {
 		t.Errorf("a protocol nobody serves: %v", err)
 	}
 }
@@ -74,7 +74,7 @@ func TestExchange(t *testing.T) {
 func TestExchangeEndsWithItsContext(t *testing.T) {
 	server, client := pair(t)
 	in := make(chan struct{})
-	stop := server.handle(t.Context(), OrderProtocol, orderLimits, func(ctx context.Context, st network.Stream) error {
+	stop := server.Handle(t.Context(), OrderProtocol, OrderLimits, func(ctx context.Context, st network.Stream) error {
 		close(in)
 		_, err := io.Copy(io.Discard, st)
 		<-ctx.Done()
@@ -84,20 +84,20 @@ func TestExchangeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-in; cancel() }()
 	var reply marketv1.OrderReply
-	if err := exchange(ctx, client.host, server.host.ID(), OrderProtocol, &reply, &reply, 9); !errors.Is(err, context.Canceled) {
+	if err := Exchange(ctx, client.Host, server.Host.ID(), OrderProtocol, &reply, &reply, 9); !errors.Is(err, context.Canceled) {
 		t.Errorf("exchange: %v; want that its context ended", err)
 	}
 }
 
 func TestHandleLimits(t *testing.T) {
 	server, client := pair(t)
-	other := newStreams(testHost(t, hostKey(t)), client.log)
-	if err := other.host.Connect(t.Context(), peer.AddrInfo{ID: server.host.ID(), Addrs: server.host.Addrs()}); err != nil {
+	other := NewStreams(testHost(t, hostKey(t)), client.log)
+	if err := other.Host.Connect(t.Context(), peer.AddrInfo{ID: server.Host.ID(), Addrs: server.Host.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 	entered, leave := make(chan peer.ID, 16), make(chan struct{})
-	limits := streamLimits{Concurrent: 3, PerPeer: 2, Memory: 1 << 10}
-	stop := server.handle(t.Context(), OrderProtocol, limits, func(ctx context.Context, st network.Stream) error {
+	limits := StreamLimits{Concurrent: 3, PerPeer: 2, Memory: 1 << 10}
+	stop := server.Handle(t.Context(), OrderProtocol, limits, func(ctx context.Context, st network.Stream) error {
 		entered <- st.Conn().RemotePeer()
 		select {
 		case <-leave:
@@ -105,8 +105,8 @@ func TestHandleLimits(t *testing.T) {
 		}
 		return nil
 	})
-	open := func(s *streams) network.Stream {
-		st, release, err := openStream(t.Context(), s.host, server.host.ID(), OrderProtocol)
+	open := func(s *Streams) network.Stream {
+		st, release, err := OpenStream(t.Context(), s.Host, server.Host.ID(), OrderProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,17 +116,17 @@ func TestHandleLimits(t *testing.T) {
 		}
 		return st
 	}
-	rejected := func(reason string) uint64 { return server.Rejects()[streamReject{OrderProtocol, reason}] }
+	rejected := func(reason string) uint64 { return server.Rejects()[StreamReject{OrderProtocol, reason}] }
 	for range 4 {
 		open(client)
 	}
-	eventually(t, "two of one peer refused", func() bool { return rejected("peer-busy") == 2 })
+	wait(t, "two of one peer refused", func() bool { return rejected("peer-busy") == 2 })
 	open(other)
-	eventually(t, "three inside", func() bool { return len(entered) == 3 })
+	wait(t, "three inside", func() bool { return len(entered) == 3 })
 	open(other)
-	eventually(t, "a fourth refused", func() bool { return rejected("busy") == 1 })
+	wait(t, "a fourth refused", func() bool { return rejected("busy") == 1 })
 	close(leave)
-	eventually(t, "room again", func() bool {
+	wait(t, "room again", func() bool {
 		open(other)
 		return len(entered) > 3
 	})
@@ -139,18 +139,18 @@ func TestHandleLimits(t *testing.T) {
 func TestHandleDeadlineAndStop(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	server, client := pair(t)
-	defer client.host.Close()
-	defer server.host.Close()
+	defer client.Host.Close()
+	defer server.Host.Close()
 	ended := make(chan error, 8)
 	serve := func(ctx context.Context, st network.Stream) error {
 		_, err := wire.NewReader(st, 9).Next() // never comes
 		ended <- err
 		return err
 	}
-	late := server.handle(t.Context(), OrderProtocol, streamLimits{Concurrent: 1, PerPeer: 1, Deadline: 50 * time.Millisecond}, serve)
-	running := server.handle(t.Context(), RunProtocol, streamLimits{Concurrent: 1, PerPeer: 1}, serve)
+	late := server.Handle(t.Context(), OrderProtocol, StreamLimits{Concurrent: 1, PerPeer: 1, Deadline: 50 * time.Millisecond}, serve)
+	running := server.Handle(t.Context(), RunProtocol, StreamLimits{Concurrent: 1, PerPeer: 1}, serve)
 	for _, id := range []protocol.ID{OrderProtocol, RunProtocol} {
-		st, release, err := openStream(t.Context(), client.host, server.host.ID(), id)
+		st, release, err := OpenStream(t.Context(), client.Host, server.Host.ID(), id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,5 +166,18 @@ func TestHandleDeadlineAndStop(t *testing.T) {
 	running() // waits for the handler that has no deadline
 	if err := <-ended; err == nil {
 		t.Error("the running stream ended well")
+	}
+}
+
+// wait is networktest.Eventually; see testHost.
+func wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for tick := time.Tick(10 * time.Millisecond); !ok(); {
+		select {
+		case <-deadline:
+			t.Fatalf("never came: %s", what)
+		case <-tick:
+		}
 	}
 }

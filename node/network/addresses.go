@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// parseBootstrap reads multiaddresses that end in /p2p/ and a peer id; those of
+// ParseBootstrap reads multiaddresses that end in /p2p/ and a peer id; those of
 // one peer become one entry.
-func parseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
+func ParseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
 	parsed := make([]ma.Multiaddr, 0, len(addrs))
 	for _, s := range addrs {
 		a, err := ma.NewMultiaddr(s)
@@ -22,7 +22,7 @@ func parseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
 		}
 		if _, id := peer.SplitAddr(a); id == "" {
 			return nil, fmt.Errorf("bootstrap address %q: it must end in /p2p/ and a peer id", s)
-		} else if _, err := peerKey(id); err != nil {
+		} else if _, err := PeerKey(id); err != nil {
 			return nil, fmt.Errorf("bootstrap address %q: %w", s, err)
 		}
 		parsed = append(parsed, a)
@@ -34,9 +34,9 @@ func parseBootstrap(addrs []string) ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
-// parseAddrs reads the addresses of an offer; those that this node cannot read,
+// ParseAddrs reads the addresses of an offer; those that this node cannot read,
 // or that name another peer, are left out.
-func parseAddrs(p peer.ID, addrs []string) []ma.Multiaddr {
+func ParseAddrs(p peer.ID, addrs []string) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, s := range addrs {
 		a, err := ma.NewMultiaddr(s)
@@ -67,9 +67,9 @@ func dialable(h host.Host, p peer.ID, c network.Conn) []ma.Multiaddr {
 	return addrs[:min(len(addrs), maxAddresses)]
 }
 
-// shareable lists the addresses that an offer names: at most eight, loopback
+// Shareable lists the addresses that an offer names: at most eight, loopback
 // only where there is nothing else.
-func shareable(h host.Host) []string {
+func Shareable(h host.Host) []string {
 	var far, near []string
 	for _, a := range h.Addrs() {
 		if manet.IsIPLoopback(a) {

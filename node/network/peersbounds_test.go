@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"math/rand/v2"
@@ -14,13 +14,13 @@ import (
 // Whatever multicast and peers tell, what is kept stays bounded, and what the
 // owner wrote stays as it is.
 func TestPeersBounds(t *testing.T) {
-	own := peer.AddrInfo{ID: peerOf(t), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}}
+	own := peer.AddrInfo{ID: PeerOf(t), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}}
 	h := testHost(t, hostKey(t))
-	r := &peersRun{peers: newPeers(peersConfig{Host: h, Bootstrap: []peer.AddrInfo{own}}), targets: map[peer.ID]*target{}}
+	r := &peersRun{Peers: NewPeers(PeersConfig{Host: h, Bootstrap: []peer.AddrInfo{own}}), targets: map[peer.ID]*target{}}
 	r.aim(target{info: own, bootstrap: true})
 	many := slices.Repeat([]ma.Multiaddr{ma.StringCast("/ip4/192.0.2.2/tcp/2")}, 100)
 	for range 2 * (maxRemembered + maxFound) {
-		r.aim(target{info: peer.AddrInfo{ID: peerOf(t), Addrs: many}, local: true})
+		r.aim(target{info: peer.AddrInfo{ID: PeerOf(t), Addrs: many}, local: true})
 	}
 	r.aim(target{info: peer.AddrInfo{ID: own.ID, Addrs: many}, local: true})
 	r.aim(target{info: peer.AddrInfo{ID: "no key", Addrs: many}})
@@ -38,9 +38,9 @@ func TestPeersBounds(t *testing.T) {
 	}
 }
 
-func peerOf(t *testing.T) peer.ID {
+func PeerOf(t *testing.T) peer.ID {
 	t.Helper()
-	p, err := keyPeer(souk.NodeKey(hostKey(t)[32:]))
+	p, err := PeerID(souk.NodeKey(hostKey(t)[32:]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,18 +61,18 @@ func TestRedialWait(t *testing.T) {
 }
 
 func TestParseAddresses(t *testing.T) {
-	p, other := peerOf(t).String(), peerOf(t).String()
-	infos, err := parseBootstrap([]string{"/ip4/192.0.2.1/tcp/1/p2p/" + p, "/dns4/souk.example/udp/2/quic-v1/p2p/" + p, "/ip4/192.0.2.3/tcp/3/p2p/" + other})
+	p, other := PeerOf(t).String(), PeerOf(t).String()
+	infos, err := ParseBootstrap([]string{"/ip4/192.0.2.1/tcp/1/p2p/" + p, "/dns4/souk.example/udp/2/quic-v1/p2p/" + p, "/ip4/192.0.2.3/tcp/3/p2p/" + other})
 	if err != nil || len(infos) != 2 || len(infos[0].Addrs)+len(infos[1].Addrs) != 3 {
 		t.Errorf("parseBootstrap = %v, %v", infos, err)
 	}
 	for _, bad := range []string{"", "souk.example:1", "/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"} {
-		if _, err := parseBootstrap([]string{bad}); err == nil || !strings.Contains(err.Error(), bad) {
+		if _, err := ParseBootstrap([]string{bad}); err == nil || !strings.Contains(err.Error(), bad) {
 			t.Errorf("parseBootstrap(%q): %v; want an error that names it", bad, err)
 		}
 	}
 	id, _ := peer.Decode(p)
-	got := parseAddrs(id, []string{"/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/2/p2p/" + p, "/ip4/192.0.2.1/tcp/3/p2p/" + other, "nonsense", "/p2p/" + p})
+	got := ParseAddrs(id, []string{"/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/2/p2p/" + p, "/ip4/192.0.2.1/tcp/3/p2p/" + other, "nonsense", "/p2p/" + p})
 	if len(got) != 2 || got[1].String() != "/ip4/192.0.2.1/tcp/2" {
 		t.Errorf("parseAddrs = %v", got)
 	}

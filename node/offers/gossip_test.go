@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network/networktest"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -93,13 +94,13 @@ func TestGossipLine(t *testing.T) {
 	a, b, c := startNode(t, nil), startNode(t, nil), startNode(t, nil)
 	b.connect(t, a, c)
 	topic := offerTopic("RTX_4090")
-	b.meshed(t, topic, a.host, c.host)
-	b.meshed(t, revokeTopic, a.host, c.host)
+	b.meshed(t, topic, a.Host, c.Host)
+	b.meshed(t, revokeTopic, a.Host, c.Host)
 
 	a.publish(t, "RTX_4090", 1)
-	eventually(t, "the offer at the end of the line", func() bool { return c.book.Len() == 1 })
+	networktest.Eventually(t, "the offer at the end of the line", func() bool { return c.book.Len() == 1 })
 	a.publish(t, "RTX_4090", 2)
-	eventually(t, "the newer offer", func() bool {
+	networktest.Eventually(t, "the newer offer", func() bool {
 		offers := c.book.Offers()
 		return len(offers) == 1 && offers[0].Sequence == 2
 	})
@@ -108,13 +109,13 @@ func TestGossipLine(t *testing.T) {
 	if err := a.gossip.PublishRevocation(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the offer", func() bool { return c.book.Len() == 0 && b.book.Len() == 0 && a.book.Len() == 0 })
+	networktest.Eventually(t, "the end of the offer", func() bool { return c.book.Len() == 0 && b.book.Len() == 0 && a.book.Len() == 0 })
 }
 
 // What no honest peer sends is not passed on, and costs its sender its voice.
 func TestGossipRefusesBeforeForwarding(t *testing.T) {
 	good := offerOf("RTX_4090", 1)
-	signed := sealOffer(t, newKey(t), good)
+	signed := sealOffer(t, networktest.NewKey(t), good)
 	for _, tt := range []struct {
 		name string
 		make func(i int) []byte
@@ -126,7 +127,7 @@ func TestGossipRefusesBeforeForwarding(t *testing.T) {
 			return e
 		}, market.Signature},
 		{"signed in another domain", func(i int) []byte {
-			return seal(t, newKey(t), souk.DomainBid, good)
+			return seal(t, networktest.NewKey(t), souk.DomainBid, good)
 		}, market.Signature},
 		{"one payload in many envelopes", func(i int) []byte {
 			return wrapped(signed, i)
@@ -140,16 +141,16 @@ func TestGossipRefusesBeforeForwarding(t *testing.T) {
 			a := startRogue(t, b)
 			b.connect(t, c)
 			topic := offerTopic(good.Class)
-			b.meshed(t, topic, a.host, c.host)
+			b.meshed(t, topic, a.host, c.Host)
 
 			const sent = 500
 			for i := range sent {
 				a.send(t, topic, tt.make(i))
 			}
-			eventually(t, "every message at the middle", func() bool { _, n := b.traffic.counts(); return n >= sent })
+			networktest.Eventually(t, "every message at the middle", func() bool { _, n := b.traffic.counts(); return n >= sent })
 			// An honest offer goes the same way, after them.
 			b.publish(t, good.Class, 1)
-			eventually(t, "the honest offer", func() bool { return c.book.Len() == 1 })
+			networktest.Eventually(t, "the honest offer", func() bool { return c.book.Len() == 1 })
 
 			if sent, _ := b.traffic.counts(); sent != 1 {
 				t.Errorf("the middle sent %d messages; want the honest one", sent)
@@ -166,7 +167,7 @@ func TestGossipRefusesBeforeForwarding(t *testing.T) {
 }
 
 func TestGossipValidate(t *testing.T) {
-	key := newKey(t)
+	key := networktest.NewKey(t)
 	const class = "RTX_4090"
 	base := time.Now()
 	offer := func(edit func(*marketv1.Offer)) []byte {
@@ -206,8 +207,8 @@ func TestGossipValidate(t *testing.T) {
 		}), pubsub.ValidationReject},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := loopback(t, newKey(t))
-			g := newGossip(gossipConfig{Host: h, Book: newBook(market.Config{}, time.Now), Log: slog.New(slog.DiscardHandler)})
+			h := networktest.Loopback(t, networktest.NewKey(t))
+			g := NewGossip(GossipConfig{Host: h, Book: NewBook(market.Config{}, time.Now), Log: slog.New(slog.DiscardHandler)})
 			topic := offerTopic(class)
 			if got := g.validate(t.Context(), "peer", &pubsub.Message{Message: &pb.Message{Data: first, Topic: &topic}}); got != pubsub.ValidationAccept {
 				t.Fatalf("first offer: %v", got)
@@ -228,9 +229,9 @@ func TestGossipValidate(t *testing.T) {
 // To count against its sender is one thing: not one of the wrapped messages
 // would go on even if its sender were still listened to.
 func TestGossipRefusesEveryWrapping(t *testing.T) {
-	h := loopback(t, newKey(t))
-	g := newGossip(gossipConfig{Host: h, Book: newBook(market.Config{}, time.Now), Log: slog.New(slog.DiscardHandler)})
-	topic, signed := offerTopic("CPU"), sealOffer(t, newKey(t), offerOf("CPU", 1))
+	h := networktest.Loopback(t, networktest.NewKey(t))
+	g := NewGossip(GossipConfig{Host: h, Book: NewBook(market.Config{}, time.Now), Log: slog.New(slog.DiscardHandler)})
+	topic, signed := offerTopic("CPU"), sealOffer(t, networktest.NewKey(t), offerOf("CPU", 1))
 	for i := range 500 {
 		m := &pubsub.Message{Message: &pb.Message{Data: wrapped(signed, i), Topic: &topic}}
 		if got := g.validate(t.Context(), "peer", m); got != pubsub.ValidationReject {
@@ -246,8 +247,8 @@ func TestGossipRefusesEveryWrapping(t *testing.T) {
 // are not blamed.
 func TestGossipRate(t *testing.T) {
 	now := time.Now()
-	g := newGossip(gossipConfig{Host: loopback(t, newKey(t)), Book: newBook(market.Config{}, func() time.Time { return now }), Log: slog.New(slog.DiscardHandler)})
-	key, topic := newKey(t), offerTopic("CPU")
+	g := NewGossip(GossipConfig{Host: networktest.Loopback(t, networktest.NewKey(t)), Book: NewBook(market.Config{}, func() time.Time { return now }), Log: slog.New(slog.DiscardHandler)})
+	key, topic := networktest.NewKey(t), offerTopic("CPU")
 	got := map[pubsub.ValidationResult]int{}
 	for i := range 20 {
 		data := sealOffer(t, key, offerOf("CPU", uint64(i+1)))

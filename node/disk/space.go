@@ -1,4 +1,6 @@
-package node
+// Package disk keeps a node from filling its disk: it watches how much is free,
+// refuses new work below a floor, and keeps the output of jobs in bounded files.
+package disk
 
 import (
 	"context"
@@ -18,9 +20,9 @@ import (
 // this order: what is new, then blocks, then the ledger. In between, what runs
 // ends and is written down.
 const (
-	workFloor   = 384 << 20 // bytes free for new jobs, leases and files
-	blocksFloor = 320 << 20 // for blocks, such as the outputs of what ran
-	ledgerFloor = 256 << 20 // for the ledger and the log of receipts
+	WorkFloor   = 384 << 20 // bytes free for new jobs, leases and files
+	BlocksFloor = 320 << 20 // for blocks, such as the outputs of what ran
+	LedgerFloor = 256 << 20 // for the ledger and the log of receipts
 	spaceSlack  = 16 << 20  // more than the floor, before work is taken again: a disk at the floor must not flicker
 	spaceEvery  = 250 * time.Millisecond
 )
@@ -33,19 +35,19 @@ type spaceError struct {
 
 func (e *spaceError) Error() string {
 	return fmt.Sprintf("read-only: the disk of %s has %s free, of %s needed: free %s",
-		e.home, souk.FormatSize(e.free), souk.FormatSize(e.need), souk.FormatSize(e.short()))
+		e.home, souk.FormatSize(e.free), souk.FormatSize(e.need), souk.FormatSize(e.Short()))
 }
 
-func (e *spaceError) short() uint64 { return e.need - min(e.free, e.need) }
+func (e *spaceError) Short() uint64 { return e.need - min(e.free, e.need) }
 
 // Is makes it an error of the stores' kind.
 func (e *spaceError) Is(target error) bool { return target == badger.ErrLowDisk }
 
-// space watches the disk that the home is on.
-type space struct {
+// Space watches the disk that the home is on.
+type Space struct {
 	home string
 	log  *slog.Logger
-	free func(dir string) (uint64, error)
+	Free func(dir string) (uint64, error) // bytes free where dir is; a test may replace it before Run
 
 	changes network.Changes // low came or went
 
@@ -53,26 +55,27 @@ type space struct {
 	low *spaceError
 }
 
-func newSpace(home string, log *slog.Logger) *space {
-	return &space{home: home, log: log, free: freeDisk}
+// NewSpace watches the disk of home; it starts nothing.
+func NewSpace(home string, log *slog.Logger) *Space {
+	return &Space{home: home, log: log, Free: FreeBytes}
 }
 
 // Run looks at the disk until ctx ends, and calls changed when work has to stop
 // or may go on.
-func (s *space) Run(ctx context.Context, changed func(low bool)) error {
+func (s *Space) Run(ctx context.Context, changed func(low bool)) error {
 	for {
 		if turned, low := s.read(); turned {
 			changed(low)
 		}
-		if !sleep(ctx, spaceEvery) {
+		if !network.Sleep(ctx, spaceEvery) {
 			return nil
 		}
 	}
 }
 
 // read looks once, and says a change in one line.
-func (s *space) read() (turned, low bool) {
-	free, err := s.free(s.home)
+func (s *Space) read() (turned, low bool) {
+	free, err := s.Free(s.home)
 	if err != nil {
 		s.log.Debug("free space", "err", err)
 		return false, false
@@ -80,12 +83,12 @@ func (s *space) read() (turned, low bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.low
-	need := uint64(workFloor)
+	need := uint64(WorkFloor)
 	if was != nil {
 		need += spaceSlack
 	}
 	if s.low = nil; free < need {
-		s.low = &spaceError{s.home, free, workFloor + spaceSlack} // what it takes to go on
+		s.low = &spaceError{s.home, free, WorkFloor + spaceSlack} // what it takes to go on
 	}
 	if turned = (was == nil) != (s.low == nil); turned {
 		defer s.changes.Announce()
@@ -98,50 +101,50 @@ func (s *space) read() (turned, low bool) {
 	return turned, s.low != nil
 }
 
-// look returns why nothing new is taken, or nil, and a channel that closes when
+// Look returns why nothing new is taken, or nil, and a channel that closes when
 // that changes.
-func (s *space) look() (*spaceError, <-chan struct{}) {
+func (s *Space) Look() (*spaceError, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.low, s.changes.Next()
 }
 
-// room is an error while there is less free than the floor of new work and extra bytes.
-func (s *space) room(extra uint64) *spaceError {
-	if low, _ := s.look(); low != nil {
+// Room is an error while there is less free than the floor of new work and extra bytes.
+func (s *Space) Room(extra uint64) *spaceError {
+	if low, _ := s.Look(); low != nil {
 		return low
 	}
-	free, err := s.free(s.home)
-	if need := workFloor + extra; err == nil && free < need {
+	free, err := s.Free(s.home)
+	if need := WorkFloor + extra; err == nil && free < need {
 		return &spaceError{s.home, free, need}
 	}
 	return nil
 }
 
-// ledgerRoom is an error while not even the ledger may grow.
-func (s *space) ledgerRoom() error {
-	free, err := s.free(s.home)
-	if err == nil && free < ledgerFloor {
-		return &spaceError{s.home, free, ledgerFloor}
+// LedgerRoom is an error while not even the ledger may grow.
+func (s *Space) LedgerRoom() error {
+	free, err := s.Free(s.home)
+	if err == nil && free < LedgerFloor {
+		return &spaceError{s.home, free, LedgerFloor}
 	}
 	return nil
 }
 
-// wait returns true once there is space, and false when ctx ends first.
-func (s *space) wait(ctx context.Context) bool {
+// Wait returns true once there is space, and false when ctx ends first.
+func (s *Space) Wait(ctx context.Context) bool {
 	for {
 		// A write can be refused a moment before Run sees why.
-		if low, _ := s.look(); low == nil && s.room(0) == nil {
+		if low, _ := s.Look(); low == nil && s.Room(0) == nil {
 			return ctx.Err() == nil
 		}
-		if !sleep(ctx, spaceEvery) {
+		if !network.Sleep(ctx, spaceEvery) {
 			return false
 		}
 	}
 }
 
-// freeDisk is how many bytes are free where dir is.
-func freeDisk(dir string) (uint64, error) {
+// FreeBytes is how many bytes are free where dir is.
+func FreeBytes(dir string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)

@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"context"
@@ -10,12 +10,13 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network/networktest"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 func TestBookWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBook(market.Config{}, time.Now)
+		b := NewBook(market.Config{}, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		defer running.Wait()
@@ -27,7 +28,7 @@ func TestBookWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := newKey(t)
+		key := networktest.NewKey(t)
 		offer := offerOf("CPU", 1)
 		offer.Epoch = uint64(time.Now().UnixMilli())
 		offer.ExpiresMs = offer.IssuedMs + 60_000
@@ -85,7 +86,7 @@ func TestBookWatch(t *testing.T) {
 }
 
 func TestBookWatchersAreBounded(t *testing.T) {
-	b := newBook(market.Config{}, time.Now)
+	b := NewBook(market.Config{}, time.Now)
 	for i := range maxWatchers + 1 {
 		if _, err := b.Watch(t.Context()); (i < maxWatchers) != (err == nil) || err != nil && !errors.Is(err, errWatchers) {
 			t.Errorf("watcher %d: %v", i, err)
@@ -94,8 +95,8 @@ func TestBookWatchersAreBounded(t *testing.T) {
 }
 
 func TestBookCountsRefusals(t *testing.T) {
-	b := newBook(market.Config{}, time.Now)
-	good := sealOffer(t, newKey(t), offerOf("CPU", 1))
+	b := NewBook(market.Config{}, time.Now)
+	good := sealOffer(t, networktest.NewKey(t), offerOf("CPU", 1))
 	bad := append([]byte(nil), good...)
 	bad[len(bad)-1] ^= 1
 	for _, tt := range []struct {

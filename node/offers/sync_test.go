@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"bytes"
@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/network/networktest"
 	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"google.golang.org/protobuf/proto"
@@ -35,17 +37,17 @@ func TestSyncLateJoiner(t *testing.T) {
 			n.publish(t, class, uint64(i+1))
 		}
 	}
-	eventually(t, "all offers at the first", func() bool { return old[0].book.Len() == 3*len(classes) })
+	networktest.Eventually(t, "all offers at the first", func() bool { return old[0].book.Len() == 3*len(classes) })
 
-	late := startNode(t, func(c *peersConfig) { c.Bootstrap = []peer.AddrInfo{old[0].reach()} })
-	eventually(t, "all offers at the late node", func() bool { return late.book.Len() == 3*len(classes) })
+	late := startNode(t, func(c *network.PeersConfig) { c.Bootstrap = []peer.AddrInfo{old[0].reach()} })
+	networktest.Eventually(t, "all offers at the late node", func() bool { return late.book.Len() == 3*len(classes) })
 	for _, n := range old {
 		for _, class := range classes {
 			if !slices.ContainsFunc(late.book.Offers(), func(o *market.Offer) bool {
-				p, err := keyPeer(o.Provider)
-				return err == nil && p == n.host.ID() && o.Class == class
+				p, err := network.PeerID(o.Provider)
+				return err == nil && p == n.Host.ID() && o.Class == class
 			}) {
-				t.Errorf("no offer of %s by %s", class, n.host.ID())
+				t.Errorf("no offer of %s by %s", class, n.Host.ID())
 			}
 		}
 	}
@@ -59,10 +61,10 @@ func TestSyncLateJoiner(t *testing.T) {
 func TestSyncTellsOthers(t *testing.T) {
 	hub, client, provider := startNode(t, nil), startNode(t, nil), startNode(t, nil)
 	hub.connect(t, client)
-	hub.meshed(t, offerTopic("CPU"), client.host)
+	hub.meshed(t, offerTopic("CPU"), client.Host)
 	provider.publish(t, "CPU", 1)
 	provider.connect(t, hub)
-	eventually(t, "the offer at the client", func() bool { return client.book.Len() == 1 })
+	networktest.Eventually(t, "the offer at the client", func() bool { return client.book.Len() == 1 })
 }
 
 // Nodes that start together, each knowing one other, and publish before any
@@ -72,25 +74,25 @@ func TestSyncAllAtOnce(t *testing.T) {
 	nodes := []*netNode{startNode(t, nil)}
 	for i := range n - 1 {
 		first := nodes[i/2].reach() // a tree
-		nodes = append(nodes, startNode(t, func(c *peersConfig) { c.Bootstrap = []peer.AddrInfo{first} }))
+		nodes = append(nodes, startNode(t, func(c *network.PeersConfig) { c.Bootstrap = []peer.AddrInfo{first} }))
 	}
 	for _, node := range nodes {
 		node.publish(t, "CPU", 1)
 	}
 	for i, node := range nodes {
-		eventually(t, fmt.Sprintf("every offer at node %d", i), func() bool { return node.book.Len() == n })
+		networktest.Eventually(t, fmt.Sprintf("every offer at node %d", i), func() bool { return node.book.Len() == n })
 	}
 }
 
-func newTestSyncer() *syncer {
-	return newSyncer(syncConfig{Book: newBook(market.Config{}, time.Now), Rand: rand.New(rand.NewPCG(1, 3)), Log: slog.New(slog.DiscardHandler)})
+func newTestSyncer() *Syncer {
+	return NewSyncer(SyncConfig{Book: NewBook(market.Config{}, time.Now), Rand: rand.New(rand.NewPCG(1, 3)), Log: slog.New(slog.DiscardHandler)})
 }
 
 func TestSyncReadsWhatItWrites(t *testing.T) {
 	from, to := newTestSyncer(), newTestSyncer()
 	const providers = 120
 	for i := range providers {
-		key := newKey(t)
+		key := networktest.NewKey(t)
 		for j := range 10 { // more than one provider may offer at once by gossip
 			if _, err := from.cfg.Book.PutSnapshot(sealOffer(t, key, offerOf(fmt.Sprintf("GPU_%d", j), uint64(i*10+j+1)))); err != nil {
 				t.Fatal(err)
@@ -102,7 +104,7 @@ func TestSyncReadsWhatItWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages := 0
-	for r := wire.NewReader(bytes.NewReader(b.Bytes()), MaxSyncPageBytes); ; pages++ {
+	for r := wire.NewReader(bytes.NewReader(b.Bytes()), network.MaxSyncPageBytes); ; pages++ {
 		if _, err := r.Next(); err == io.EOF {
 			break
 		} else if err != nil {
@@ -137,12 +139,12 @@ const testSyncOffers = 1000
 func unheard(*market.Offer) {}
 
 func TestSyncRefuses(t *testing.T) {
-	good := func() []byte { return sealOffer(t, newKey(t), offerOf("CPU", 1)) }
+	good := func() []byte { return sealOffer(t, networktest.NewKey(t), offerOf("CPU", 1)) }
 	forged := func() []byte { o := good(); o[len(o)-1] ^= 1; return o }
 	old := offerOf("CPU", 1)
 	old.IssuedMs, old.ExpiresMs = time.Now().Add(-30*time.Minute).UnixMilli(), time.Now().Add(-time.Minute).UnixMilli()
 	same := good()
-	key := newKey(t)
+	key := networktest.NewKey(t)
 	first, later := sealOffer(t, key, offerOf("CPU", 1)), sealOffer(t, key, offerOf("CPU", 2))
 	for _, tt := range []struct {
 		name  string
@@ -156,11 +158,11 @@ func TestSyncRefuses(t *testing.T) {
 		{"the same twice", page(t, same, same), syncReport{Offers: 2, Added: 1}, nil},
 		{"the same page again", slices.Repeat(page(t, same), 3), syncReport{Offers: 3, Added: 1}, nil},
 		{"the later first", slices.Concat(page(t, later), page(t, first)), syncReport{Offers: 2, Added: 1}, nil},
-		{"one that ended", page(t, sealOffer(t, newKey(t), old)), syncReport{Offers: 1}, nil},
+		{"one that ended", page(t, sealOffer(t, networktest.NewKey(t), old)), syncReport{Offers: 1}, nil},
 		{"many bad ones", bytes.Repeat(page(t, forged()), 100), syncReport{Offers: maxBadOffers + 1, Bad: maxBadOffers + 1}, errSyncHostile},
 		{"too many", bytes.Repeat(page(t, slices.Repeat([][]byte{same}, 100)...), testSyncOffers/100+1),
 			syncReport{Offers: testSyncOffers + 100, Added: 1}, errSyncTooMuch},
-		{"a page too large", binary.AppendUvarint(nil, MaxSyncPageBytes+1), syncReport{}, wire.ErrTooLarge},
+		{"a page too large", binary.AppendUvarint(nil, network.MaxSyncPageBytes+1), syncReport{}, wire.ErrTooLarge},
 		{"half a page", page(t, good())[:40], syncReport{}, io.ErrUnexpectedEOF},
 		{"no page", []byte("\x03abc"), syncReport{}, proto.Error},
 	} {
@@ -261,15 +263,15 @@ func TestSyncPulls(t *testing.T) {
 // A peer that sends no end to its book is left at the deadline or with Run.
 func TestSyncSilentPeer(t *testing.T) {
 	n := startNode(t, nil)
-	silent := newStreams(loopback(t, newKey(t)), slog.New(slog.DiscardHandler))
+	silent := network.NewStreams(networktest.Loopback(t, networktest.NewKey(t)), slog.New(slog.DiscardHandler))
 	asked := make(chan struct{}, 1)
-	stop := silent.handle(t.Context(), SyncProtocol, syncLimits, func(ctx context.Context, st network.Stream) error {
+	stop := silent.Handle(t.Context(), network.SyncProtocol, network.SyncLimits, func(ctx context.Context, st p2pnet.Stream) error {
 		asked <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()
 	})
 	defer stop()
-	if err := silent.host.Connect(t.Context(), n.reach()); err != nil {
+	if err := silent.Host.Connect(t.Context(), n.reach()); err != nil {
 		t.Fatal(err)
 	}
 	<-asked
@@ -277,7 +279,7 @@ func TestSyncSilentPeer(t *testing.T) {
 }
 
 func FuzzSyncPages(f *testing.F) {
-	good := sealOffer(f, newKey(f), offerOf("CPU", 1))
+	good := sealOffer(f, networktest.NewKey(f), offerOf("CPU", 1))
 	f.Add(page(f, good))
 	f.Add(page(f, good, nil, good[:9]))
 	f.Add(append(page(f), 0xff, 0xff, 0xff, 0xff, 0x7f))
@@ -304,7 +306,7 @@ func FuzzSyncRequest(f *testing.F) {
 	f.Add([]byte{7, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var req, again syncv1.SyncRequest
-		if err := wire.NewReader(bytes.NewReader(b), MaxSyncRequestBytes).Read(&req); err != nil {
+		if err := wire.NewReader(bytes.NewReader(b), network.MaxSyncRequestBytes).Read(&req); err != nil {
 			return
 		}
 		out, err := proto.Marshal(&req)
@@ -319,12 +321,12 @@ func FuzzSyncRequest(f *testing.F) {
 
 // The payload is signed, so that what is behind the signature is reached.
 func FuzzRevocation(f *testing.F) {
-	key := newKey(f)
+	key := networktest.NewKey(f)
 	f.Add([]byte{})
 	f.Add([]byte{8, 1, 16, 1, 24, 1})
 	f.Add([]byte{8, 0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31, 16, 9, 24, 0x80, 0xd0, 0x95, 0xff, 0xbc, 0x31})
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		book := newBook(market.Config{}, time.Now)
+		book := NewBook(market.Config{}, time.Now)
 		envelope := wire.Seal(key, souk.DomainRevoke, payload)
 		if err := book.Revoke(payload); err == nil {
 			t.Error("a revocation that nobody signed was taken")

@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"cmp"
@@ -14,9 +14,10 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/network"
 	syncv1 "github.com/souk-market/souk/proto/souk/sync/v1"
 	"github.com/souk-market/souk/proto/wire"
 )
@@ -58,17 +59,17 @@ const (
 
 var (
 	errSyncTooOften = errors.New("the book was taken too often")
-	errSyncTooMuch  = fmt.Errorf("more than %d offers: %w", MaxSyncOffers, wire.ErrTooLarge)
+	errSyncTooMuch  = fmt.Errorf("more than %d offers: %w", network.MaxSyncOffers, wire.ErrTooLarge)
 	errSyncHostile  = errors.New("too many offers that no honest peer holds")
 )
 
-// syncConfig holds what a syncer needs.
-type syncConfig struct {
+// SyncConfig holds what a syncer needs.
+type SyncConfig struct {
 	Host    host.Host
-	Streams *streams
-	Book    *book
+	Streams *network.Streams
+	Book    *Book
 	Gossip  gossiper
-	Clocks  *clocks       // is told what the clocks of peers show
+	Clocks  *Clocks       // is told what the clocks of peers show
 	Rand    *rand.Rand    // spreads retries; belongs to the syncer once Run starts
 	Within  time.Duration // for one book; default 30s
 	Log     *slog.Logger
@@ -83,10 +84,10 @@ type gossiper interface {
 	Relay(ctx context.Context, o *market.Offer) error
 }
 
-// syncer takes whole books from peers, so that a node that starts last sees
+// Syncer takes whole books from peers, so that a node that starts last sees
 // every offer, and gives its own to those who ask.
-type syncer struct {
-	cfg       syncConfig
+type Syncer struct {
+	cfg       SyncConfig
 	want      chan peer.ID
 	maxOffers int // of one book
 
@@ -100,14 +101,14 @@ type served struct {
 	n     int
 }
 
-// newSyncer starts nothing.
-func newSyncer(cfg syncConfig) *syncer {
-	cfg.Within = cmp.Or(cfg.Within, syncLimits.Deadline)
-	return &syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), maxOffers: MaxSyncOffers, served: map[peer.ID]served{}}
+// NewSyncer starts nothing.
+func NewSyncer(cfg SyncConfig) *Syncer {
+	cfg.Within = cmp.Or(cfg.Within, network.SyncLimits.Deadline)
+	return &Syncer{cfg: cfg, want: make(chan peer.ID, pullQueue), maxOffers: network.MaxSyncOffers, served: map[peer.ID]served{}}
 }
 
 // Want asks for the book of p, soon. It does not wait.
-func (s *syncer) Want(p peer.ID) {
+func (s *Syncer) Want(p peer.ID) {
 	select {
 	case s.want <- p:
 	default:
@@ -123,10 +124,10 @@ type pulled struct {
 }
 
 // Run serves the book and takes those of wanted peers until ctx ends.
-func (s *syncer) Run(ctx context.Context) error {
+func (s *Syncer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer s.cfg.Streams.handle(ctx, SyncProtocol, syncLimits.in(s.cfg.Within), s.serve)()
+	defer s.cfg.Streams.Handle(ctx, network.SyncProtocol, network.SyncLimits.In(s.cfg.Within), s.serve)()
 
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -154,7 +155,7 @@ func (s *syncer) Run(ctx context.Context) error {
 			s.finished(&state, d)
 		case <-tick.C:
 		case <-again.C:
-			state.forget(func(p peer.ID) bool { return s.cfg.Host.Network().Connectedness(p) == network.Connected })
+			state.forget(func(p peer.ID) bool { return s.cfg.Host.Network().Connectedness(p) == p2pnet.Connected })
 			if p, ok := state.pick(s.cfg.Rand); ok {
 				state.want(p, false, time.Now())
 			}
@@ -165,7 +166,7 @@ func (s *syncer) Run(ctx context.Context) error {
 }
 
 // finished notes the end of an asking, and asks again later if it failed.
-func (s *syncer) finished(state *pulls, d pulled) {
+func (s *Syncer) finished(state *pulls, d pulled) {
 	now := time.Now()
 	p := state.peers[d.peer]
 	p.running = false
@@ -203,10 +204,10 @@ type syncReport struct {
 }
 
 // pull takes the book of one peer.
-func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err error) {
+func (s *Syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Within)
 	defer cancel()
-	st, release, err := openStream(ctx, s.cfg.Host, p, SyncProtocol)
+	st, release, err := network.OpenStream(ctx, s.cfg.Host, p, network.SyncProtocol)
 	if err != nil {
 		return took, err
 	}
@@ -237,10 +238,10 @@ func (s *syncer) pull(ctx context.Context, p peer.ID) (took syncReport, err erro
 	return took, nil
 }
 
-// read takes in the pages of a book until the stream ends, and calls news with
+// Read takes in the pages of a book until the stream ends, and calls news with
 // each offer that was not known.
-func (s *syncer) read(r io.Reader, news func(*market.Offer)) (took syncReport, err error) {
-	pages := wire.NewReader(r, MaxSyncPageBytes)
+func (s *Syncer) read(r io.Reader, news func(*market.Offer)) (took syncReport, err error) {
+	pages := wire.NewReader(r, network.MaxSyncPageBytes)
 	for {
 		var page syncv1.SyncPage
 		if err := pages.Read(&page); err == io.EOF {
@@ -280,7 +281,7 @@ type opened struct {
 
 // verify checks the signatures of a page on all processors: it is what a late
 // joiner waits for.
-func (s *syncer) verify(envelopes [][]byte) []opened {
+func (s *Syncer) verify(envelopes [][]byte) []opened {
 	out := make([]opened, len(envelopes))
 	var wg sync.WaitGroup
 	n := runtime.GOMAXPROCS(0)
@@ -296,21 +297,21 @@ func (s *syncer) verify(envelopes [][]byte) []opened {
 }
 
 // serve sends our book to a peer that asks.
-func (s *syncer) serve(ctx context.Context, st network.Stream) error {
+func (s *Syncer) serve(ctx context.Context, st p2pnet.Stream) error {
 	p := st.Conn().RemotePeer()
 	if !s.admit(p, time.Now()) {
 		return errSyncTooOften
 	}
 	var req syncv1.SyncRequest
-	if err := wire.NewReader(st, MaxSyncRequestBytes).Read(&req); err != nil {
+	if err := wire.NewReader(st, network.MaxSyncRequestBytes).Read(&req); err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
 	s.cfg.Gossip.Follows(ctx, p) // then what is not in this copy of the book reaches p by gossip
 	offers := s.cfg.Book.Offers()
-	if n := int(min(req.Limit, MaxSyncOffers)); n > 0 && n < len(offers) {
+	if n := int(min(req.Limit, network.MaxSyncOffers)); n > 0 && n < len(offers) {
 		offers = offers[:n]
 	}
-	return writeBook(st, offers[:min(len(offers), MaxSyncOffers)], s.cfg.Book.now)
+	return writeBook(st, offers[:min(len(offers), network.MaxSyncOffers)], s.cfg.Book.now)
 }
 
 // maxPeerClock keeps a peer's clock where a difference to it is a duration: the
@@ -325,7 +326,7 @@ func writeBook(w io.Writer, offers []*market.Offer, now func() time.Time) error 
 	for first := true; first || len(offers) > 0; first = false {
 		page, size := &syncv1.SyncPage{NowMs: now().UnixMilli()}, clockSize
 		for _, o := range offers {
-			if size += len(o.Envelope) + overhead; size > MaxSyncPageBytes {
+			if size += len(o.Envelope) + overhead; size > network.MaxSyncPageBytes {
 				break
 			}
 			page.Offers = append(page.Offers, o.Envelope)
@@ -339,7 +340,7 @@ func writeBook(w io.Writer, offers []*market.Offer, now func() time.Time) error 
 }
 
 // admit counts that p takes our book, and refuses it past servesPerPeer.
-func (s *syncer) admit(p peer.ID, now time.Time) bool {
+func (s *Syncer) admit(p peer.ID, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, known := s.served[p]; known && now.Sub(e.since) >= pullEvery {

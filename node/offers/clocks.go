@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"log/slog"
@@ -14,11 +14,11 @@ import (
 // says enough.
 const maxClocks = 64
 
-// clocks compares this node's clock with those of the peers whose books it took.
+// Clocks compares this node's clock with those of the peers whose books it took.
 // A node whose clock is wrong refuses every offer as over or not begun, and its
 // market looks empty: this tells the two apart. Nothing is set or refused by it,
 // so peers that lie about their clocks can only have it say something foolish.
-type clocks struct {
+type Clocks struct {
 	log *slog.Logger
 
 	mu    sync.Mutex // guards what follows
@@ -26,14 +26,15 @@ type clocks struct {
 	wrong bool // the last word in the log
 }
 
-func newClocks(log *slog.Logger) *clocks {
-	return &clocks{log: log, ahead: map[peer.ID]time.Duration{}}
+// NewClocks has seen no peer yet.
+func NewClocks(log *slog.Logger) *Clocks {
+	return &Clocks{log: log, ahead: map[peer.ID]time.Duration{}}
 }
 
 // saw notes that our clock showed now when a message came in which p's clock
 // showed theirs. Its way here makes us seem ahead by a moment: clocks count as
 // different from [market.Skew].
-func (c *clocks) saw(p peer.ID, theirs, now time.Time) {
+func (c *Clocks) saw(p peer.ID, theirs, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.ahead[p]; !known && len(c.ahead) >= maxClocks {
@@ -54,9 +55,9 @@ func (c *clocks) saw(p peer.ID, theirs, now time.Time) {
 	}
 }
 
-// difference is how far our clock is ahead of its peers', the median over those
+// Difference is how far our clock is ahead of its peers', the median over those
 // that said; negative: behind.
-func (c *clocks) difference() (ahead time.Duration, peers int) {
+func (c *Clocks) Difference() (ahead time.Duration, peers int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.median()
@@ -64,7 +65,7 @@ func (c *clocks) difference() (ahead time.Duration, peers int) {
 
 // median is difference; the caller holds mu. Of two in the middle it takes the one
 // nearer to ours: a doubt is not an alarm.
-func (c *clocks) median() (ahead time.Duration, peers int) {
+func (c *Clocks) median() (ahead time.Duration, peers int) {
 	all := make([]time.Duration, 0, len(c.ahead))
 	for _, d := range c.ahead {
 		all = append(all, d)

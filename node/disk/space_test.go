@@ -1,4 +1,4 @@
-package node
+package disk
 
 import (
 	"log/slog"
@@ -10,15 +10,15 @@ import (
 // line names what it takes to go on, not the floor that was passed.
 func TestSpaceSaid(t *testing.T) {
 	var said strings.Builder
-	free := uint64(workFloor - 1)
-	s := newSpace("home", slog.New(slog.NewTextHandler(&said, nil)))
-	s.free = func(string) (uint64, error) { return free, nil }
+	free := uint64(WorkFloor - 1)
+	s := NewSpace("home", slog.New(slog.NewTextHandler(&said, nil)))
+	s.Free = func(string) (uint64, error) { return free, nil }
 	s.read()
-	low, _ := s.look()
+	low, _ := s.Look()
 	if low == nil || !strings.Contains(said.String(), low.Error()) {
 		t.Fatalf("%v; the log has %q", low, said.String())
 	}
-	free += low.short()
+	free += low.Short()
 	if turned, full := s.read(); !turned || full {
 		t.Errorf("with %d bytes free after %q: turned %v, full %v", free, low, turned, full)
 	}

@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"math/rand/v2"

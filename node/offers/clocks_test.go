@@ -1,4 +1,4 @@
-package node
+package offers
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk/node/network/networktest"
 )
 
 func TestClocks(t *testing.T) {
@@ -27,22 +28,22 @@ func TestClocks(t *testing.T) {
 		{"two liars of five", []time.Duration{-50 * hour, 70 * hour, 0, 0, 0}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newClocks(slog.New(slog.DiscardHandler))
+			c := NewClocks(slog.New(slog.DiscardHandler))
 			for i, d := range tt.ahead {
 				p := peer.ID(fmt.Sprint(i))
 				c.saw(p, now.Add(7*hour), now) // what a peer says later counts
 				c.saw(p, now.Add(-d), now)
 			}
-			if got, peers := c.difference(); got != tt.want || peers != len(tt.ahead) {
+			if got, peers := c.Difference(); got != tt.want || peers != len(tt.ahead) {
 				t.Errorf("difference = %s of %d peers; want %s", got, peers, tt.want)
 			}
 		})
 	}
-	c := newClocks(slog.New(slog.DiscardHandler))
+	c := NewClocks(slog.New(slog.DiscardHandler))
 	for i := range 3 * maxClocks {
 		c.saw(peer.ID(fmt.Sprint(i)), now, now)
 	}
-	if _, peers := c.difference(); peers != maxClocks {
+	if _, peers := c.Difference(); peers != maxClocks {
 		t.Errorf("%d clocks are remembered; want %d", peers, maxClocks)
 	}
 }
@@ -56,8 +57,8 @@ func TestWrongClock(t *testing.T) {
 	for _, off := range []time.Duration{time.Hour, -time.Hour} {
 		wrong := startNodeAt(t, func() time.Time { return time.Now().Add(off) }, nil)
 		wrong.connect(t, hub, right)
-		eventually(t, "word of both clocks", func() bool {
-			ahead, peers := wrong.clocks.difference()
+		networktest.Eventually(t, "word of both clocks", func() bool {
+			ahead, peers := wrong.clocks.Difference()
 			return peers == 2 && (ahead-off).Abs() < 10*time.Second
 		})
 		if n := wrong.book.Len(); n != 0 {
@@ -65,8 +66,8 @@ func TestWrongClock(t *testing.T) {
 		}
 	}
 	right.connect(t, hub)
-	eventually(t, "word of three clocks", func() bool { _, peers := right.clocks.difference(); return peers == 3 })
-	if ahead, _ := right.clocks.difference(); ahead.Abs() > 10*time.Second {
+	networktest.Eventually(t, "word of three clocks", func() bool { _, peers := right.clocks.Difference(); return peers == 3 })
+	if ahead, _ := right.clocks.Difference(); ahead.Abs() > 10*time.Second {
 		t.Errorf("the right clock is said to be %s ahead", ahead)
 	}
 }

@@ -1,4 +1,4 @@
-package node
+package network
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 
 // OrderProtocol carries one exchange, a uvarint length before each frame: out, a
 // Signed Order of at most [MaxOrderBytes]; back, an OrderReply of at most
-// [MaxOrderReplyBytes], within [orderLimits].Deadline.
+// [MaxOrderReplyBytes], within [OrderLimits].Deadline.
 const OrderProtocol = "/souk/order/1"
 
 // LeaseProtocol carries one exchange: out, a LeaseRequest of at most
@@ -41,7 +41,7 @@ const RunProtocol = "/souk/run/1"
 // SyncProtocol carries a whole book: out, one SyncRequest of at most
 // [MaxSyncRequestBytes]; back, SyncPages of at most [MaxSyncPageBytes] each and
 // [MaxSyncOffers] offers in all, then the end of the stream, within
-// [syncLimits].Deadline.
+// [SyncLimits].Deadline.
 const SyncProtocol = "/souk/sync/1"
 
 const (
@@ -63,8 +63,8 @@ const (
 	MaxSyncOffers = 100_000
 )
 
-// streamLimits bounds what a protocol's peers can make a node hold and wait for.
-type streamLimits struct {
+// StreamLimits bounds what a protocol's peers can make a node hold and wait for.
+type StreamLimits struct {
 	Concurrent int                // handlers at once, over all peers
 	PerPeer    int                // handlers at once for one peer
 	Strangers  int                // handlers at once for all peers that Known does not know; keys cost nothing
@@ -73,58 +73,59 @@ type streamLimits struct {
 	Memory     int                // bytes reserved for one stream while its handler runs
 }
 
+// The limits of each protocol.
 var (
-	orderLimits   = streamLimits{Concurrent: 256, PerPeer: 8, Deadline: 5 * time.Second, Memory: MaxOrderBytes + MaxOrderReplyBytes}
-	leaseLimits   = streamLimits{Concurrent: 64, PerPeer: 8, Deadline: 15 * time.Second, Memory: 2 * MaxLeaseBytes}
-	channelLimits = streamLimits{Concurrent: 32, PerPeer: 4, Deadline: 2 * time.Minute, Memory: 2 * MaxChannelBytes}
-	runLimits     = streamLimits{Concurrent: 256, PerPeer: 64, Strangers: 32, Memory: 2 * MaxRunBytes}
-	syncLimits    = streamLimits{Concurrent: 4, PerPeer: 1, Deadline: 30 * time.Second, Memory: MaxSyncPageBytes}
+	OrderLimits   = StreamLimits{Concurrent: 256, PerPeer: 8, Deadline: 5 * time.Second, Memory: MaxOrderBytes + MaxOrderReplyBytes}
+	LeaseLimits   = StreamLimits{Concurrent: 64, PerPeer: 8, Deadline: 15 * time.Second, Memory: 2 * MaxLeaseBytes}
+	ChannelLimits = StreamLimits{Concurrent: 32, PerPeer: 4, Deadline: 2 * time.Minute, Memory: 2 * MaxChannelBytes}
+	RunLimits     = StreamLimits{Concurrent: 256, PerPeer: 64, Strangers: 32, Memory: 2 * MaxRunBytes}
+	SyncLimits    = StreamLimits{Concurrent: 4, PerPeer: 1, Deadline: 30 * time.Second, Memory: MaxSyncPageBytes}
 )
 
-// streamReject is why a stream did not end well, and how it is counted.
-type streamReject struct {
+// StreamReject is why a stream did not end well, and how it is counted.
+type StreamReject struct {
 	Protocol protocol.ID
 	Reason   string // busy, peer-busy, memory, oversized, malformed, signature, deadline, lost or failed
 }
 
-// streams serves protocols on one host and counts the streams that did not end
+// Streams serves protocols on one host and counts the streams that did not end
 // well. Its methods may be called at once.
-type streams struct {
-	host host.Host
+type Streams struct {
+	Host host.Host
 	log  *slog.Logger
 
 	mu      sync.Mutex // guards rejects
-	rejects map[streamReject]uint64
+	rejects map[StreamReject]uint64
 }
 
-// newStreams serves on h; it starts nothing.
-func newStreams(h host.Host, log *slog.Logger) *streams {
-	return &streams{host: h, log: log, rejects: map[streamReject]uint64{}}
+// NewStreams serves on h; it starts nothing.
+func NewStreams(h host.Host, log *slog.Logger) *Streams {
+	return &Streams{Host: h, log: log, rejects: map[StreamReject]uint64{}}
 }
 
 // Rejects counts the streams that did not end well.
-func (s *streams) Rejects() map[streamReject]uint64 {
+func (s *Streams) Rejects() map[StreamReject]uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.rejects)
 }
 
-func (s *streams) reject(id protocol.ID, p peer.ID, reason string, err error) {
+func (s *Streams) reject(id protocol.ID, p peer.ID, reason string, err error) {
 	s.mu.Lock()
-	s.rejects[streamReject{id, reason}]++
+	s.rejects[StreamReject{id, reason}]++
 	s.mu.Unlock()
 	s.log.Debug("stream refused", "protocol", id, "peer", p, "reason", reason, "err", err)
 }
 
-// handle serves protocol id with serve, on a goroutine of libp2p's for each
+// Handle serves protocol id with serve, on a goroutine of libp2p's for each
 // stream, until stop is called or ctx ends. A stream whose serve returns nil is
 // closed, any other is reset; serve need not do either. Its context ends with
 // ctx and at the deadline, and the stream is then reset, so that no read or
 // write outlasts it. stop returns after the last handler has; call it once.
-func (s *streams) handle(ctx context.Context, id protocol.ID, lim streamLimits, serve func(context.Context, network.Stream) error) (stop func()) {
+func (s *Streams) Handle(ctx context.Context, id protocol.ID, lim StreamLimits, serve func(context.Context, network.Stream) error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	gate := &gate{lim: lim, perPeer: map[peer.ID]int{}}
-	s.host.SetStreamHandler(id, func(st network.Stream) {
+	s.Host.SetStreamHandler(id, func(st network.Stream) {
 		p := st.Conn().RemotePeer()
 		leave, reason := gate.enter(p)
 		if reason != "" {
@@ -138,14 +139,14 @@ func (s *streams) handle(ctx context.Context, id protocol.ID, lim streamLimits, 
 		}
 	})
 	return func() {
-		s.host.RemoveStreamHandler(id)
+		s.Host.RemoveStreamHandler(id)
 		cancel()
 		gate.shut()
 	}
 }
 
 // serveStream runs one handler within its limits.
-func serveStream(ctx context.Context, st network.Stream, lim streamLimits, serve func(context.Context, network.Stream) error) error {
+func serveStream(ctx context.Context, st network.Stream, lim StreamLimits, serve func(context.Context, network.Stream) error) error {
 	if err := st.Scope().ReserveMemory(lim.Memory, network.ReservationPriorityMedium); err != nil {
 		st.Reset()
 		return fmt.Errorf("reserve memory: %w", err)
@@ -195,7 +196,7 @@ func reasonOf(err error) string {
 // gate counts the handlers of one protocol. A handler that has entered is
 // waited for; once shut, nobody enters.
 type gate struct {
-	lim streamLimits
+	lim StreamLimits
 
 	mu        sync.Mutex // guards what follows
 	closed    bool
@@ -244,9 +245,9 @@ func (g *gate) shut() {
 	g.wg.Wait()
 }
 
-// openStream opens a stream to p that is reset when ctx ends. release must be
+// OpenStream opens a stream to p that is reset when ctx ends. release must be
 // called; it resets the stream too, unless it was closed.
-func openStream(ctx context.Context, h host.Host, p peer.ID, id protocol.ID) (st network.Stream, release func(), err error) {
+func OpenStream(ctx context.Context, h host.Host, p peer.ID, id protocol.ID) (st network.Stream, release func(), err error) {
 	st, err = h.NewStream(ctx, p, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open %s to %s: %w", id, p, err)
@@ -255,10 +256,10 @@ func openStream(ctx context.Context, h host.Host, p peer.ID, id protocol.ID) (st
 	return st, func() { unbind(); st.Reset() }, nil
 }
 
-// exchange sends one frame and reads one of at most max bytes into in. It gives
+// Exchange sends one frame and reads one of at most max bytes into in. It gives
 // up when ctx ends, and then says that it did.
-func exchange(ctx context.Context, h host.Host, p peer.ID, id protocol.ID, out, in proto.Message, max int) error {
-	st, release, err := openStream(ctx, h, p, id)
+func Exchange(ctx context.Context, h host.Host, p peer.ID, id protocol.ID, out, in proto.Message, max int) error {
+	st, release, err := OpenStream(ctx, h, p, id)
 	if err != nil {
 		return err
 	}
@@ -281,8 +282,8 @@ func talk(st network.Stream, out, in proto.Message, max int) error {
 	return nil
 }
 
-// mustMarshal encodes a message of our own making; failure is our bug.
-func mustMarshal(m proto.Message) []byte {
+// MustMarshal encodes a message of our own making; failure is our bug.
+func MustMarshal(m proto.Message) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		panic(fmt.Sprintf("encode %s: %v", m.ProtoReflect().Descriptor().Name(), err))
@@ -290,8 +291,8 @@ func mustMarshal(m proto.Message) []byte {
 	return b
 }
 
-// clip cuts text that travels to n bytes.
-func clip(s string, n int) string {
+// Clip cuts text that travels to n bytes.
+func Clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]
 	}

@@ -1,4 +1,9 @@
-package node
+// Package offers keeps a node's view of the market: the book of offers, the
+// gossip that fills it, and the exchange of whole books with single peers.
+//
+// An offer enters the book only after its signature and bounds were checked,
+// whichever way it came, and what no honest peer sends is counted.
+package offers
 
 import (
 	"context"
@@ -23,32 +28,32 @@ const (
 // errWatchers is returned when too many watch the book already.
 var errWatchers = errors.New("too many watchers of the book")
 
-// bookChange is one change of the book: an offer came or was replaced, or it
+// Change is one change of the book: an offer came or was replaced, or it
 // ended by its time or by its signer.
-type bookChange struct {
+type Change struct {
 	Offer *market.Offer // shared: not to be changed
 	Ended bool
 }
 
-// book is the market's book for many goroutines at once: gossip and sync fill
+// Book is the market's book for many goroutines at once: gossip and sync fill
 // it, the roles and the API read it. Bytes are verified before its lock is taken.
-type book struct {
+type Book struct {
 	now func() time.Time
 
 	mu       sync.Mutex // guards what follows
 	b        *market.Book
 	refused  map[market.Reason]uint64 // by the functions that open envelopes
-	watchers map[chan bookChange]struct{}
+	watchers map[chan Change]struct{}
 	dropped  uint64 // changes that slow watchers did not see
 }
 
-// newBook keeps offers as cfg says, by the clock now. It starts nothing: Run sweeps.
-func newBook(cfg market.Config, now func() time.Time) *book {
-	return &book{now: now, b: market.NewBook(cfg), refused: map[market.Reason]uint64{}, watchers: map[chan bookChange]struct{}{}}
+// NewBook keeps offers as cfg says, by the clock now. It starts nothing: Run sweeps.
+func NewBook(cfg market.Config, now func() time.Time) *Book {
+	return &Book{now: now, b: market.NewBook(cfg), refused: map[market.Reason]uint64{}, watchers: map[chan Change]struct{}{}}
 }
 
 // Run takes offers out whose time is over, until ctx ends.
-func (b *book) Run(ctx context.Context) error {
+func (b *Book) Run(ctx context.Context) error {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
 	for {
@@ -65,7 +70,7 @@ func (b *book) Run(ctx context.Context) error {
 
 // Put verifies an offer and takes it in. The error is a [*market.RejectError],
 // and the book then has not changed.
-func (b *book) Put(envelope []byte) (*market.Offer, error) {
+func (b *Book) Put(envelope []byte) (*market.Offer, error) {
 	o, err := b.open(envelope)
 	if err != nil {
 		return nil, err
@@ -76,7 +81,7 @@ func (b *book) Put(envelope []byte) (*market.Offer, error) {
 // PutSnapshot is Put without the limit on how often one provider may offer: a
 // snapshot holds the last offer of each of its classes at once. Our own offers
 // are put so too, since we pace ourselves.
-func (b *book) PutSnapshot(envelope []byte) (*market.Offer, error) {
+func (b *Book) PutSnapshot(envelope []byte) (*market.Offer, error) {
 	o, err := b.open(envelope)
 	if err != nil {
 		return nil, err
@@ -85,7 +90,7 @@ func (b *book) PutSnapshot(envelope []byte) (*market.Offer, error) {
 }
 
 // open verifies the envelope of an offer and counts why it was refused.
-func (b *book) open(envelope []byte) (*market.Offer, error) {
+func (b *Book) open(envelope []byte) (*market.Offer, error) {
 	o, err := market.OpenOffer(envelope, b.now())
 	if err != nil {
 		b.mu.Lock()
@@ -97,19 +102,19 @@ func (b *book) open(envelope []byte) (*market.Offer, error) {
 
 // add takes a verified offer in, by Put or Load of the market's book, which
 // count refusals themselves.
-func (b *book) add(o *market.Offer, put func(*market.Book, time.Time, *market.Offer) (market.Outcome, error)) error {
+func (b *Book) add(o *market.Offer, put func(*market.Book, time.Time, *market.Offer) (market.Outcome, error)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, err := put(b.b, b.now(), o); err != nil {
 		return err
 	}
-	b.tell(bookChange{Offer: o})
+	b.tell(Change{Offer: o})
 	return nil
 }
 
 // Revoke verifies a revocation and takes out what it ends. The error is a
 // [*market.RejectError].
-func (b *book) Revoke(envelope []byte) error {
+func (b *Book) Revoke(envelope []byte) error {
 	now := b.now()
 	r, err := market.OpenRevocation(envelope, now)
 	b.mu.Lock()
@@ -126,42 +131,42 @@ func (b *book) Revoke(envelope []byte) error {
 }
 
 // Match is the live offers that meet q, best first.
-func (b *book) Match(q market.Query) []*market.Offer {
+func (b *Book) Match(q market.Query) []*market.Offer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Match(b.now(), q)
 }
 
 // Explain says what each clause of q rules out.
-func (b *book) Explain(q market.Query) []market.Removal {
+func (b *Book) Explain(q market.Query) []market.Removal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Explain(b.now(), q)
 }
 
 // Offers is every live offer.
-func (b *book) Offers() []*market.Offer {
+func (b *Book) Offers() []*market.Offer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Offers(b.now())
 }
 
 // Of is the live offers of one provider.
-func (b *book) Of(k souk.NodeKey) []*market.Offer {
+func (b *Book) Of(k souk.NodeKey) []*market.Offer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Of(b.now(), k)
 }
 
 // Len counts the live offers.
-func (b *book) Len() int {
+func (b *Book) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Len(b.now())
 }
 
 // Rejects counts what was refused, by reason.
-func (b *book) Rejects() map[market.Reason]uint64 {
+func (b *Book) Rejects() map[market.Reason]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.b.Rejects()
@@ -172,7 +177,7 @@ func (b *book) Rejects() map[market.Reason]uint64 {
 }
 
 // Dropped counts the changes that watchers were too slow to see.
-func (b *book) Dropped() uint64 {
+func (b *Book) Dropped() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.dropped
@@ -181,13 +186,13 @@ func (b *book) Dropped() uint64 {
 // Watch sends every change from now on until ctx ends, and then closes the
 // channel. A reader that lags by more than [watchBuffer] changes misses the
 // oldest. To see the whole market, watch first, then read [book.Offers].
-func (b *book) Watch(ctx context.Context) (<-chan bookChange, error) {
+func (b *Book) Watch(ctx context.Context) (<-chan Change, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.watchers) >= maxWatchers {
 		return nil, errWatchers
 	}
-	c := make(chan bookChange, watchBuffer)
+	c := make(chan Change, watchBuffer)
 	b.watchers[c] = struct{}{}
 	context.AfterFunc(ctx, func() {
 		b.mu.Lock()
@@ -199,15 +204,15 @@ func (b *book) Watch(ctx context.Context) (<-chan bookChange, error) {
 }
 
 // ended tells watchers of offers that left. The caller holds mu.
-func (b *book) ended(gone []*market.Offer) {
+func (b *Book) ended(gone []*market.Offer) {
 	for _, o := range gone {
-		b.tell(bookChange{Offer: o, Ended: true})
+		b.tell(Change{Offer: o, Ended: true})
 	}
 }
 
 // tell sends c to every watcher without waiting. The caller holds mu, and so is
 // the only sender: after one is taken out, one fits.
-func (b *book) tell(c bookChange) {
+func (b *Book) tell(c Change) {
 	for w := range b.watchers {
 		select {
 		case w <- c:
@@ -224,7 +229,7 @@ func (b *book) tell(c bookChange) {
 }
 
 // refuse counts why an envelope was not opened. The caller holds mu.
-func (b *book) refuse(err error) error {
+func (b *Book) refuse(err error) error {
 	if r, ok := errors.AsType[*market.RejectError](err); ok {
 		b.refused[r.Reason]++
 	}

@@ -1,7 +1,0 @@
-//go:build race
-
-package node
-
-// slow is how much longer than without the race detector a peer is waited for in
-// tests, and how many lies are left out for each that is told.
-const slow = 4
