@@ -141,7 +141,7 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 }
 
 // reserve puts the lease, its voucher and its part of the channel into the
-// ledger in one transaction, if the channel has room for it.
+// ledger in one transaction, if enough of the channel is free for it.
 func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
 	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {

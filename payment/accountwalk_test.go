@@ -312,13 +312,13 @@ func (w *walk) checkFree() error {
 	if !p.Same(w.chain) {
 		return nil
 	}
-	var coming souk.Atoms
+	var pending souk.Atoms
 	for _, l := range w.leases {
 		if l.atProvider && !l.closed && !l.deposited {
-			coming += l.deposit
+			pending += l.deposit
 		}
 	}
-	if most := p.Balance + coming - p.Withdrawing - p.Vouched() - p.Reserved(); p.Free() > most {
+	if most := p.Balance + pending - p.Withdrawing - p.Vouched() - p.Reserved(); p.Free() > most {
 		return fmt.Errorf("%d free, %d are there or to come", p.Free(), most)
 	}
 	return nil

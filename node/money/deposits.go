@@ -25,11 +25,12 @@ type depositKey struct {
 }
 
 // Deposit submits a client's authorization, waits until it is as deep as its
-// amount asks, and reads the channel again. A chain that does not answer is
-// waited for until ctx ends.
-// It came with lease, zero where it came ahead of any; known is the transaction
-// that an earlier life of this node submitted, or empty. Until it is that deep the
-// channel's account backs no other lease with it.
+// amount asks, and reads the channel again. Lease is the one that it came with,
+// zero where it came ahead of any. Known is the transaction that an earlier life
+// of this node submitted, or empty; submitted is told of a new one before that is
+// waited for, and its error ends the wait. Meanwhile the channel's account backs
+// no other lease with the deposit. A chain that does not answer is asked again
+// until ctx ends.
 func (k *Keeper) Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error) {
 	id := ch.ID(k.cfg.Domain)
 	leave, err := k.deposits.enter(ctx, depositKey{id, d.Salt})

@@ -68,8 +68,9 @@ type Keeper struct {
 	exits     exclusive[souk.ChannelID] // of claims and refunds, one at a time on each channel
 	anchoring exclusive[struct{}]
 
-	posting sync.Mutex // held while what was read is posted, never while the chain is asked; guards posted
+	posting sync.Mutex // held while what was read is posted, never while the chain is asked; guards the next two
 	posted  uint64     // the number of the newest reading that is posted
+	partly  bool       // an error came before all of it was
 
 	mu        sync.Mutex // guards what follows
 	readings  uint64     // begun so far; each has its number
@@ -128,21 +129,32 @@ func (k *Keeper) Run(ctx context.Context) error {
 // Reconcile posts to the ledger what the chain says has changed. Of readings that
 // overlap, the one that began last counts: what an older one saw is in it too.
 func (k *Keeper) Reconcile(ctx context.Context) error {
-	k.mu.Lock()
-	k.readings++
-	number := k.readings
-	k.mu.Unlock()
-	s, err := k.readChain(ctx)
-	if err != nil {
-		return err
+	for {
+		k.mu.Lock()
+		k.readings++
+		number := k.readings
+		k.mu.Unlock()
+		s, err := k.readChain(ctx)
+		if err != nil {
+			return err
+		}
+		if done, err := k.postReading(ctx, number, s); done {
+			return err
+		}
 	}
+}
+
+// postReading posts a reading unless a newer one is posted. It is not done where
+// the newer one could not be posted as a whole: then the chain is to be read again.
+func (k *Keeper) postReading(ctx context.Context, number uint64, s snapshot) (done bool, err error) {
 	k.posting.Lock()
 	defer k.posting.Unlock()
 	if number < k.posted {
-		return nil
+		return !k.partly, nil
 	}
-	k.posted = number
-	return k.post(ctx, s)
+	err = k.post(ctx, s)
+	k.posted, k.partly = number, err != nil
+	return true, err
 }
 
 // snapshot is what the chain holds for this node as of one block.

@@ -234,11 +234,13 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 	})
 }
 
-// heldChain keeps the first reading of a channel back until it is let go.
+// heldChain keeps the first reading of a channel back until it is let go, and
+// calls then, if it is set, before each later one comes back.
 type heldChain struct {
 	ReadingChain
 	held atomic.Bool
 	hold chan struct{}
+	then func()
 }
 
 // Channel implements ReadingChain.
@@ -246,30 +248,47 @@ func (c *heldChain) Channel(ctx context.Context, id souk.ChannelID, atBlock uint
 	st, err = c.ReadingChain.Channel(ctx, id, atBlock)
 	if c.held.CompareAndSwap(false, true) {
 		<-c.hold
+	} else if c.then != nil {
+		c.then()
 	}
 	return st, err
 }
 
 // TestLateReading has a reading of the chain come back after a newer one: what the
-// newer one posted stays.
+// newer one posted stays, and where it could not post, the chain is read again.
 func TestLateReading(t *testing.T) {
 	tree := newTree(t)
-	synctest.Test(t, func(t *testing.T) {
-		b := newBank(t, mem.Config{}, tree)
-		c, _, ch, id := b.customer()
-		held := &heldChain{ReadingChain: b.cfg.Chain, hold: make(chan struct{})}
-		b.cfg.Chain = held
-		var wg sync.WaitGroup
-		b.at = time.Now()
-		b.timed(&wg, "late reading", func() error { return b.Reconcile(t.Context()) })
-		synctest.Wait()
-		if err := b.pay(c, ch, souk.AtomsPerToken); err != nil {
-			t.Fatal(err)
-		}
-		close(held.hold)
-		wg.Wait()
-		if rec, _ := b.cfg.Channels.Get(id); rec.Balance != souk.AtomsPerToken || rec.Revision != 1 {
-			t.Errorf("the channel holds %s after %d changes", rec.Balance, rec.Revision)
-		}
-	})
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBank(t, mem.Config{}, tree)
+			c, _, ch, id := b.customer()
+			held := &heldChain{ReadingChain: b.cfg.Chain, hold: make(chan struct{})}
+			b.cfg.Chain = held
+			var wg sync.WaitGroup
+			b.at = time.Now()
+			b.timed(&wg, "late reading", func() error { return b.Reconcile(t.Context()) })
+			synctest.Wait()
+			want := souk.Atoms(0)
+			if fails {
+				ctx, cancel := context.WithCancel(t.Context())
+				held.then = cancel // with all read, and nothing posted
+				if err := b.Reconcile(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("the newer reading: %v", err)
+				}
+				held.then = nil
+			} else if err := b.pay(c, ch, souk.AtomsPerToken); err != nil {
+				t.Fatal(err)
+			} else {
+				want = souk.AtomsPerToken
+			}
+			close(held.hold)
+			wg.Wait()
+			if rec, _ := b.cfg.Channels.Get(id); rec.Balance != want || rec.Revision > 1 {
+				t.Errorf("the channel holds %s of %s after %d changes", rec.Balance, want, rec.Revision)
+			}
+			if have := b.cfg.Ledger.Balance(ledger.Wallet); have != chain.FaucetTokens {
+				t.Errorf("the wallet holds %s in the ledger", have)
+			}
+		})
+	}
 }
