@@ -132,7 +132,8 @@ func TestRefundSignature(t *testing.T) {
 }
 
 func TestReceiptSignatures(t *testing.T) {
-	r := Receipt{ProviderKey: nodeKey(providerKey), ClientKey: nodeKey(clientKey), Seq: 1, Kind: KindInterval}
+	r := Receipt{Version: 2, ProviderKey: nodeKey(providerKey), ClientKey: nodeKey(clientKey), Seq: 1, Kind: KindInterval,
+		Usage: []UsageLine{{HourlyTariff(50_000)[0], 5000, 69}}}
 	r.SignProvider(domain, providerKey)
 	r.SignClient(domain, clientKey)
 	if err := errors.Join(r.VerifyProvider(domain), r.VerifyClient(domain)); err != nil {
@@ -142,12 +143,18 @@ func TestReceiptSignatures(t *testing.T) {
 	swapped.ProviderSig, swapped.ClientSig = r.ClientSig, r.ProviderSig
 	changed := r
 	changed.EnergyMillijoules++
+	used := r
+	used.Usage = []UsageLine{{HourlyTariff(50_000)[0], 5001, 69}}
+	asOne := r
+	asOne.Version = 1
 	other := domain
 	other.ChainID++
 	for name, err := range map[string]error{
 		"client's as provider's": swapped.VerifyProvider(domain),
 		"provider's as client's": swapped.VerifyClient(domain),
 		"changed":                changed.VerifyProvider(domain),
+		"more used":              used.VerifyProvider(domain),
+		"as version 1":           asOne.VerifyProvider(domain),
 		"another chain":          r.VerifyClient(other),
 		"none":                   (Receipt{ProviderKey: r.ProviderKey}).VerifyProvider(domain),
 	} {
@@ -240,7 +247,8 @@ func BenchmarkRawRecover(b *testing.B) {
 }
 
 func BenchmarkReceiptVerify(b *testing.B) {
-	r := Receipt{ProviderKey: nodeKey(providerKey), Seq: 1, Kind: KindInterval}
+	r := Receipt{Version: 2, ProviderKey: nodeKey(providerKey), Seq: 1, Kind: KindInterval,
+		Usage: []UsageLine{{HourlyTariff(50_000)[0], 5000, 69}}}
 	r.SignProvider(domain, providerKey)
 	for b.Loop() {
 		if err := r.VerifyProvider(domain); err != nil {
