@@ -21,7 +21,14 @@ import (
 func bidFor(t *testing.T, provider, client *Node) (*signing, *market.Bid) {
 	t.Helper()
 	msg := testJob(t, client, "train")
-	bid, decline, err := client.client.ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	ask := func() (*market.Bid, *market.Refusal, error) {
+		return client.client.ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	}
+	bid, decline, err := ask()
+	for decline != nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_RATE {
+		<-time.After(time.Duration(decline.Shortfall) * time.Millisecond) // there are more bids here than a client asks for
+		bid, decline, err = ask()
+	}
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
@@ -52,6 +59,11 @@ func TestLeaseRefusals(t *testing.T) {
 		{"too late to start", func(l *leasev1.Lease) { l.StartByMs = time.Now().Add(-time.Second).UnixMilli() }, nil, marketv1.DeclineReason_DECLINE_REASON_EXPIRED, false},
 		{"a start next year", func(l *leasev1.Lease) { l.StartByMs = time.Now().AddDate(1, 0, 0).UnixMilli() }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"another price", func(l *leasev1.Lease) { l.PriceAtomsPerHour-- }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
+		{"another tariff", func(l *leasev1.Lease) { l.Tariff[0].PriceAtoms-- }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
+		{"no tariff", func(l *leasev1.Lease) { l.Tariff = nil }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
+		{"a unit of later", func(l *leasev1.Lease) { l.Tariff[0].Unit = "photon" }, nil, marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED, false},
+		{"classes that were not bid", func(l *leasev1.Lease) { l.Groups = []*leasev1.DeviceGroup{{Class: "A", Devices: l.Devices}} }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
+		{"before tariffs", func(l *leasev1.Lease) { l.Version, l.Tariff = 1, nil }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"another device", func(l *leasev1.Lease) { l.Devices = []string{"GPU-0"} }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"longer than ordered", func(l *leasev1.Lease) { l.MaxDurationMs++ }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 		{"receipts too often", func(l *leasev1.Lease) { l.IntervalMs = 1 }, nil, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},

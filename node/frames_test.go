@@ -52,6 +52,10 @@ func FuzzLeaseRequest(f *testing.F) {
 	voucher := &leasev1.Voucher{Channel: make([]byte, 32), MaxClaimableAtoms: 500, Signature: make([]byte, 65)}
 	f.Add(network.MustMarshal(&leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, payload), Voucher: voucher}))
 	f.Add(payload)
+	priced := fuzzLease(client, provider)
+	priced.Version, priced.Tariff = 2, payment.Tariff{{Unit: "device-ms/A", Price: 1, Per: 10}, {Unit: "device-ms/B", Price: 2, Per: 10}}.Proto()
+	priced.Devices, priced.Groups = []string{"a", "b"}, []*leasev1.DeviceGroup{{Class: "A", Devices: []string{"a"}}, {Class: "B", Devices: []string{"b"}}}
+	f.Add(network.MustMarshal(priced))
 	f.Add([]byte{0x0a, 0x02, 0x08, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var req leasev1.LeaseRequest

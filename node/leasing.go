@@ -238,6 +238,8 @@ func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease is of version %d, the bid of %d", l.Version, open.bid.Version)
 	case !costsAsBid(pr.terms.Tariff, open.bid):
 		return malformed("the lease's tariff differs from the bid's")
+	case len(l.Groups) > 0: // classes have prices: the provider alone says which device is of which
+		return malformed("the bid was for devices of one class")
 	case !bytes.Equal(l.ProviderKeys, open.bid.Keys):
 		return malformed("the provider's keys are not those of the bid")
 	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):
