@@ -18,17 +18,15 @@ func order() map[string]int {
 	}
 }
 
-// within gives each folder of node its place: like the rooms, it imports only
-// folders of a lower place.
-func within() map[string]int {
-	return map[string]int{
-		"node/network": 0, "node/offers": 1, "node/disk": 1, "node/money": 2,
-		"node/provider": 3, "node/client": 3, "node/api": 4, "node": 5,
-	}
+// nodeOrder gives each package inside node its place, as [order] does for the
+// rooms. The empty name is node itself, which wires the others.
+func nodeOrder() map[string]int {
+	return map[string]int{"network": 0, "offers": 1, "disk": 1, "money": 2, "provider": 3, "client": 3, "api": 4, "": 5}
 }
 
-// imports checks that the rooms import each other one way. Tests are held to
-// it too: a room that needs another to be tested is not on its own.
+// imports checks that the rooms import each other one way, and so do the
+// packages inside node. Tests are held to it too: a room that needs another to
+// be tested is not on its own.
 func imports(t *Tree) []Breach {
 	var found []Breach
 	for _, f := range t.Files {
@@ -37,7 +35,7 @@ func imports(t *Tree) []Breach {
 		}
 		for _, spec := range f.Go.Imports {
 			name, _ := strconv.Unquote(spec.Path.Value)
-			if rule := importRule(f, name); rule != "" {
+			if rule := importRule(f.Dir(), name); rule != "" {
 				found = append(found, t.at(f, spec.Pos(), "imports %s: %s", name, rule))
 			}
 		}
@@ -45,8 +43,8 @@ func imports(t *Tree) []Breach {
 	return found
 }
 
-// importRule is the rule that an import of name in f breaks, or nothing.
-func importRule(f *File, name string) string {
+// importRule is the rule that an import of name in a folder breaks, or nothing.
+func importRule(dir, name string) string {
 	if strings.HasPrefix(name, "github.com/stretchr/testify") {
 		return "tests say what they got and what they want in plain Go"
 	}
@@ -54,11 +52,16 @@ func importRule(f *File, name string) string {
 	if !ours || rest != "" && rest[0] != '/' {
 		return ""
 	}
-	rest = strings.TrimPrefix(rest, "/")
-	room := f.Room()
-	to, _, _ := strings.Cut(rest, "/")
-	if to == room {
-		return withinRule(f.Dir(), rest)
+	if dir == "." {
+		dir = ""
+	}
+	room, part, _ := strings.Cut(dir, "/")
+	to, toPart, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	switch {
+	case to == room && room == "node":
+		return nodeRule(first(part), first(toPart))
+	case to == room:
+		return ""
 	}
 	places := order()
 	from, known := places[room]
@@ -75,15 +78,28 @@ func importRule(f *File, name string) string {
 	return "the order is souk <- proto <- gpu payment storage <- market <- scheduler <- node <- cmd, and rooms between the same arrows do not import each other"
 }
 
-// withinRule is the rule that an import between folders of one room breaks.
-func withinRule(dir, name string) string {
-	places := within()
-	from, known := places[dir]
-	place, too := places[name]
-	if !known || !too || dir == name || place < from {
+// nodeRule is the rule that an import of to in from breaks, both packages inside
+// node.
+func nodeRule(from, to string) string {
+	if from == to {
 		return ""
 	}
-	return "the order is node/network <- offers, disk <- money <- provider, client <- api <- node, and folders between the same arrows do not import each other"
+	places := nodeOrder()
+	for _, part := range []string{from, to} {
+		if _, known := places[part]; !known {
+			return fmt.Sprintf("node/%s has no place inside node", part)
+		}
+	}
+	if places[to] < places[from] {
+		return ""
+	}
+	return "the order inside node is network <- offers disk <- money <- provider client <- api <- node, and packages between the same arrows do not import each other"
+}
+
+// first is the first folder of a path.
+func first(name string) string {
+	head, _, _ := strings.Cut(name, "/")
+	return head
 }
 
 // folders checks the top level, and that no folder of code is named for
