@@ -1,111 +1,159 @@
 package node
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/badger"
 )
 
-// sign makes a receipt durable under our signature, then shows it to the client.
-func (h *hosting) sign(ctx context.Context, r payment.Receipt) error {
-	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
-	msg := r.Proto()
-	if err := h.p.cfg.Ledger.Commit(ctx, ledger.Batch{Records: []ledger.Record{money.ReceiptRecord(h.id, r.Seq, msg)}}); err != nil {
-		return fmt.Errorf("receipt %d: %w", r.Seq, err)
+// store makes the state durable, with receipts under our signature, then shows both
+// to the client. With a final receipt the lease needs no more of its channel than
+// that says: one transaction holds it all.
+func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
+	ctx = context.WithoutCancel(ctx) // what ran is receipted also when the daemon is stopping
+	rec := t.record()
+	was, changed := rec.Phase, rec.TenancyState != a.State
+	rec.TenancyState = a.State
+	var batch ledger.Batch
+	if changed {
+		batch.Records = append(batch.Records, rec.ledgerRecord(t.id))
 	}
-	h.show(func() { h.receipts = append(slices.Clone(h.receipts), msg) })
-	return nil
-}
-
-// signFinal does the same for the last receipt. With it the lease is collecting,
-// and needs no more of the channel than it says: one transaction holds it all.
-func (h *hosting) signFinal(ctx context.Context, r payment.Receipt, change func(*leaseRecord)) error {
-	r.SignProvider(h.terms.Domain, h.p.cfg.Key)
-	msg, rec := r.Proto(), h.record()
-	change(&rec)
-	rec.Phase = runv1.Phase_PHASE_COLLECTING
-	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
-		c.Cap(h.id, r.CumulativeDue)
-		return ledger.Batch{Records: []ledger.Record{money.ReceiptRecord(h.id, r.Seq, msg), rec.ledgerRecord(h.id)}}, nil
-	})
-	if err != nil {
+	var messages []*runv1.Receipt
+	var final *payment.Receipt
+	for _, r := range a.Receipts {
+		r.SignProvider(t.terms.Domain, t.p.cfg.Key)
+		messages = append(messages, r.Proto())
+		batch.Records = append(batch.Records, money.ReceiptRecord(t.id, r.Seq, r.Proto()))
+		if r.Kind == payment.KindFinal {
+			final = &r
+		}
+	}
+	if err := t.commit(ctx, batch, final); err != nil {
 		return err
 	}
-	h.show(func() { h.rec, h.receipts = rec, append(slices.Clone(h.receipts), msg) })
+	if rec.Phase != was {
+		t.p.cfg.Log.Info("run", "lease", t.id.Short(), "phase", phaseName(rec.Phase))
+	}
+	t.show(func() { t.rec, t.receipts = rec, append(slices.Clone(t.receipts), messages...) })
 	return nil
 }
 
-// countersigned checks what the client answered to the outstanding receipt, posts
-// it to ledger and log, and tells the meter. A wrong answer changes nothing.
-func (h *hosting) countersigned(ctx context.Context, c *runv1.Countersign) payment.Action {
-	_, owed, _ := h.look()
-	if len(owed) == 0 {
-		return payment.Action{} // a repeated answer to a receipt that is done
+func (t *tenancy) commit(ctx context.Context, batch ledger.Batch, final *payment.Receipt) error {
+	if final == nil {
+		if err := t.p.cfg.Ledger.Commit(ctx, batch); err != nil {
+			return fmt.Errorf("lease %s: %w", t.id.Short(), err)
+		}
+		return nil
 	}
-	r, v, err := h.checkCountersign(owed[0], c)
-	if err == nil {
-		err = h.post(ctx, r, v, souk.Atoms(c.LeasePaidAtoms))
-	}
-	if err != nil {
-		h.p.cfg.Log.Warn("countersignature refused", "lease", h.id.Short(), "peer", h.client, "err", err)
-		return payment.Action{}
-	}
-	act, err := h.meter.Countersigned(time.Now(), r.Seq, souk.Atoms(c.LeasePaidAtoms))
-	if err != nil {
-		h.p.cfg.Log.Debug("meter", "lease", h.id.Short(), "err", err) // a restored lease has a fresh meter
-	}
-	if known, ok := h.p.cfg.Channels.Get(h.terms.Channel); ok && known.Overdrawn() {
-		// What is due was taken; more would be paid from what the client withdraws.
-		return payment.Action{Do: payment.Stop, Reason: runv1.EndReason_END_REASON_CLIENT_UNPAID}
-	}
-	return act
+	return t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+		c.Cap(t.id, final.CumulativeDue)
+		return batch, nil
+	})
 }
 
-func (h *hosting) checkCountersign(msg *runv1.Receipt, c *runv1.Countersign) (payment.Receipt, payment.Voucher, error) {
-	r, err := payment.ReceiptFromProto(msg)
-	if err != nil {
-		return r, payment.Voucher{}, err
-	}
-	if d := r.Digest(h.terms.Domain); !bytes.Equal(d[:], c.Receipt) {
-		return r, payment.Voucher{}, fmt.Errorf("answers another receipt than %d", r.Seq)
-	}
-	r.ClientSig = c.Signature
-	if err := r.VerifyClient(h.terms.Domain); err != nil {
-		return r, payment.Voucher{}, err
-	}
+// countersigned hands the machine what the client answered to a receipt.
+func (t *tenancy) countersigned(ctx, work context.Context, c *runv1.Countersign) {
 	v, err := payment.VoucherFromProto(c.Voucher)
 	if err != nil {
-		return r, v, err
+		t.p.cfg.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
+		return
 	}
-	if v.Channel != h.terms.Channel {
-		return r, v, fmt.Errorf("the voucher is for channel %s", v.Channel.Short())
-	}
-	if c.LeasePaidAtoms < uint64(r.CumulativeDue) || c.LeasePaidAtoms > uint64(h.terms.Reserve) {
-		return r, v, fmt.Errorf("paid %d of %d due", c.LeasePaidAtoms, r.CumulativeDue)
-	}
-	return r, v, v.Verify(h.terms.Domain, h.channel.PayerAuthorizer)
+	t.step(ctx, work, scheduler.CountersignReceived{Receipt: c.Receipt, Signature: c.Signature, Paid: c.LeasePaidAtoms, Voucher: v})
 }
 
-// post makes a countersigned receipt and its voucher durable with the usage
-// they stand for, in one transaction; then the receipt goes into the log.
-func (h *hosting) post(ctx context.Context, r payment.Receipt, v payment.Voucher, paid souk.Atoms) error {
-	err := h.p.cfg.Channels.Update(ctx, h.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
-		return c.Enter(r, paid, v, time.Now())
+// checkVoucher tells whether v is the channel's payer's promise.
+func (t *tenancy) checkVoucher(v payment.Voucher) error {
+	if v.Channel != t.terms.Channel {
+		return fmt.Errorf("the voucher is for channel %s", v.Channel.Short())
+	}
+	return v.Verify(t.terms.Domain, t.channel.PayerAuthorizer)
+}
+
+// post makes a countersigned receipt and its voucher durable with the usage they
+// stand for, in one transaction; then the receipt goes into the log. A wrong voucher
+// changes nothing.
+func (t *tenancy) post(ctx context.Context, a scheduler.PostCountersign) scheduler.TenancyEvent {
+	_, owed, _ := t.look()
+	r, err := payment.ReceiptFromProto(owed[0]) // with our signature, which the machine does without
+	if err == nil {
+		r.ClientSig = a.Receipt.ClientSig
+		err = t.checkVoucher(a.Voucher)
+	}
+	if err == nil {
+		err = t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+			return c.Enter(r, a.Paid, a.Voucher, time.Now())
+		})
+	}
+	if err != nil {
+		t.p.cfg.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
+		return scheduler.CountersignRefused{Seq: a.Receipt.Seq}
+	}
+	if err := t.p.cfg.Receipts.Log(ctx, r); err != nil {
+		t.p.cfg.Log.Error("receipts log", "lease", t.id.Short(), "err", err) // the ledger has it: the next start logs it
+	}
+	t.show(func() { t.receipts = slices.Clone(t.receipts[1:]) })
+	known, ok := t.p.cfg.Channels.Get(t.terms.Channel)
+	return scheduler.CountersignPosted{Seq: r.Seq, Overdrawn: ok && known.Overdrawn()}
+}
+
+// end makes the end of the lease durable, with which it has no part of its channel
+// any more. What ends while the disk is full is written down when there is space.
+func (t *tenancy) end(ctx context.Context, state scheduler.TenancyState) {
+	t.cleanUp()
+	for errors.Is(t.close(state), badger.ErrLowDisk) && t.p.cfg.Space.Wait(ctx) {
+	}
+	t.p.cfg.Log.Info("run ended", "lease", t.id.Short(), "reason", reasonName(state.Reason), "detail", state.Detail)
+	t.p.cfg.Keeper.Wake()
+}
+
+// close does it once. On a full disk nothing has changed.
+func (t *tenancy) close(state scheduler.TenancyState) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // also when the daemon is stopping
+	defer cancel()
+	rec := t.record()
+	rec.TenancyState = state
+	err := t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+		c.Close(t.id)
+		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(t.id)}}, nil
 	})
 	if err != nil {
+		t.p.cfg.Log.Error("end lease", "lease", t.id.Short(), "err", err)
+	}
+	if errors.Is(err, badger.ErrLowDisk) {
 		return err
 	}
-	if err := h.p.cfg.Receipts.Log(ctx, r); err != nil {
-		h.p.cfg.Log.Error("receipts log", "lease", h.id.Short(), "err", err) // the ledger has it: the next start logs it
+	t.show(func() { t.rec = rec })
+	return err
+}
+
+// history is what the ledger has of the lease, for the machine to go on from.
+func (t *tenancy) history(devices bool) (scheduler.TenancyHistory, error) {
+	h := scheduler.TenancyHistory{State: t.rec.TenancyState, Devices: devices}
+	had, err := t.p.cfg.Receipts.Of(t.id)
+	if err != nil {
+		return h, err
 	}
-	h.show(func() { h.receipts = slices.Clone(h.receipts[1:]) })
-	return nil
+	for _, msg := range had {
+		r, err := payment.ReceiptFromProto(msg)
+		if err != nil {
+			return h, err
+		}
+		h.Receipts = append(h.Receipts, r)
+		if len(msg.ClientSignature) == 0 {
+			t.receipts = append(t.receipts, msg)
+		}
+	}
+	if rec, ok := t.p.cfg.Channels.Get(t.terms.Channel); ok {
+		h.Paid = rec.Leases[t.id].Paid
+	}
+	return h, nil
 }

@@ -16,7 +16,7 @@ import (
 // ends waits for the end of a lease at the provider, and returns why.
 func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
 	t.Helper()
-	h := s.provider.provider.hosting(id)
+	h := s.provider.provider.tenancy(id)
 	if h == nil {
 		t.Fatalf("no lease %s", id.Short())
 	}
@@ -59,7 +59,7 @@ func TestDepositCountsOnce(t *testing.T) {
 	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("first lease: %v, %v", decline, err)
 	}
-	h := s.provider.provider.hosting(first.id)
+	h := s.provider.provider.tenancy(first.id)
 	networktest.Eventually(t, "the deposit", func() bool { return h.record().Phase == runv1.Phase_PHASE_STAGING })
 	for range 3 { // the reserve of one is covered, of two not
 		g := leaseFor(t, s, c, 100_000, d.Proto())
@@ -117,7 +117,7 @@ func TestDepositOfAnother(t *testing.T) {
 	}
 	close(slow.let)
 	for _, g := range []*signing{first, second} {
-		h := s.provider.provider.hosting(g.id)
+		h := s.provider.provider.tenancy(g.id)
 		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
 			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, h.record().Detail)
 		}

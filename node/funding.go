@@ -9,11 +9,8 @@ import (
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/chain"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 )
-
-// fundLook is how often a lease without a deposit of its own looks whether that
-// of another, which it counts on, has come.
-const fundLook = 100 * time.Millisecond
 
 // gasRetry is until a chain that did not answer is asked for the wallet's gas again.
 const gasRetry = 2 * time.Second
@@ -34,39 +31,37 @@ func (n *Node) watchGas(ctx context.Context) error {
 	}
 }
 
-// fund submits the client's deposit and waits until the chain has it, and all
-// that the lease counts on. A channel that is funded already costs no call.
-func (h *hosting) fund(ctx context.Context) *ending {
-	ctx, cancel := context.WithTimeout(ctx, h.p.cfg.Waits.Fund)
+// submitDeposit sends the client's deposit, tells in which transaction it is, and
+// waits until the chain has it.
+func (t *tenancy) submitDeposit(ctx context.Context, a scheduler.SubmitDeposit) scheduler.TenancyEvent {
+	ctx, cancel := context.WithDeadline(ctx, a.By)
 	defer cancel()
-	rec := h.record()
-	if rec.Deposit != nil {
-		tx, err := h.p.cfg.Keeper.Deposit(ctx, h.channel, *rec.Deposit, h.id, rec.DepositTx, func(tx string) error {
-			return h.save(ctx, func(r *leaseRecord) { r.DepositTx = tx })
-		})
-		if refused := (*chain.RevertError)(nil); errors.As(err, &refused) || errors.Is(err, chain.ErrDeposit) {
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "deposit: %v", err)
-		}
-		if errors.Is(err, chain.ErrGas) {
-			h.p.cfg.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", h.id.Short(), "err", err)
-			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "the provider cannot send the deposit: its wallet has too little gas")
-		}
-		if err != nil && tx != "" {
-			err = fmt.Errorf("deposit %s: %w", tx, err)
-		}
-		if err != nil { // no chain: ours to mend
-			return ended(runv1.EndReason_END_REASON_PROVIDER_FAILED, "%v", err)
-		}
+	tx, err := t.p.cfg.Keeper.Deposit(ctx, t.channel, *t.record().Deposit, t.id, a.Known, func(tx string) error {
+		done := make(chan error)
+		t.findings <- finding{scheduler.DepositSent{Tx: tx}, done}
+		return <-done
+	})
+	switch {
+	case err == nil:
+		return scheduler.DepositCounted{}
+	case errors.As(err, new(*chain.RevertError)), errors.Is(err, chain.ErrDeposit):
+		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_UNFUNDED, Detail: fmt.Sprintf("deposit: %v", err)}
+	case errors.Is(err, chain.ErrGas):
+		t.p.cfg.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", t.id.Short(), "err", err)
+		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED,
+			Detail: "the provider cannot send the deposit: its wallet has too little gas"}
+	case tx != "":
+		err = fmt.Errorf("deposit %s: %w", tx, err)
 	}
-	for {
-		known, ok := h.p.cfg.Channels.Get(h.terms.Channel)
-		switch {
-		case ok && known.Backing() >= 0:
-			return nil
-		case !ok || known.Unconfirmed() == 0:
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the channel holds less than was promised on it")
-		case !network.Sleep(ctx, fundLook):
-			return ended(runv1.EndReason_END_REASON_CLIENT_UNFUNDED, "the deposit that the lease counts on did not come")
-		}
+	return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: err.Error()} // no chain: ours to mend
+}
+
+// backing tells whether the chain holds what the lease counts on, by what was last
+// read: it costs no call.
+func (t *tenancy) backing() scheduler.TenancyEvent {
+	known, ok := t.p.cfg.Channels.Get(t.terms.Channel)
+	if !ok {
+		return scheduler.BackingIs{}
 	}
+	return scheduler.BackingIs{Enough: known.Backing() >= 0, Pending: known.Unconfirmed() > 0}
 }

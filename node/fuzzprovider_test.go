@@ -50,7 +50,7 @@ func FuzzToProvider(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMetered(t, tree)
 			for steps := 0; steps < 64 && !s.done(); steps++ {
-				m.step(s)
+				m.deed(s)
 				m.check()
 			}
 			if err := m.ledger.Verify(); err != nil {
@@ -73,7 +73,7 @@ func frameOf(f *runv1.ToProvider) []byte {
 type metered struct {
 	*books
 	t *testing.T
-	h *hosting
+	h *tenancy
 
 	answers  []*runv1.Countersign
 	agreed   map[souk.Digest]bool // receipts that the client's key signed
@@ -86,9 +86,12 @@ func newMetered(t *testing.T, tree *log.Log) *metered {
 	m := &metered{t: t, books: newBooks(t, tree, false, nil), agreed: map[souk.Digest]bool{}}
 	m.vouchers = m.record(t).Voucher.MaxClaimable
 	p := m.seller(nil)
-	m.h = restoreHosting(p, m.terms.Lease, m.lease, m.terms, m.channel, peer.ID("client"))
-	m.h.rec = leaseRecord{Payload: m.payload, Phase: runv1.Phase_PHASE_RUNNING}
-	m.h.meter.Start(time.Now())
+	m.h = openTenancy(p, m.lease, m.terms, m.channel, peer.ID("client"), leaseRecord{Payload: m.payload})
+	m.h.machine = scheduler.NewTenancy(m.h.cfg, time.Now())
+	m.step(scheduler.BackingIs{Enough: true})
+	m.step(scheduler.JobReceived{})
+	m.step(scheduler.InputsStaged{})
+	m.step(scheduler.RunStarted{})
 	return m
 }
 
@@ -100,7 +103,7 @@ func (b *books) seller(change func(*providerConfig)) *provider {
 		change(&cfg)
 	}
 	return &provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
-		hostings: map[souk.LeaseID]*hosting{}, bids: map[souk.Digest]*openBid{}}
+		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{}}
 }
 
 // answer is what an honest client says to a receipt, with more paid ahead.
@@ -149,8 +152,29 @@ var answerLies = []func(m *metered, c *runv1.Countersign, n int64){
 	},
 }
 
-// step does the script's next deed.
-func (m *metered) step(s *script) {
+// step gives the lease's machine an event, and does what is about its books; the
+// rest succeeds.
+func (m *metered) step(e scheduler.TenancyEvent) {
+	for events := []scheduler.TenancyEvent{e}; len(events) > 0; events = events[1:] {
+		for _, a := range m.h.machine.Step(time.Now(), events[0]) {
+			switch a := a.(type) {
+			case scheduler.StoreTenancy:
+				if err := m.h.store(m.t.Context(), a); err != nil {
+					m.t.Fatal(err)
+				}
+			case scheduler.PostCountersign:
+				events = append(events, m.h.post(m.t.Context(), a))
+			case scheduler.StopRun:
+				events = append(events, scheduler.RunOver{Reason: runv1.EndReason_END_REASON_CLIENT_RELEASED})
+			case scheduler.StoreOutputs:
+				events = append(events, scheduler.OutputsStored{})
+			}
+		}
+	}
+}
+
+// deed does the script's next deed.
+func (m *metered) deed(s *script) {
 	r, owed := m.owed()
 	switch s.next() % clientDeeds {
 	case timePasses:
@@ -180,19 +204,13 @@ func (m *metered) step(s *script) {
 	case attachTwice:
 		m.listen(frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{}}}))
 	case runEnds:
-		if m.h.record().Phase != runv1.Phase_PHASE_COLLECTING {
-			if e := m.h.finish(m.t.Context(), time.Now(), "", 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
-				m.t.Fatal(e.detail)
-			}
-		}
+		m.step(scheduler.RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED})
 	case providerRestarts:
-		next := restoreHosting(m.h.p, m.h.id, m.h.lease, m.h.terms, m.h.channel, m.h.client)
-		next.rec = m.h.record()
-		next.rec.Phase = runv1.Phase_PHASE_COLLECTING // what ran is gone
-		if err := next.restoreMeter(); err != nil {
+		m.h = openTenancy(m.h.p, m.h.lease, m.h.terms, m.h.channel, m.h.client, m.h.record())
+		if err := m.h.restore(time.Now()); err != nil {
 			m.t.Fatal(err)
 		}
-		m.h = next
+		m.step(scheduler.Tick{})
 	case answerBytes:
 		m.listen(s.take(int(s.next())))
 	}
@@ -202,18 +220,13 @@ func (m *metered) step(s *script) {
 func (m *metered) pass(d time.Duration) {
 	until := time.Now().Add(d)
 	for {
-		next, ok := m.h.meter.Next()
+		next, ok := m.h.machine.Next()
 		if !ok || next.After(until) {
 			<-time.After(time.Until(until))
 			return
 		}
 		<-time.After(time.Until(next))
-		r, _ := m.h.meter.Tick(time.Now(), payment.Usage{})
-		if r != nil {
-			if err := m.h.sign(m.t.Context(), *r); err != nil {
-				m.t.Fatal(err)
-			}
-		}
+		m.step(scheduler.Tick{})
 	}
 }
 
@@ -245,7 +258,10 @@ func (m *metered) listen(b []byte) {
 		m.t.Fatalf("%d answers and %d releases wait", len(m.h.countersigns), len(m.h.releases))
 	}
 	for len(m.h.countersigns) > 0 {
-		m.h.countersigned(m.t.Context(), <-m.h.countersigns)
+		c := <-m.h.countersigns
+		if v, err := payment.VoucherFromProto(c.Voucher); err == nil {
+			m.step(scheduler.CountersignReceived{Receipt: c.Receipt, Signature: c.Signature, Paid: c.LeasePaidAtoms, Voucher: v})
+		}
 	}
 	for len(m.h.releases) > 0 {
 		<-m.h.releases
@@ -263,7 +279,7 @@ func (m *metered) check() {
 		}
 	}
 	_, owed, _ := m.h.look()
-	unpaid := m.h.meter.Due() - share.Due
+	unpaid := m.h.machine.Due() - share.Due
 	switch {
 	case share.Due < m.due || share.Due != due:
 		m.t.Fatalf("due %s after %s, %s by receipts", share.Due, m.due, due)

@@ -10,6 +10,8 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/network/networktest"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
+	"github.com/souk-market/souk/storage/files"
 )
 
 // TestLeaseAskedForAtTheLastMoment hands in leases whose streams' time is over by
@@ -48,31 +50,27 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 // run into its store, which takes as long as they are large: it does not wait for
 // that. What ran is receipted, and the end names the provider.
 func TestStoppingWhileOutputsAreKept(t *testing.T) {
-	s := newStall(t, 1, nil)
-	c := s.client(t, &networktest.Liar{})
-	msg := stallJob(t, c, "forever")
-	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
-	if err != nil || decline != nil {
-		t.Fatalf("ask: %v, %v", decline, err)
-	}
-	g, err := c.client.propose(t.Context(), souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	tree := fuzzTree(t)
+	m := newMetered(t, tree)
+	store, err := files.New(files.Config{Dir: filepath.Join(m.home, "blocks")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if decline, err := c.client.countersign(t.Context(), g); err != nil || decline != nil {
-		t.Fatalf("countersign: %v, %v", decline, err)
-	}
-	h := s.provider.provider.hosting(g.id)
-	out := t.TempDir()
-	if err := os.WriteFile(filepath.Join(out, "model"), make([]byte, 64<<20), 0o600); err != nil {
+	defer store.Close()
+	m.h.p.cfg.Files = store
+	if err := os.MkdirAll(m.h.out(), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(m.h.out(), "model"), make([]byte, 64<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.h.machine.Step(time.Now(), scheduler.RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED}) // StoreOutputs is out
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if e := h.finish(over, time.Now(), out, 0, &ending{reason: runv1.EndReason_END_REASON_COMPLETED}); e != nil {
-		t.Fatal(e)
+	if err := m.h.step(over, over, m.h.storeOutputs(over)); err != nil {
+		t.Fatal(err)
 	}
-	if rec, owed, _ := h.look(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 {
+	if rec, owed, _ := m.h.look(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 || !m.h.finished {
 		t.Errorf("outputs %q were kept, reason %v, %d receipts", rec.Output, rec.Reason, len(owed))
 	}
 }

@@ -3,27 +3,20 @@ package node
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
-	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 )
 
 // leaseRecord is what a provider must not forget of a lease.
 type leaseRecord struct {
-	Payload       []byte          `json:"payload"`        // the lease, as both signed it
-	ClientLease   []byte          `json:"client_lease"`   // signed by the client
-	ProviderLease []byte          `json:"provider_lease"` // signed by us
-	Deposit       *chain.Deposit  `json:"deposit,omitempty"`
-	Phase         runv1.Phase     `json:"phase"`
-	Reason        runv1.EndReason `json:"reason"`
-	Detail        string          `json:"detail,omitempty"`
-	DepositTx     string          `json:"deposit_tx,omitempty"`
-	ExitCode      int32           `json:"exit_code"`
-	Output        string          `json:"output,omitempty"`
-	Ended         time.Time       `json:"ended"`
+	Payload       []byte         `json:"payload"`        // the lease, as both signed it
+	ClientLease   []byte         `json:"client_lease"`   // signed by the client
+	ProviderLease []byte         `json:"provider_lease"` // signed by us
+	Deposit       *chain.Deposit `json:"deposit,omitempty"`
+	scheduler.TenancyState
 }
 
 func leaseKey(id souk.LeaseID) string { return "lease/" + id.String() }

@@ -90,7 +90,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	p.accepting.Lock()
 	defer p.accepting.Unlock()
 	p.mu.Lock()
-	if h, ok := p.hostings[pr.id]; ok {
+	if h, ok := p.tenancies[pr.id]; ok {
 		p.mu.Unlock()
 		return h.record().ProviderLease, nil
 	}
@@ -103,7 +103,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	if low := p.cfg.Space.Room(diskOf(pr.lease.Resources)); low != nil {
 		return nil, lowDisk(low.Short(), "the provider's disk is nearly full")
 	}
-	h := newHosting(p, pr)
+	h := newTenancy(p, pr)
 	p.mu.Lock()
 	taken := p.floor.Commit(now, h.occupies())
 	p.mu.Unlock()
@@ -116,7 +116,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 		return nil, refused
 	}
 	p.mu.Lock()
-	p.hostings[pr.id] = h
+	p.tenancies[pr.id] = h
 	delete(p.bids, souk.Digest(pr.lease.Bid))
 	p.mu.Unlock()
 	p.take(ctx, h)
@@ -128,7 +128,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 // take hands a lease to Run, which takes at once what is queued unless the node is
 // stopping: then the next start finds the lease. The client chooses when ctx ends,
 // so while there is room that does not count: nobody else would ever end the lease.
-func (p *provider) take(ctx context.Context, h *hosting) {
+func (p *provider) take(ctx context.Context, h *tenancy) {
 	select {
 	case p.queue <- h:
 		return
@@ -142,7 +142,7 @@ func (p *provider) take(ctx context.Context, h *hosting) {
 
 // reserve puts the lease, its voucher and its part of the channel into the
 // ledger in one transaction, if enough of the channel is free for it.
-func (p *provider) reserve(ctx context.Context, pr *proposal, h *hosting) *market.Refusal {
+func (p *provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
 	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms

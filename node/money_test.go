@@ -17,6 +17,7 @@ import (
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 )
 
@@ -204,7 +205,7 @@ func TestManyRestored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec := leaseRecord{Payload: payload, Phase: runv1.Phase_PHASE_COLLECTING}
+		rec := leaseRecord{Payload: payload, TenancyState: scheduler.TenancyState{Phase: runv1.Phase_PHASE_COLLECTING}}
 		if err := provider.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(terms.Lease)}}); err != nil {
 			t.Fatalf("lease %d: %v", i, err)
 		}

@@ -11,12 +11,12 @@
 // job.go drives its attempt, jobactions.go does what that asks for, asking.go puts
 // the order to providers, signing.go makes the lease and its first voucher, link.go
 // follows the run, paying.go answers its receipts. At its provider: advertising.go,
-// bidding.go, leasing.go with what money/lease.go asks of every lease, then hosting.go,
-// which walks through funding.go, staging.go, execution.go and collecting.go, while
-// billing.go has the receipts signed and runstream.go shows it all to the client.
-// jobrecord.go, leaserecord.go and recovery.go are what a restart finds again.
-// Package money keeps the channels and receipts of both, and holds the ledger
-// against the chain.
+// bidding.go, leasing.go with what money/lease.go asks of every lease, then
+// tenancy.go, which drives scheduler.Tenancy: what that wants is in funding.go,
+// staging.go, execution.go and billing.go, and runstream.go shows it all to the
+// client. jobrecord.go, leaserecord.go and recovery.go are what a restart finds
+// again. Package money keeps the channels and receipts of both, and holds the
+// ledger against the chain.
 package node
 
 import (

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,39 +28,47 @@ import (
 func TestPausedForTooLong(t *testing.T) {
 	tree := fuzzTree(t)
 	synctest.Test(t, func(t *testing.T) {
-		b := newBooks(t, tree, false, func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
+		store, err := files.New(files.Config{Dir: filepath.Join(t.TempDir(), "blocks")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		job := network.MustMarshal(&jobv1.Job{Wasm: addFile(t, store, "forever")})
+		b := newBooks(t, tree, false, func(l *leasev1.Lease) {
+			id := sha256.Sum256(job)
+			l.Job, l.ReserveAtoms, l.HoldPausedMs = id[:], 60_000, 120_000
+		})
 		b.lease.Resources.MemoryBytes, b.lease.Resources.DiskBytes = 1<<20, 1<<20
 		r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
 		if err != nil {
 			t.Fatal(err)
 		}
-		store, err := files.New(files.Config{Dir: filepath.Join(b.home, "blocks")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
 		p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
 		p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
 			Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
-		h := restoreHosting(p, b.terms.Lease, b.lease, b.terms, b.channel, peer.ID("client"))
-		h.rec = leaseRecord{Payload: b.payload, Phase: runv1.Phase_PHASE_STAGING}
+		h := openTenancy(p, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
+		h.machine = scheduler.NewTenancy(h.cfg, time.Now())
 		if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
 			t.Fatal(refused.Detail)
 		}
-		if err := os.MkdirAll(h.dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(h.dir, "program.wasm"), []byte("forever"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		h.jobs <- job
 		m := &metered{t: t, books: b, h: h, vouchers: b.record(t).Voucher.MaxClaimable}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		paid := make(chan int)
 		go func() { paid <- m.payLate(ctx) }()
-		if e := h.execute(t.Context(), new(jobv1.Job)); e != nil {
-			t.Fatal(e.detail)
-		}
+		driving, stop := context.WithCancel(t.Context())
+		go func() { // the last receipts stay unpaid: what is asked is when the run has ended
+			for {
+				rec, _, news := h.look()
+				if rec.Phase == runv1.Phase_PHASE_COLLECTING {
+					stop()
+					return
+				}
+				<-news
+			}
+		}()
+		h.drive(driving)
 		ended := time.Now()
 		cancel()
 		rec := h.record()
@@ -74,6 +83,20 @@ func TestPausedForTooLong(t *testing.T) {
 			t.Errorf("the device is still in lease %s", lease.Short())
 		}
 	})
+}
+
+// addFile puts a file of this text into a store.
+func addFile(t *testing.T, store *files.Files, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cid, _, err := store.Add(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cid
 }
 
 // payLate answers each receipt a second before the pause would end the run.

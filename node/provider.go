@@ -69,27 +69,27 @@ type provider struct {
 	cfg   providerConfig
 	key   souk.NodeKey
 	epoch uint64
-	queue chan *hosting // leases whose goroutine Run starts
+	queue chan *tenancy // leases whose goroutine Run starts
 
-	restored []*hosting // leases of an earlier life, for Run to start
+	restored []*tenancy // leases of an earlier life, for Run to start
 
 	accepting sync.Mutex    // one lease is taken at a time: a repeated request finds the first
 	dirty     chan struct{} // capacity may have changed: publish offers
 
-	mu       sync.Mutex // guards what follows
-	devices  []gpu.Device
-	floor    *scheduler.Floor
-	bids     map[souk.Digest]*openBid // by the bid's digest, until they lapse
-	hostings map[souk.LeaseID]*hosting
-	sequence uint64
-	draining bool
+	mu        sync.Mutex // guards what follows
+	devices   []gpu.Device
+	floor     *scheduler.Floor
+	bids      map[souk.Digest]*openBid // by the bid's digest, until they lapse
+	tenancies map[souk.LeaseID]*tenancy
+	sequence  uint64
+	draining  bool
 }
 
 func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 	p := &provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
-		queue: make(chan *hosting, 64), dirty: make(chan struct{}, 1),
-		bids: map[souk.Digest]*openBid{}, hostings: map[souk.LeaseID]*hosting{},
+		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
+		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{},
 	}
 	p.floor = scheduler.NewFloor(p.floorConfig())
 	if err := p.recover(now); err != nil {
@@ -161,9 +161,9 @@ func (p *provider) prune(now time.Time) {
 			delete(p.bids, d)
 		}
 	}
-	for id, h := range p.hostings {
+	for id, h := range p.tenancies {
 		if rec := h.record(); rec.Phase == runv1.Phase_PHASE_ENDED && now.Sub(rec.Ended) > p.cfg.Waits.Collect {
-			delete(p.hostings, id)
+			delete(p.tenancies, id)
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (p *provider) holder(device string) (souk.LeaseID, bool) {
 func (p *provider) leased(client peer.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, h := range p.hostings {
+	for _, h := range p.tenancies {
 		if h.client == client {
 			return true
 		}
@@ -201,7 +201,7 @@ func (p *provider) runner(kind marketv1.Runner) runner.Runner {
 func (p *provider) live() (n uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, h := range p.hostings {
+	for _, h := range p.tenancies {
 		if !h.over() {
 			n++
 		}

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
-	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -37,51 +36,32 @@ func (p *provider) recover(now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		h := restoreHosting(p, terms.Lease, &l, terms, ch, client)
-		h.rec = rec
-		if err := h.restoreMeter(); err != nil {
+		t := openTenancy(p, &l, terms, ch, client, rec)
+		if err := t.restore(now); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		p.hostings[terms.Lease] = h
-		if rec.Phase == runv1.Phase_PHASE_FUNDING {
-			h.retake(now)
-		}
+		p.tenancies[terms.Lease] = t
 		if rec.Phase != runv1.Phase_PHASE_ENDED {
-			p.restored = append(p.restored, h)
+			p.restored = append(p.restored, t)
 		}
 		return nil
 	})
 }
 
-// retake gives a lease that will still run its devices again. Where they are not
-// to be had any more, it ends as what ran does.
-func (h *hosting) retake(now time.Time) {
-	refused := h.p.floor.Commit(now, h.occupies())
-	if refused != nil {
-		h.p.cfg.Log.Warn("lease after a restart", "lease", h.id.Short(), "err", refused.Detail)
-		h.rec.Phase = runv1.Phase_PHASE_STAGING
-	}
-}
-
-// restoreMeter goes on from the receipts in the ledger.
-func (h *hosting) restoreMeter() error {
-	had, err := h.p.cfg.Receipts.Of(h.id)
-	if err != nil {
-		return err
-	}
-	signed := make([]payment.Receipt, len(had))
-	for i, msg := range had {
-		if signed[i], err = payment.ReceiptFromProto(msg); err != nil {
-			return err
+// restore goes on from what is in the ledger. A lease that will still run gets its
+// devices again; where they are not to be had any more, it ends as what ran does.
+func (t *tenancy) restore(now time.Time) error {
+	devices := false
+	if t.rec.Phase == runv1.Phase_PHASE_FUNDING {
+		refused := t.p.floor.Commit(now, t.occupies())
+		if refused != nil {
+			t.p.cfg.Log.Warn("lease after a restart", "lease", t.id.Short(), "err", refused)
 		}
-		if len(msg.ClientSignature) == 0 {
-			h.receipts = append(h.receipts, msg)
-		}
+		devices = refused == nil
 	}
-	var paid souk.Atoms
-	if rec, ok := h.p.cfg.Channels.Get(h.terms.Channel); ok {
-		paid = rec.Leases[h.id].Paid
+	history, err := t.history(devices)
+	if err == nil {
+		t.machine, err = scheduler.RestoreTenancy(t.cfg, history, now)
 	}
-	h.meter, err = payment.RestoreMeter(h.terms, signed, paid)
 	return err
 }

@@ -21,7 +21,7 @@ import (
 const logPiece = 32 << 10 // how much of a log travels in one frame
 
 // onRun attaches a client to its run. The stream carries no state of its own: it
-// shows what the hosting holds from the offsets the client names, so a client
+// shows what the tenancy holds from the offsets the client names, so a client
 // that comes back misses nothing and sees nothing twice.
 func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
 	frames := wire.NewReader(s, network.MaxRunBytes)
@@ -37,9 +37,9 @@ func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
 		return fmt.Errorf("attach: lease: %w", err)
 	}
 	p.mu.Lock()
-	h := p.hostings[souk.LeaseID{Digest: id}]
+	t := p.tenancies[souk.LeaseID{Digest: id}]
 	p.mu.Unlock()
-	if h == nil || h.client != s.Conn().RemotePeer() {
+	if t == nil || t.client != s.Conn().RemotePeer() {
 		// Another's lease and no lease look the same from outside.
 		return wire.Write(s, stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_ENDED,
 			Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: "no such lease of yours"}))
@@ -49,15 +49,15 @@ func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
 	}
 	if len(attach.Job) > 0 {
 		select {
-		case h.jobs <- attach.Job:
+		case t.jobs <- attach.Job:
 		default: // it is here already
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.listen(frames) })
+	g.Go(func() error { return t.listen(frames) })
 	g.Go(func() error {
 		defer s.CloseRead() // unblocks listen
-		return h.speak(ctx, network.DeadlineWriter{Stream: s, Within: p.cfg.Waits.Write}, attach)
+		return t.speak(ctx, network.DeadlineWriter{Stream: s, Within: p.cfg.Waits.Write}, attach)
 	})
 	if err := g.Wait(); !errors.Is(err, io.EOF) {
 		return err
@@ -66,7 +66,7 @@ func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
 }
 
 // listen takes the client's messages until the stream ends.
-func (h *hosting) listen(frames *wire.Reader) error {
+func (t *tenancy) listen(frames *wire.Reader) error {
 	for {
 		var msg runv1.ToProvider
 		if err := frames.Read(&msg); err != nil {
@@ -78,12 +78,12 @@ func (h *hosting) listen(frames *wire.Reader) error {
 		switch m := msg.Message.(type) {
 		case *runv1.ToProvider_Countersign:
 			select {
-			case h.countersigns <- m.Countersign:
+			case t.countersigns <- m.Countersign:
 			default: // a flood; the client repeats after the receipt comes again
 			}
 		case *runv1.ToProvider_Release:
 			select {
-			case h.releases <- m.Release.GetDiscardOutputs():
+			case t.releases <- m.Release.GetDiscardOutputs():
 			default: // asked already
 			}
 		case nil:
@@ -99,7 +99,7 @@ func (h *hosting) listen(frames *wire.Reader) error {
 
 // speak sends the state, what is missing of the logs, and the receipts that wait
 // for a signature; then again at each change, until the run has ended.
-func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) error {
+func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) error {
 	var sent struct {
 		state   []byte
 		receipt uint64
@@ -108,12 +108,12 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 	}
 	sent.stdout, sent.stderr = from.StdoutOffset, from.StderrOffset
 	for {
-		rec, owed, news := h.look()
+		rec, owed, news := t.look()
 		// Logs go before the state: who sees the end has seen every line.
-		if err := h.speakLog(w, runv1.LogStream_LOG_STREAM_STDOUT, h.stdout, &sent.stdout); err != nil {
+		if err := t.speakLog(w, runv1.LogStream_LOG_STREAM_STDOUT, t.stdout, &sent.stdout); err != nil {
 			return err
 		}
-		if err := h.speakLog(w, runv1.LogStream_LOG_STREAM_STDERR, h.stderr, &sent.stderr); err != nil {
+		if err := t.speakLog(w, runv1.LogStream_LOG_STREAM_STDERR, t.stderr, &sent.stderr); err != nil {
 			return err
 		}
 		for _, r := range owed {
@@ -144,7 +144,7 @@ func (h *hosting) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 	}
 }
 
-func (h *hosting) speakLog(w io.Writer, stream runv1.LogStream, l *disk.LogFile, offset *uint64) error {
+func (t *tenancy) speakLog(w io.Writer, stream runv1.LogStream, l *disk.LogFile, offset *uint64) error {
 	buf := make([]byte, logPiece)
 	for {
 		n := l.ReadAt(buf, *offset)

@@ -152,18 +152,18 @@ func (s *stall) ended(t *testing.T, id string) leaseRecord {
 	return rec
 }
 
-// hosting is a lease that the provider has not forgotten.
-func (p *provider) hosting(id souk.LeaseID) *hosting {
+// tenancy is a lease that the provider has not forgotten.
+func (p *provider) tenancy(id souk.LeaseID) *tenancy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.hostings[id]
+	return p.tenancies[id]
 }
 
 // of are the leases of a client that the provider has not forgotten.
-func (p *provider) of(client peer.ID) (hs []*hosting) {
+func (p *provider) of(client peer.ID) (hs []*tenancy) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, h := range p.hostings {
+	for _, h := range p.tenancies {
 		if h.client == client {
 			hs = append(hs, h)
 		}

@@ -219,7 +219,7 @@ func nothingRuns(t *testing.T) {
 	buf := make([]byte, 16<<20)
 	networktest.Eventually(t, "the end of all goroutines", func() bool {
 		stacks := string(buf[:runtime.Stack(buf, true)])
-		for _, f := range []string{"node.(*hosting).", "node.(*provider).on", "node.(*link).", "node.(*job).run"} {
+		for _, f := range []string{"node.(*tenancy).", "node.(*provider).on", "node.(*link).", "node.(*job).run"} {
 			if strings.Contains(stacks, f) {
 				return false
 			}
