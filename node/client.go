@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -205,10 +206,7 @@ func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 	if c.live() >= maxJobs {
 		return id, errTooMany
 	}
-	for _, cid := range []string{msg.Wasm, msg.Input} {
-		if cid == "" {
-			continue
-		}
+	for _, cid := range runner.Contents(msg) {
 		if ok, err := c.cfg.Files.Complete(ctx, cid); err != nil || !ok {
 			return id, errors.Join(&inputError{cid}, err)
 		}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 )
@@ -23,16 +23,12 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	if r == nil {
 		return nil, fmt.Errorf("no runner for %s", t.lease.Runner)
 	}
-	out := t.out()
-	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o700), t.stdout.Reset(), t.stderr.Reset()); err != nil {
+	if err := t.prepare(); err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Program: filepath.Join(t.dir, "program.wasm"), Args: t.job.Args,
-		Out: out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(),
+	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: t.p.devicesOf(t.lease), Program: t.plan.Program, Args: t.job.Args,
+		In: t.plan.In, Out: t.plan.Out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(),
 		Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
-	if t.job.Input != "" {
-		spec.In = filepath.Join(t.dir, "in")
-	}
 	for _, v := range t.job.Env {
 		spec.Env = append(spec.Env, v.Name+"="+v.Value)
 	}
@@ -43,20 +39,43 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	return scheduler.RunStarted{}, nil
 }
 
-// out is the folder that the job writes.
-func (t *tenancy) out() string { return filepath.Join(t.dir, "out") }
+// prepare makes an empty folder for the outputs, and empty logs.
+func (t *tenancy) prepare() error {
+	if t.plan.Out != "" {
+		if err := errors.Join(os.RemoveAll(t.plan.Out), os.MkdirAll(t.plan.Out, 0o700)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(t.stdout.Reset(), t.stderr.Reset())
+}
 
 // runOver takes the end of the process.
 func (t *tenancy) runOver() scheduler.TenancyEvent {
 	result := t.process.Wait()
 	t.process = nil
-	return scheduler.RunOver{Reason: result.Reason, Exit: int32(result.ExitCode), Detail: result.Detail}
+	return scheduler.RunOver{Reason: result.Reason, Exit: int32(result.ExitCode), Detail: result.Detail, Usage: measured(result.Usage)}
+}
+
+// tick tells the machine the time and what the run has used.
+func (t *tenancy) tick() scheduler.TenancyEvent {
+	if t.process == nil {
+		return scheduler.Tick{}
+	}
+	return scheduler.RunMeasured{Usage: measured(t.process.Usage())}
+}
+
+// measured is what a meter takes of a run's usage: the running time it counts itself.
+func measured(u runner.Usage) payment.Usage {
+	return payment.Usage{EnergyMillijoules: u.EnergyMillijoules, Counters: u.Counters}
 }
 
 // storeOutputs puts a run's outputs into the store, for the client alone.
 func (t *tenancy) storeOutputs(ctx context.Context) scheduler.TenancyEvent {
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
+	if t.plan.Out == "" {
+		return scheduler.OutputsStored{}
+	}
 	cid, digest, err := t.keep(ctx)
 	if err != nil {
 		return scheduler.OutputsNotStored{Detail: err.Error()}
@@ -65,7 +84,7 @@ func (t *tenancy) storeOutputs(ctx context.Context) scheduler.TenancyEvent {
 }
 
 func (t *tenancy) keep(ctx context.Context) (cid string, d souk.Digest, err error) {
-	if cid, _, err = t.p.cfg.Files.Add(ctx, t.out()); err != nil {
+	if cid, _, err = t.p.cfg.Files.Add(ctx, t.plan.Out); err != nil {
 		return "", d, err
 	}
 	if d, err = files.DigestOf(cid); err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -285,10 +286,7 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 	if err != nil {
 		return err
 	}
-	for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
-		if cid == "" {
-			continue
-		}
+	for _, cid := range runner.Contents(j.msg) {
 		if err := j.c.cfg.Files.Grant(ctx, cid, s.peer); err != nil {
 			return fmt.Errorf("serve inputs: %w", err)
 		}
@@ -309,7 +307,7 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 				j.c.cfg.Log.Error("end lease", "lease", s.id.Short(), "err", err)
 			}
 		}
-		for _, cid := range []string{j.msg.Wasm, j.msg.Input} {
+		for _, cid := range runner.Contents(j.msg) {
 			j.c.cfg.Files.Withdraw(cid, s.peer)
 		}
 		j.post(ctx, linkClosed{lease: s.id})

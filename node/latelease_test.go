@@ -58,10 +58,11 @@ func TestStoppingWhileOutputsAreKept(t *testing.T) {
 	}
 	defer store.Close()
 	m.h.p.cfg.Files = store
-	if err := os.MkdirAll(m.h.out(), 0o700); err != nil {
+	m.h.plan.Out = filepath.Join(m.home, "out")
+	if err := os.MkdirAll(m.h.plan.Out, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(m.h.out(), "model"), make([]byte, 64<<20), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(m.h.plan.Out, "model"), make([]byte, 64<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m.h.machine.Step(time.Now(), scheduler.RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED}) // StoreOutputs is out

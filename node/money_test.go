@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
@@ -235,7 +236,7 @@ func TestInputsForTheProviderOnly(t *testing.T) {
 	j := submit(t, client, msg)
 	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
 	networktest.Eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
-	for _, cid := range []string{msg.Input, msg.Wasm} {
+	for _, cid := range runner.Contents(msg) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		err := third.files.Fetch(ctx, cid, client.host.ID(), files.Limit{Bytes: 1 << 20, Blocks: 100}, nil)
 		cancel()

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/log"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -28,47 +30,13 @@ import (
 func TestPausedForTooLong(t *testing.T) {
 	tree := fuzzTree(t)
 	synctest.Test(t, func(t *testing.T) {
-		store, err := files.New(files.Config{Dir: filepath.Join(t.TempDir(), "blocks")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
-		job := network.MustMarshal(&jobv1.Job{Wasm: addFile(t, store, "forever")})
-		b := newBooks(t, tree, false, func(l *leasev1.Lease) {
-			id := sha256.Sum256(job)
-			l.Job, l.ReserveAtoms, l.HoldPausedMs = id[:], 60_000, 120_000
-		})
-		b.lease.Resources.MemoryBytes, b.lease.Resources.DiskBytes = 1<<20, 1<<20
-		r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
-		p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
-			Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
-		h := openTenancy(p, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
-		h.machine = scheduler.NewTenancy(h.cfg, time.Now())
-		if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
-			t.Fatal(refused.Detail)
-		}
-		h.jobs <- job
+		b, h := newDriven(t, tree, guests, "forever", func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
 		m := &metered{t: t, books: b, h: h, vouchers: b.record(t).Voucher.MaxClaimable}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		paid := make(chan int)
 		go func() { paid <- m.payLate(ctx) }()
-		driving, stop := context.WithCancel(t.Context())
-		go func() { // the last receipts stay unpaid: what is asked is when the run has ended
-			for {
-				rec, _, news := h.look()
-				if rec.Phase == runv1.Phase_PHASE_COLLECTING {
-					stop()
-					return
-				}
-				<-news
-			}
-		}()
-		h.drive(driving)
+		h.driveToEnd(t.Context())
 		ended := time.Now()
 		cancel()
 		rec := h.record()
@@ -79,8 +47,84 @@ func TestPausedForTooLong(t *testing.T) {
 		if until := h.occupies().Until; !ended.Before(until) {
 			t.Errorf("ended at %s, and the lease of the devices at %s", ended, until)
 		}
-		if lease, held := p.floor.Holder(b.lease.Devices[0]); held {
+		if lease, held := h.p.floor.Holder(b.lease.Devices[0]); held {
 			t.Errorf("the device is still in lease %s", lease.Short())
+		}
+	})
+}
+
+// newDriven is a lease whose client sent the job, at a provider without a network.
+// Its guest has yet to be driven.
+func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest string, change func(*leasev1.Lease)) (*books, *tenancy) {
+	t.Helper()
+	store, err := files.New(files.Config{Dir: filepath.Join(t.TempDir(), "blocks")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	job := network.MustMarshal(&jobv1.Job{Wasm: addFile(t, store, guest)})
+	b := newBooks(t, tree, false, func(l *leasev1.Lease) {
+		id := sha256.Sum256(job)
+		l.Job = id[:]
+		change(l)
+	})
+	b.lease.Resources.MemoryBytes, b.lease.Resources.DiskBytes = 1<<20, 1<<20
+	r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
+	p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
+		Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
+	h := openTenancy(p, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
+	h.machine = scheduler.NewTenancy(h.cfg, time.Now())
+	if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
+		t.Fatal(refused.Detail)
+	}
+	h.jobs <- job
+	return b, h
+}
+
+// driveToEnd drives a lease until its run is over: the last receipts stay unpaid.
+func (t *tenancy) driveToEnd(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		for {
+			rec, _, news := t.look()
+			if rec.Phase == runv1.Phase_PHASE_COLLECTING {
+				stop()
+				return
+			}
+			<-news
+		}
+	}()
+	t.drive(ctx)
+}
+
+// TestUsageIsMetered runs a guest that uses energy, and counts what the tariff does
+// not price: its receipts have the one, and the other is free.
+func TestUsageIsMetered(t *testing.T) {
+	tree := fuzzTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		spends := map[string]fake.Guest{"spends": func(p *fake.Process) int {
+			p.Spend(300)
+			p.Work(7 * time.Second)
+			p.Spend(400)
+			p.Count(payment.UnitTokenOut, 9)
+			p.Work(time.Second)
+			return 0
+		}}
+		b, h := newDriven(t, tree, spends, "spends", func(*leasev1.Lease) {})
+		h.driveToEnd(t.Context())
+		_, owed, _ := h.look()
+		var energy, due uint64
+		for _, r := range owed {
+			energy += r.EnergyMillijoules
+			due = max(due, r.CumulativeDueAtoms)
+		}
+		if want := b.cost(t, 8*time.Second); energy != 700 || souk.Atoms(due) > want || len(owed) != 2 {
+			t.Errorf("%d receipts over %d mJ and %d atoms; want 2, 700 and %d", len(owed), energy, due, want)
 		}
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -195,6 +196,22 @@ func (p *provider) runner(kind marketv1.Runner) runner.Runner {
 		}
 	}
 	return nil
+}
+
+// devicesOf is what a lease has, as its runner needs it.
+func (p *provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range l.Devices {
+		d := runner.Device{ID: id}
+		for _, known := range p.devices {
+			if known.ID == id {
+				d.Class = known.Class
+			}
+		}
+		has = append(has, d)
+	}
+	return has
 }
 
 // live counts leases that have not ended.

@@ -9,6 +9,7 @@ import (
 
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
@@ -245,7 +246,7 @@ func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *signing {
 func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 	t.Helper()
 	s := signByHand(t, p, msg)
-	for _, cid := range []string{msg.Wasm, msg.Input} {
+	for _, cid := range runner.Contents(msg) {
 		if err := p.client.files.Grant(t.Context(), cid, s.peer); err != nil {
 			t.Fatal(err)
 		}

@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
@@ -32,23 +34,42 @@ func (t *tenancy) stage(ctx context.Context, by time.Time) scheduler.TenancyEven
 	if refused := market.Understand(market.JobExtensions(job)); refused != nil {
 		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: refused.Error()}
 	}
-	if job.Wasm == "" {
-		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_JOB_INVALID, Detail: "the job has no module"}
+	plan, failed := t.planOf(job)
+	if failed != nil {
+		return *failed
 	}
 	limit := files.Limit{Bytes: t.lease.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
-	for _, part := range []struct{ cid, dest string }{{job.Wasm, "program.wasm"}, {job.Input, "in"}} {
-		if part.cid == "" {
-			continue
-		}
-		if err := t.fetch(ctx, part.cid, filepath.Join(t.dir, part.dest), limit); err != nil {
+	for _, part := range plan.Stage {
+		if err := t.fetch(ctx, part.CID, part.Path, limit); err != nil {
 			return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: err.Error()}
 		}
 	}
 	if d, err := money.InputDigest(job.Input); err != nil || d != t.terms.InputDigest {
 		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_JOB_INVALID, Detail: "the inputs are not the leased ones"}
 	}
-	t.job = job
+	t.job, t.plan = job, plan
 	return scheduler.InputsStaged{}
+}
+
+// planOf asks the lease's runner what the job needs. What it cannot run ends here:
+// nothing of it was fetched.
+func (t *tenancy) planOf(job *jobv1.Job) (runner.Plan, *scheduler.StagingFailed) {
+	r := t.p.runner(t.lease.Runner)
+	if r == nil {
+		return runner.Plan{}, &scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED,
+			Detail: fmt.Sprintf("no runner for %s", t.lease.Runner)}
+	}
+	plan, err := r.Plan(job, t.dir)
+	if err == nil {
+		return plan, nil
+	}
+	failed := &scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: err.Error()}
+	if unfit, ok := errors.AsType[*runner.UnfitError](err); ok {
+		if failed.Reason = runv1.EndReason_END_REASON_JOB_INVALID; unfit.Unsupported != "" {
+			failed.Reason = runv1.EndReason_END_REASON_UNSUPPORTED
+		}
+	}
+	return plan, failed
 }
 
 // fetch brings one CID from the client to a path, afrest.

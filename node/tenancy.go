@@ -43,6 +43,7 @@ type tenancy struct {
 	machine  *scheduler.Tenancy
 	message  []byte     // the client's job, as it came
 	job      *jobv1.Job // once it is staged
+	plan     runner.Plan
 	process  runner.Run // nil: nothing runs
 	working  int        // goroutines that run started and that still work
 	stopping bool       // the machine knows that the daemon is stopping
@@ -165,7 +166,7 @@ func (t *tenancy) happens(ctx, work context.Context) {
 	case <-stop:
 		t.step(ctx, work, scheduler.ProviderStopping{})
 	case <-late:
-		t.step(ctx, work, scheduler.Tick{})
+		t.step(ctx, work, t.tick())
 	case <-over:
 		t.step(ctx, work, t.runOver())
 	case message := <-t.jobs:

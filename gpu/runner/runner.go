@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -21,6 +22,10 @@ import (
 type Runner interface {
 	// Kind is what boxes the jobs in.
 	Kind() marketv1.Runner
+	// Plan says what a job needs in dir, a folder of its own, before it starts, and
+	// what it leaves there. The error is an [*UnfitError] for a job that this runner
+	// cannot run on any host.
+	Plan(job *jobv1.Job, dir string) (Plan, error)
 	// Start returns once the job runs, or has ended already: a program that
 	// cannot run is a [Run] whose result is JOB_INVALID. An error means that
 	// this host failed. Ctx bounds the start only; [Run.Stop] ends the run.
@@ -31,7 +36,8 @@ type Runner interface {
 type Spec struct {
 	Lease    souk.LeaseID  // for logs and names on the host
 	Seed     [32]byte      // the job id: seeds the guest's clock and random source
-	Program  string        // path of the program on the host
+	Devices  []Device      // what is leased; a runner gives the run these and no others
+	Program  Program       // as the [Plan] says, like In and Out
 	Args     []string      // what follows the program's own name
 	Env      []string      // NAME=value
 	In       string        // host folder shown read-only as /in; empty: there is none
@@ -41,6 +47,18 @@ type Spec struct {
 	Duration time.Duration // of running time: what is spent paused does not count
 	Stdout   io.Writer     // written to while the job runs, by one goroutine; nil: discarded
 	Stderr   io.Writer     // likewise, by another goroutine
+}
+
+// Device is one device of a lease.
+type Device struct {
+	ID    string // as in the lease: NVML's UUID, or that of the processor
+	Class string
+}
+
+// Program is what a run starts. One field is set.
+type Program struct {
+	Module string // path of a WebAssembly module on the host
+	Image  string // an OCI image by digest
 }
 
 // Run is a started job. Its methods may be called at once, and after its end.
@@ -57,6 +75,8 @@ type Run interface {
 	Wait() Result
 	// Done is closed when Wait would not block.
 	Done() <-chan struct{}
+	// Usage is what the run has used so far; once it has ended, what [Result] says.
+	Usage() Usage
 }
 
 // Result is how a run ended.
@@ -70,9 +90,11 @@ type Result struct {
 // MaxDetail bounds [Result.Detail] in bytes, so that it fits in a message.
 const MaxDetail = 200
 
-// Usage is what a run used.
+// Usage is what a run used. Nothing in it ever falls.
 type Usage struct {
-	RunningFor time.Duration // wall time, without what was spent paused
-	CPU        time.Duration // processor time, over all cores
-	MaxRSS     uint64        // most host memory at one time, bytes; 0: not measured
+	RunningFor        time.Duration     // wall time, without what was spent paused
+	CPU               time.Duration     // processor time, over all cores; 0: not measured, or not yet
+	MaxRSS            uint64            // most host memory at one time, bytes; 0: not measured, or not yet
+	EnergyMillijoules uint64            // of the run's devices; 0: not measured
+	Counters          map[string]uint64 // by unit of a tariff, such as token-out; what is not counted is absent
 }

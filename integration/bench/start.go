@@ -52,7 +52,7 @@ func prepareStart(dir string) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := runner.Spec{Program: module, Args: []string{"exit", "0"}, In: in, Out: out,
+	spec := runner.Spec{Program: runner.Program{Module: module}, Args: []string{"exit", "0"}, In: in, Out: out,
 		Memory: 1 << 30, Disk: 1 << 20, Duration: time.Minute}
 	bare := filepath.Join(dir, "bare")
 	return &subject{

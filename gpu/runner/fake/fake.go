@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/gpu/runner"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -51,6 +52,11 @@ func New(c Config) (*Runner, error) {
 // Kind implements [runner.Runner].
 func (r *Runner) Kind() marketv1.Runner { return r.config.Kind }
 
+// Plan implements [runner.Runner].
+func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
+	return runner.ModulePlan(job, dir)
+}
+
 // Start implements [runner.Runner].
 func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 	if err := ctx.Err(); err != nil {
@@ -59,7 +65,7 @@ func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 	if s.Memory == 0 || s.Disk == 0 || s.Duration <= 0 || s.Out == "" {
 		return nil, fmt.Errorf("start lease %s: memory, disk, duration or output folder is missing", s.Lease.Short())
 	}
-	name, err := readName(s.Program)
+	name, err := readName(s.Program.Module)
 	if err != nil {
 		return nil, fmt.Errorf("start lease %s: %w", s.Lease.Short(), err)
 	}

@@ -131,7 +131,7 @@ func TestVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRunner(t, map[string]fake.Guest{"guest": func(p *fake.Process) int { p.Work(time.Hour); return 7 }})
 		start := time.Now()
-		run, err := r.Start(t.Context(), runner.Spec{Program: path, Out: out, Memory: 1, Disk: 1, Duration: 2 * time.Hour})
+		run, err := r.Start(t.Context(), runner.Spec{Program: runner.Program{Module: path}, Out: out, Memory: 1, Disk: 1, Duration: 2 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -100,6 +100,25 @@ func (p *Process) ran() time.Duration {
 	return p.run.watch.Elapsed(time.Now())
 }
 
+// Count adds to what the run has used of a unit.
+func (p *Process) Count(unit string, n uint64) {
+	p.Check()
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	if p.run.counted == nil {
+		p.run.counted = map[string]uint64{}
+	}
+	p.run.counted[unit] += n
+}
+
+// Spend adds to the energy that the run has used.
+func (p *Process) Spend(millijoules uint64) {
+	p.Check()
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	p.run.energy += millijoules
+}
+
 // Loop takes all the running time there is.
 func (p *Process) Loop() {
 	for {

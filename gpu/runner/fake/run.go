@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type run struct {
 	resumed chan struct{} // closed by Resume; nil: not paused
 	reason  runv1.EndReason
 	detail  string
+	energy  uint64
+	counted map[string]uint64
 	result  runner.Result
 }
 
@@ -54,10 +57,9 @@ func (u *run) finish(code int) {
 		u.reason = runv1.EndReason_END_REASON_COMPLETED
 		close(u.over)
 	}
-	running := u.watch.Elapsed(now)
 	u.result = runner.Result{
 		ExitCode: code, Reason: u.reason, Detail: u.detail,
-		Usage: runner.Usage{RunningFor: running, CPU: running},
+		Usage: u.usage(now),
 	}
 	close(u.done)
 }
@@ -104,6 +106,18 @@ func (u *run) Wait() runner.Result {
 
 // Done implements [runner.Run].
 func (u *run) Done() <-chan struct{} { return u.done }
+
+// Usage implements [runner.Run].
+func (u *run) Usage() runner.Usage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.usage(time.Now())
+}
+
+func (u *run) usage(now time.Time) runner.Usage {
+	running := u.watch.Elapsed(now)
+	return runner.Usage{RunningFor: running, CPU: running, EnergyMillijoules: u.energy, Counters: maps.Clone(u.counted)}
+}
 
 // paused returns what is closed by Resume, or nil.
 func (u *run) paused() <-chan struct{} {

@@ -176,7 +176,7 @@ func stopsPaused(t *testing.T, b *bench) {
 }
 
 func noProgram(t *testing.T, b *bench) {
-	b.spec.Program = b.programs.Invalid
+	b.spec.Program.Module = b.programs.Invalid
 	got := b.run(t, "hello")
 	b.expect(t, got, runv1.EndReason_END_REASON_JOB_INVALID)
 	if got.Detail == "" {

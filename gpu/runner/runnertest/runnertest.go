@@ -64,6 +64,9 @@ func Run(t *testing.T, r runner.Runner, p Programs) {
 		name string
 		f    func(*testing.T, *bench)
 	}{
+		{"says what a job needs", plans},
+		{"refuses what it cannot run", refuses},
+		{"tells what is used", usage},
 		{"gives what is asked", hello},
 		{"gives no inputs where there are none", noInputs},
 		{"keeps the exit code", exitCode},
@@ -105,7 +108,7 @@ func newBench(t *testing.T, r runner.Runner, p Programs) *bench {
 	}
 	b := &bench{runner: r, programs: p, stdout: newOutput(), stderr: newOutput()}
 	b.spec = runner.Spec{
-		Program: p.Guest, In: in, Out: out,
+		Program: runner.Program{Module: p.Guest}, In: in, Out: out,
 		Memory: memory, Disk: disk, Duration: duration,
 		Stdout: b.stdout, Stderr: b.stderr,
 	}

@@ -57,7 +57,7 @@ func BenchmarkRun(b *testing.B) {
 	r := newRunner(b)
 	once := func() {
 		run, err := r.Start(b.Context(), runner.Spec{
-			Program: guest, Args: []string{"exit", "0"}, Out: out, Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
+			Program: runner.Program{Module: guest}, Args: []string{"exit", "0"}, Out: out, Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
 		})
 		if err != nil {
 			b.Fatal(err)

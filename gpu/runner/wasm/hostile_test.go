@@ -120,7 +120,7 @@ func TestHostileModules(t *testing.T) {
 				t.Fatal(err)
 			}
 			run, err := r.Start(t.Context(), runner.Spec{
-				Program: path, Out: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20, Duration: 2 * time.Second,
+				Program: runner.Program{Module: path}, Out: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20, Duration: 2 * time.Second,
 			})
 			if err != nil {
 				t.Fatal(err)

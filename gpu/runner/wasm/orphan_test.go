@@ -22,7 +22,7 @@ func daemon(program, dir string) error {
 		return err
 	}
 	run, err := r.Start(context.Background(), runner.Spec{
-		Program: program, Out: dir, Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
+		Program: runner.Program{Module: program}, Out: dir, Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
 	})
 	if err != nil {
 		return err

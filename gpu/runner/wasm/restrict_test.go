@@ -119,7 +119,7 @@ func TestBrokenOutModuleFindsNothing(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	run, err := r.Start(t.Context(), runner.Spec{
-		Program: program, Out: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
+		Program: runner.Program{Module: program}, Out: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20, Duration: time.Minute,
 		Stdout: &stdout, Stderr: &stderr,
 	})
 	if err != nil {

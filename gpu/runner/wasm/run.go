@@ -183,6 +183,20 @@ func (u *run) Wait() runner.Result {
 // Done implements [runner.Run].
 func (u *run) Done() <-chan struct{} { return u.done }
 
+// Usage implements [runner.Run].
+func (u *run) Usage() runner.Usage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		select {
+		case <-u.done:
+			return u.result.Usage
+		default: // what it printed is still being read
+		}
+	}
+	return runner.Usage{RunningFor: u.watch.Elapsed(time.Now())}
+}
+
 // finish settles why the run ended. What the module's own end says comes first:
 // it was there before we could kill.
 func (u *run) finish(exit exit) {

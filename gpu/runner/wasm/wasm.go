@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/gpu/runner"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -75,6 +76,11 @@ func New(c Config) (*Runner, error) {
 
 // Kind is RUNNER_WASM.
 func (r *Runner) Kind() marketv1.Runner { return marketv1.Runner_RUNNER_WASM }
+
+// Plan implements [runner.Runner].
+func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
+	return runner.ModulePlan(job, dir)
+}
 
 // Confinement names, for people, what holds a module on this machine beside
 // wazero itself: not every kernel has all of it.
@@ -168,13 +174,13 @@ func newOrder(s runner.Spec) (order, error) {
 		return o, errors.New("no disk")
 	case s.Duration <= 0:
 		return o, errors.New("no duration")
-	case s.Program == "" || s.Out == "":
+	case s.Program.Module == "" || s.Out == "":
 		return o, errors.New("no program or no folder for its outputs")
 	}
 	for _, path := range []struct {
 		to   *string
 		from string
-	}{{&o.Program, s.Program}, {&o.In, s.In}, {&o.Out, s.Out}} {
+	}{{&o.Program, s.Program.Module}, {&o.In, s.In}, {&o.Out, s.Out}} {
 		if path.from == "" {
 			continue
 		}

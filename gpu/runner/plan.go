@@ -1,0 +1,57 @@
+package runner
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+)
+
+// Plan is what a job needs in its folder before it starts, and what it leaves
+// there. Paths are on the host.
+type Plan struct {
+	Stage   []Staged // fetched before the start
+	Program Program
+	In      string // what appears as /in; empty: there is none
+	Out     string // what appears as /out, whose content is the run's outputs; empty: it leaves none
+}
+
+// Staged is content that a run needs as a file or folder.
+type Staged struct {
+	CID  string
+	Path string // where it belongs
+}
+
+// UnfitError is why a runner cannot run a job, wherever it is asked.
+type UnfitError struct {
+	Unsupported string // the name of what the job needs and the runner lacks; empty: the job is not valid
+	Detail      string // one line for people
+}
+
+func (e *UnfitError) Error() string {
+	return cmp.Or(e.Detail, "the runner does not support: "+e.Unsupported)
+}
+
+// ModulePlan is the plan of a job whose program is one file, for runners of such.
+func ModulePlan(job *jobv1.Job, dir string) (Plan, error) {
+	switch {
+	case job.GetImage() != "":
+		return Plan{}, &UnfitError{Unsupported: "image"}
+	case job.GetWasm() == "":
+		return Plan{}, &UnfitError{Detail: "the job has no module"}
+	}
+	p := Plan{Program: Program{Module: filepath.Join(dir, "program.wasm")}, Out: filepath.Join(dir, "out")}
+	p.Stage = append(p.Stage, Staged{job.Wasm, p.Program.Module})
+	if job.Input != "" {
+		p.In = filepath.Join(dir, "in")
+		p.Stage = append(p.Stage, Staged{job.Input, p.In})
+	}
+	return p, nil
+}
+
+// Contents lists the content that a job names, whoever runs it: its client has all
+// of it and serves it to the provider.
+func Contents(job *jobv1.Job) []string {
+	return slices.DeleteFunc([]string{job.GetWasm(), job.GetInput()}, func(cid string) bool { return cid == "" })
+}
