@@ -95,7 +95,7 @@ format:
 vet:
 	@echo "== go vet"
 	@$(GO) vet ./...
-	@$(GO) vet -tags crashpoints ./node
+	@$(GO) vet -tags crashpoints ./node/...
 
 static: $(TOOLS)/.built
 	@echo "== staticcheck"
