@@ -72,12 +72,12 @@ func (a api) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusR
 		s.Addresses = append(s.Addresses, addr.String()+"/p2p/"+s.Peer)
 	}
 	if n.provider != nil {
-		s.Leases = n.provider.live()
+		s.Leases = n.provider.Live()
 	}
 	if n.chain == nil {
 		return s, nil
 	}
-	s.Jobs, s.Wallet, s.ChainId = n.client.live(), n.chain.Address().Hex(), n.chain.Domain().ChainID
+	s.Jobs, s.Wallet, s.ChainId = n.client.Live(), n.chain.Address().Hex(), n.chain.Domain().ChainID
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	block, _, err := n.chain.Block(ctx)
@@ -106,12 +106,12 @@ func (n *Node) rejects() map[string]uint64 {
 // Devices lists this machine's devices.
 func (a api) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.DevicesResponse, error) {
 	out := &apiv1.DevicesResponse{}
-	for _, d := range a.n.devices.list() {
+	for _, d := range a.n.devices.List() {
 		row := &apiv1.Device{Id: d.ID, Class: d.Class, Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 			Mig: d.MIG, Health: d.Health, Evidence: d.Evidence, Simulated: d.Simulated}
 		if p := a.n.provider; p != nil {
 			row.PriceAtomsPerHour = uint64(p.cfg.Prices[d.Class])
-			if lease, ok := p.holder(d.ID); ok {
+			if lease, ok := p.Holder(d.ID); ok {
 				row.Lease = lease.String()
 			}
 		}
@@ -179,10 +179,10 @@ func (a api) WatchOffers(ctx context.Context, req *apiv1.WatchOffersRequest, s *
 
 // Plan says what a job would cost and where it could run.
 func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanResponse, error) {
-	if err := checkJob(req.Job); err != nil {
+	if err := CheckJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	q := market.RequestQuery(req.Job.Resources, pricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
+	q := market.RequestQuery(req.Job.Resources, PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
 	out := &apiv1.PlanResponse{Total: uint32(a.n.book.Len()), Query: q.String(), Removals: removalRows(a.n.book.Explain(q)),
 		AvailableAtoms: uint64(max(a.n.ledger.Balance(ledger.Wallet), 0))}
 	for _, o := range a.n.book.Match(q) {
@@ -205,7 +205,7 @@ func (a api) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanRespons
 func (a api) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candidate, error) {
 	c := &apiv1.Candidate{Row: a.n.offerRow(o)}
 	var known payment.Tariff
-	usage := usageOf(job)
+	usage := UsageOf(job)
 	for _, l := range o.Lines() {
 		row := &apiv1.CostLine{Unit: l.Unit, PriceAtoms: l.Price, Per: l.Per, Unknown: !l.Known()}
 		if l.Known() {
@@ -215,7 +215,7 @@ func (a api) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candidate, error
 		c.Lines = append(c.Lines, row)
 	}
 	c.EstimateAtoms = uint64(usage.Cost(known))
-	most, err := reserve(job, known, market.Devices(job.Resources))
+	most, err := Reserve(job, known, market.Devices(job.Resources))
 	c.CapAtoms = uint64(most)
 	return c, err
 }
@@ -225,10 +225,10 @@ func (a api) Submit(ctx context.Context, req *apiv1.SubmitRequest) (*apiv1.Submi
 	if a.n.client == nil {
 		return nil, coded(errNoChain)
 	}
-	if err := checkJob(req.Job); err != nil {
+	if err := CheckJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	id, err := a.n.client.submit(ctx, req.Job, req.SaveTo)
+	id, err := a.n.client.Submit(ctx, req.Job, req.SaveTo)
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -239,8 +239,8 @@ func (a api) Submit(ctx context.Context, req *apiv1.SubmitRequest) (*apiv1.Submi
 func (a api) List(context.Context, *apiv1.ListRequest) (*apiv1.ListResponse, error) {
 	out := &apiv1.ListResponse{}
 	if a.n.client != nil {
-		for _, j := range a.n.client.list() {
-			out.Jobs = append(out.Jobs, j.summary())
+		for _, j := range a.n.client.List() {
+			out.Jobs = append(out.Jobs, j.Summary())
 		}
 	}
 	return out, nil
@@ -250,7 +250,7 @@ func (a api) job(id string) (*job, error) {
 	if a.n.client == nil {
 		return nil, coded(errNoChain)
 	}
-	j, err := a.n.client.find(id)
+	j, err := a.n.client.Find(id)
 	return j, coded(err)
 }
 
@@ -260,10 +260,10 @@ func (a api) Stop(_ context.Context, req *apiv1.StopRequest) (*apiv1.StopRespons
 	if err != nil {
 		return nil, err
 	}
-	if rec, _ := j.look(); rec.Ended.IsZero() {
-		j.stop()
+	if rec, _ := j.Watch(); rec.Ended.IsZero() {
+		j.Stop()
 	}
-	return &apiv1.StopResponse{Summary: j.summary()}, nil
+	return &apiv1.StopResponse{Summary: j.Summary()}, nil
 }
 
 // reasonName is an end reason for people and logs.

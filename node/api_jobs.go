@@ -18,7 +18,7 @@ func (a api) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetResponse, 
 	if err != nil {
 		return nil, err
 	}
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	out := &apiv1.GetResponse{Summary: rec.summary(j.id, j.msg), Job: j.msg, Removals: removalRows(rec.Removals)}
 	for _, at := range rec.Attempts {
 		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: stamp(at.Started), Ended: stamp(at.Ended),
@@ -77,7 +77,7 @@ func (a api) Follow(ctx context.Context, req *apiv1.FollowRequest, s *connect.Se
 	}
 	f := &follower{j: j, s: s, logs: req.Logs}
 	for {
-		rec, news := j.look()
+		rec, news := j.Watch()
 		if err := f.catchUp(a.n, rec); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (a api) receiptsOf(id string) (out []*runv1.Receipt, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	out, err = a.n.jobReceipts(rec)
 	return out, coded(err)
 }

@@ -125,7 +125,7 @@ func (a api) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.Dep
 	if err := n.keeper.Reconcile(ctx); err != nil {
 		return nil, coded(fmt.Errorf("read the chain: %w", err))
 	}
-	id, tx, err := n.client.fund(ctx, p, souk.Atoms(req.AmountAtoms))
+	id, tx, err := n.client.Fund(ctx, p, souk.Atoms(req.AmountAtoms))
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -156,7 +156,7 @@ func (a api) Refund(ctx context.Context, req *apiv1.RefundRequest) (*apiv1.Refun
 	if err != nil {
 		return nil, err
 	}
-	r, err := n.client.refund(ctx, rec)
+	r, err := n.client.Refund(ctx, rec)
 	if err != nil {
 		return nil, coded(err)
 	}

@@ -44,7 +44,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
 	m := &marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
-		MaxPriceAtomsPerHour: pricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:],
+		MaxPriceAtomsPerHour: PricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:],
 		Version: market.Version, MustUnderstand: market.JobExtensions(job)}
 	payload := network.MustMarshal(m)
 	envelope := wire.Seal(c.cfg.Key, souk.DomainOrder, payload)
@@ -71,14 +71,14 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 	if err == nil && bid.PriceAtomsPerHour > offer.PriceAtomsPerHour {
 		err = fmt.Errorf("bid of %s above the posted %s", souk.Atoms(bid.PriceAtomsPerHour), souk.Atoms(offer.PriceAtomsPerHour))
 	}
-	if err == nil && usageOf(job).Cost(bid.Lines) > usageOf(job).Cost(offer.Lines()) {
-		err = fmt.Errorf("by the bid the job costs %s, by the offer %s", usageOf(job).Cost(bid.Lines), usageOf(job).Cost(offer.Lines()))
+	if err == nil && UsageOf(job).Cost(bid.Lines) > UsageOf(job).Cost(offer.Lines()) {
+		err = fmt.Errorf("by the bid the job costs %s, by the offer %s", UsageOf(job).Cost(bid.Lines), UsageOf(job).Cost(offer.Lines()))
 	}
 	return bid, nil, err
 }
 
-// usageOf is what a job is expected to use: its longest run.
-func usageOf(job *jobv1.Job) market.Usage {
+// UsageOf is what a job is expected to use: its longest run.
+func UsageOf(job *jobv1.Job) market.Usage {
 	return market.UsageOf(job.Resources, job.Limits.MaxDurationMs)
 }
 
@@ -94,7 +94,7 @@ func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*
 	return &d.Refusal, nil
 }
 
-// pricePerDevice is the job's price cap for one device.
-func pricePerDevice(job *jobv1.Job) uint64 {
+// PricePerDevice is the job's price cap for one device.
+func PricePerDevice(job *jobv1.Job) uint64 {
 	return job.Price.MaxAtomsPerHour / uint64(market.Devices(job.Resources))
 }

@@ -50,8 +50,8 @@ func (e *declinedError) Error() string { return "the provider declined: " + e.wh
 // errAnswer is an answer to another question than was asked.
 var errAnswer = errors.New("the provider did not answer what it was asked")
 
-// fund deposits into the channel with a provider ahead of any job.
-func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
+// Fund deposits into the channel with a provider ahead of any job.
+func (c *client) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
 	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}})
 	if err != nil {
 		return souk.ChannelID{}, "", err
@@ -90,8 +90,8 @@ func (c *client) fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	return id, tx, c.cfg.Keeper.Reconcile(ctx)
 }
 
-// refund asks a provider to claim what is due and to give the rest back.
-func (c *client) refund(ctx context.Context, rec *money.Channel) (*leasev1.Refunded, error) {
+// Refund asks a provider to claim what is due and to give the rest back.
+func (c *client) Refund(ctx context.Context, rec *money.Channel) (*leasev1.Refunded, error) {
 	to, err := peer.Decode(rec.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("peer of channel %s: %w", rec.ID().Short(), err)

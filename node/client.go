@@ -161,8 +161,8 @@ func (c *client) Run(ctx context.Context) error {
 // signed one is told.
 func (c *client) forget(ctx context.Context) error {
 	held := map[souk.LeaseID]bool{}
-	for _, j := range c.list() {
-		if rec, _ := j.look(); rec.Ended.IsZero() {
+	for _, j := range c.List() {
+		if rec, _ := j.Watch(); rec.Ended.IsZero() {
 			held[rec.Snapshot.Lease] = true
 		}
 	}
@@ -190,8 +190,8 @@ const maxJobs = 1024
 // errTooMany is returned when more jobs wait than this node runs at once.
 var errTooMany = errors.New("too many jobs are waiting; wait for some to end")
 
-// submit makes a job durable and starts it. The same job again is the same job.
-func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
+// Submit makes a job durable and starts it. The same job again is the same job.
+func (c *client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
 	payload := network.MustMarshal(msg)
 	id := souk.JobID{Digest: sha256.Sum256(payload)}
 	c.mu.Lock()
@@ -200,10 +200,10 @@ func (c *client) submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 	if known {
 		return id, nil
 	}
-	if err := checkJob(msg); err != nil {
+	if err := CheckJob(msg); err != nil {
 		return id, err
 	}
-	if c.live() >= maxJobs {
+	if c.Live() >= maxJobs {
 		return id, errTooMany
 	}
 	for _, cid := range runner.Contents(msg) {
@@ -234,8 +234,8 @@ func (e *inputError) Error() string {
 	return fmt.Sprintf("%s is not in this node's store, or not all of it: souk add puts it there", e.cid)
 }
 
-// checkJob refuses a job that no provider could take, whoever wrote it.
-func checkJob(m *jobv1.Job) error {
+// CheckJob refuses a job that no provider could take, whoever wrote it.
+func CheckJob(m *jobv1.Job) error {
 	switch {
 	case m == nil:
 		return errors.New("no job")
@@ -266,8 +266,8 @@ var (
 	errAmbiguous = errors.New("more than one job begins so; give more digits")
 )
 
-// find returns the job whose id begins with prefix.
-func (c *client) find(prefix string) (*job, error) {
+// Find returns the job whose id begins with prefix.
+func (c *client) Find(prefix string) (*job, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found *job
@@ -285,8 +285,8 @@ func (c *client) find(prefix string) (*job, error) {
 	return found, nil
 }
 
-// list returns the jobs, newest first.
-func (c *client) list() []*job {
+// List returns the jobs, newest first.
+func (c *client) List() []*job {
 	c.mu.Lock()
 	jobs := make([]*job, 0, len(c.jobs))
 	for _, j := range c.jobs {
@@ -294,17 +294,17 @@ func (c *client) list() []*job {
 	}
 	c.mu.Unlock()
 	slices.SortFunc(jobs, func(a, b *job) int {
-		ra, _ := a.look()
-		rb, _ := b.look()
+		ra, _ := a.Watch()
+		rb, _ := b.Watch()
 		return rb.Started.Compare(ra.Started)
 	})
 	return jobs
 }
 
-// live counts the jobs that have not ended.
-func (c *client) live() (n uint32) {
-	for _, j := range c.list() {
-		if rec, _ := j.look(); rec.Ended.IsZero() {
+// Live counts the jobs that have not ended.
+func (c *client) Live() (n uint32) {
+	for _, j := range c.List() {
+		if rec, _ := j.Watch(); rec.Ended.IsZero() {
 			n++
 		}
 	}

@@ -27,8 +27,8 @@ type devices struct {
 	found []gpu.Device
 }
 
-// list returns the devices as they were last read.
-func (d *devices) list() []gpu.Device {
+// List returns the devices as they were last read.
+func (d *devices) List() []gpu.Device {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.found
@@ -58,7 +58,7 @@ func (d *devices) read(ctx context.Context) (changed bool) {
 func (d *devices) watch(ctx context.Context, changed func([]gpu.Device)) error {
 	for network.Sleep(ctx, probeEvery) {
 		if d.read(ctx) && ctx.Err() == nil {
-			changed(d.list())
+			changed(d.List())
 		}
 	}
 	return nil

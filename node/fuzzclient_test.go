@@ -281,7 +281,7 @@ func (h *hearing) check() {
 		h.t.Fatalf("vouched %s where %s is due, at most %s could have run, %s is ahead and %s reserved", share, due, ran, ahead, h.terms.Reserve)
 	}
 	h.vouched = rec.Voucher.MaxClaimable
-	job, _ := h.l.j.look()
+	job, _ := h.l.j.Watch()
 	if b, err := json.Marshal(job); err != nil || len(b) > 2000 || len(h.l.output) > 200 {
 		h.t.Fatalf("the job's record has %d bytes, the outputs' name %d, %v", len(b), len(h.l.output), err)
 	}

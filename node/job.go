@@ -61,8 +61,8 @@ func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {
 	return j
 }
 
-// look returns a copy of the record, and a channel that closes at the next change.
-func (j *job) look() (jobRecord, <-chan struct{}) {
+// Watch returns a copy of the record, and a channel that closes at the next change.
+func (j *job) Watch() (jobRecord, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.rec
@@ -75,7 +75,7 @@ func (j *job) look() (jobRecord, <-chan struct{}) {
 func (j *job) note(ctx context.Context, change func(*jobRecord), extra ...ledger.Record) error {
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	r, _ := j.look()
+	r, _ := j.Watch()
 	change(&r)
 	value, err := json.Marshal(&r)
 	if err != nil {
@@ -93,7 +93,7 @@ func (j *job) note(ctx context.Context, change func(*jobRecord), extra ...ledger
 func (j *job) show(change func(*jobRecord)) {
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	r, _ := j.look()
+	r, _ := j.Watch()
 	change(&r)
 	j.replace(r)
 }
@@ -109,7 +109,7 @@ func (j *job) attemptConfig() scheduler.AttemptConfig {
 	ms := func(v uint64) time.Duration { return time.Duration(v) * time.Millisecond }
 	cfg := j.c.cfg.Waits.Job
 	cfg.MaxDuration, cfg.StartWithin = ms(j.msg.Limits.MaxDurationMs), ms(j.msg.Limits.StartWithinMs)
-	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.msg.Limits.HoldPausedMs), pricePerDevice(j.msg), j.msg.Retry
+	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.msg.Limits.HoldPausedMs), PricePerDevice(j.msg), j.msg.Retry
 	return cfg
 }
 
@@ -123,7 +123,7 @@ func (j *job) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	if rec.Snapshot.Attempts > 0 || rec.Snapshot.Stopping {
 		j.attempt = scheduler.ResumeAttempt(j.attemptConfig(), rec.Snapshot, time.Now())
 	} else {
@@ -201,7 +201,7 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 	for i := range snap.Tries {
 		snap.Tries[i].Misses = nil // shown as declines; here they would only make the record grow
 	}
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	state := j.attempt.State().String()
 	if state != rec.State && rec.Ended.IsZero() || !snapshotEqual(snap, rec.Snapshot) {
 		change := func(r *jobRecord) { r.Snapshot = snap; r.State = stateOr(r, state) }
@@ -237,7 +237,7 @@ func snapshotEqual(a, b scheduler.Snapshot) bool {
 }
 
 func (j *job) finished() bool {
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	return !rec.Ended.IsZero() && j.inFlight == 0 && len(j.links) == 0
 }
 
@@ -284,14 +284,14 @@ func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 	return nil
 }
 
-// summary is the job in a line.
-func (j *job) summary() *apiv1.JobSummary {
-	r, _ := j.look()
+// Summary is the job in a line.
+func (j *job) Summary() *apiv1.JobSummary {
+	r, _ := j.Watch()
 	return r.summary(j.id, j.msg)
 }
 
-// stop asks for a job's end.
-func (j *job) stop() {
+// Stop asks for a job's end.
+func (j *job) Stop() {
 	select {
 	case j.stops <- struct{}{}:
 	default: // asked already

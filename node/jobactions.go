@@ -49,7 +49,7 @@ func (j *job) untilBook(ctx context.Context, q market.Query) {
 // find matches the job against the book.
 func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
-	q := market.RequestQuery(j.msg.Resources, pricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
+	q := market.RequestQuery(j.msg.Resources, PricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
 	q.Limit = maxOffers
 	found := j.c.cfg.Book.Match(q)
 	j.offers = map[souk.NodeKey]*market.Offer{}
@@ -119,7 +119,7 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.bids = append(j.bids, bid)
 		n := len(j.bids) - 1
 		j.mu.Unlock()
-		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: usageOf(j.msg).Cost(bid.Lines)})
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.msg).Cost(bid.Lines)})
 	}
 }
 
@@ -261,7 +261,7 @@ func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, 
 	if root == "" {
 		return outputs, nil
 	}
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	for i, o := range j.msg.Outputs {
 		name := strings.Trim(o.From, "/")
 		cid, err := j.c.cfg.Files.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))

@@ -156,7 +156,7 @@ func ignoreCancel(err error) error {
 
 func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
-	rec, _ := l.j.look()
+	rec, _ := l.j.Watch()
 	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
 	if err := wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		return err
@@ -245,7 +245,7 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 		return fmt.Errorf("other outputs than before: %w", errBreach)
 	}
 	if tx := network.Clip(s.DepositTx, 100); tx != "" {
-		if rec, _ := l.j.look(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != tx {
+		if rec, _ := l.j.Watch(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != tx {
 			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = tx }); err != nil {
 				return err
 			}
@@ -266,7 +266,7 @@ func (l *link) offset(stream runv1.LogStream) uint64 {
 }
 
 func (l *link) logOf(stream runv1.LogStream) (*disk.LogFile, uint64) {
-	rec, _ := l.j.look()
+	rec, _ := l.j.Watch()
 	base := map[string]uint64{}
 	if a := rec.byLease(l.s.id.String()); a != nil {
 		base = a.LogBase

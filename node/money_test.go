@@ -188,7 +188,7 @@ func TestFundingRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lease, ok := next.holder(s.lease.Devices[0]); !ok || lease != s.id || len(next.restored) != 1 {
+		if lease, ok := next.Holder(s.lease.Devices[0]); !ok || lease != s.id || len(next.restored) != 1 {
 			t.Errorf("after a restart at %s the device is in lease %s, %t; %d leases go on", now, lease.Short(), ok, len(next.restored))
 		}
 	}
@@ -234,7 +234,7 @@ func TestInputsForTheProviderOnly(t *testing.T) {
 	third, _ := startDaemon(t, func(c *Config) { c.Bootstrap = []string{address(client)} })
 	msg := testJob(t, client, "long")
 	j := submit(t, client, msg)
-	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
 	networktest.Eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
 	for _, cid := range runner.Contents(msg) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -260,7 +260,7 @@ func TestInputsMissing(t *testing.T) {
 	if id, err := (api{client}).Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
 		t.Errorf("job %s was taken without its inputs", id.Id)
 	}
-	if n := len(client.client.list()); n != 0 {
+	if n := len(client.client.List()); n != 0 {
 		t.Errorf("%d jobs are kept", n)
 	}
 }

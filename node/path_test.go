@@ -201,14 +201,14 @@ func fill(n *Node) bool {
 	return err == nil
 }
 
-// submit starts a job at a node.
+// Submit starts a job at a node.
 func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
 	t.Helper()
 	id, err := (api{n}).Submit(context.Background(), &apiv1.SubmitRequest{Job: msg})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, err := n.client.find(id.Id)
+	j, err := n.client.Find(id.Id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,8 +218,8 @@ func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
 // finished waits for a job's end.
 func finished(t *testing.T, j *job) *apiv1.JobSummary {
 	t.Helper()
-	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
-	return j.summary()
+	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
+	return j.Summary()
 }
 
 func TestPath(t *testing.T) {

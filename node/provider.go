@@ -169,8 +169,8 @@ func (p *provider) prune(now time.Time) {
 	}
 }
 
-// holder names the lease that has a device, for souk gpus.
-func (p *provider) holder(device string) (souk.LeaseID, bool) {
+// Holder names the lease that has a device, for souk gpus.
+func (p *provider) Holder(device string) (souk.LeaseID, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor.Holder(device)
@@ -214,8 +214,8 @@ func (p *provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 	return has
 }
 
-// live counts leases that have not ended.
-func (p *provider) live() (n uint32) {
+// Live counts leases that have not ended.
+func (p *provider) Live() (n uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.tenancies {

@@ -62,13 +62,13 @@ func TestNoChainOnTheJobPath(t *testing.T) {
 	j := submit(t, client, testJob(t, client, "train"))
 	var during int64
 	networktest.Eventually(t, "the job's collection", func() bool {
-		rec, _ := j.look()
+		rec, _ := j.Watch()
 		if rec.State != "collecting" && rec.Ended.IsZero() { // once it has run, the chain may be read
 			during = p.calls.Load() - before
 		}
 		return !rec.Ended.IsZero()
 	})
-	if s := j.summary(); s.State != "done" || during != 0 {
+	if s := j.Summary(); s.State != "done" || during != 0 {
 		t.Errorf("job ended as %s with %d chain calls before its end", s.State, during)
 	}
 	quiet(t, p)

@@ -101,9 +101,9 @@ func (p *duo) agree(t *testing.T) souk.Atoms {
 func TestClientRestart(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	id := submit(t, p.client, testJob(t, p.client, "long")).id
-	networktest.Eventually(t, "two receipts", func() bool { j, _ := p.client.client.find(id.String()); return j.summary().Receipts >= 2 })
+	networktest.Eventually(t, "two receipts", func() bool { j, _ := p.client.client.Find(id.String()); return j.Summary().Receipts >= 2 })
 	p.restartClient(t)
-	j, err := p.client.client.find(id.String())
+	j, err := p.client.client.Find(id.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestClientRestartMatching(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.restartClient(t)
-	j, err := p.client.client.find(id.String())
+	j, err := p.client.client.Find(id.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestClientRestartLeasing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.restartClient(t)
-	j, err := p.client.client.find(s.terms.Job.String())
+	j, err := p.client.client.Find(s.terms.Job.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +178,8 @@ func TestClientRestartForgets(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	s := signByHand(t, p, testJob(t, p.client, "short"))
 	p.restartClient(t)
-	networktest.Eventually(t, "the end of the lease", func() bool { return p.provider.provider.live() == 0 })
-	if lease, held := p.provider.provider.holder(s.lease.Devices[0]); held {
+	networktest.Eventually(t, "the end of the lease", func() bool { return p.provider.provider.Live() == 0 })
+	if lease, held := p.provider.provider.Holder(s.lease.Devices[0]); held {
 		t.Errorf("the device is held by lease %s", lease.Short())
 	}
 	if due := p.agree(t); due != 0 {
@@ -193,7 +193,7 @@ func TestClientRestartForgets(t *testing.T) {
 func TestProviderRestartRunning(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	j := submit(t, p.client, testJob(t, p.client, "long"))
-	networktest.Eventually(t, "two receipts", func() bool { return j.summary().Receipts >= 2 })
+	networktest.Eventually(t, "two receipts", func() bool { return j.Summary().Receipts >= 2 })
 	p.restartProvider(t)
 	s := finished(t, j)
 	if s.State != "failed" || s.Reason != "provider-stopped" && s.Reason != "provider-lost" || s.PaidAtoms == 0 {

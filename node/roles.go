@@ -46,7 +46,7 @@ func (n *Node) buildRoles() (err error) {
 		return err
 	}
 	var ram uint64
-	for _, d := range n.devices.list() {
+	for _, d := range n.devices.List() {
 		if d.CPU {
 			ram = d.MemoryBytes
 		}
@@ -59,7 +59,7 @@ func (n *Node) buildRoles() (err error) {
 	if err != nil {
 		return err
 	}
-	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.list(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
+	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
@@ -71,7 +71,7 @@ func (n *Node) buildRoles() (err error) {
 // the owner would wonder why nobody comes.
 func (n *Node) checkPrices() error {
 	have := map[string]bool{}
-	for _, d := range n.devices.list() {
+	for _, d := range n.devices.List() {
 		have[d.Class] = true
 	}
 	for class, price := range n.cfg.Prices {

@@ -116,7 +116,7 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, fmt.Errorf("bid: %w", err)
 	}
-	most, err := reserve(job, tariff, len(bid.Devices))
+	most, err := Reserve(job, tariff, len(bid.Devices))
 	if err != nil {
 		return nil, err
 	}
@@ -164,9 +164,9 @@ func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (pay
 		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, d, nil
 }
 
-// reserve is the most a job may cost by a tariff on n devices: what its lease
+// Reserve is the most a job may cost by a tariff on n devices: what its lease
 // sets aside. Where the tariff counts what no time bounds, that is the job's cap.
-func reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
+func Reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
 	if tariff.Counts() {
 		return souk.Atoms(job.Price.MaxTotalAtoms), nil
 	}

@@ -28,7 +28,7 @@ import (
 func TestOneChannelManyLeases(t *testing.T) {
 	s := newStall(t, 8, nil)
 	c := s.client(t, &networktest.Liar{})
-	if _, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
+	if _, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
 		t.Fatal(err)
 	}
 	var asks []*signing
@@ -115,7 +115,7 @@ func TestManyClientsOneDevice(t *testing.T) {
 	if winner == nil {
 		t.Fatal("nobody has the device")
 	}
-	if id, ok := s.provider.provider.holder(winner.lease.Devices[0]); !ok || id != winner.id {
+	if id, ok := s.provider.provider.Holder(winner.lease.Devices[0]); !ok || id != winner.id {
 		t.Errorf("the device is held by %s, leased by %s", id.Short(), winner.id.Short())
 	}
 }
@@ -126,8 +126,8 @@ func TestRunWithoutLease(t *testing.T) {
 	s := newStall(t, 2, nil)
 	owner, thief := s.client(t, &networktest.Liar{}), s.client(t, &networktest.Liar{})
 	j := submit(t, owner, stallJob(t, owner, "long"))
-	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
-	theirs, err := souk.ParseDigest(j.summary().Lease)
+	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
+	theirs, err := souk.ParseDigest(j.Summary().Lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 	if request() == 0 {
 		t.Error("no lease was asked for")
 	}
-	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
 	receipt := left(s.liar, c, providerSpots[4])
 	hold("receipt", theirs, receipt, func() {})
 	n := receipt()

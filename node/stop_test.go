@@ -28,7 +28,7 @@ func TestStop(t *testing.T) {
 		networktest.Eventually(t, "tokens", func() bool { return fill(n) })
 	}
 	j := submit(t, client, testJob(t, client, "train"))
-	networktest.Eventually(t, "the run", func() bool { return j.summary().State == "running" })
+	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
 	for name, stop := range map[string]func(){"client": stopClient, "provider": stopProvider} {
 		begun := time.Now()
 		stop()

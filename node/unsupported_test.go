@@ -58,8 +58,8 @@ func TestUnsupported(t *testing.T) {
 			_, why, err := s.bid(t, client, msg)
 			wantUnsupported(t, why, err, name)
 			j := submit(t, client, msg)
-			networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
-			rec, _ := j.look()
+			networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
+			rec, _ := j.Watch()
 			if rec.State != "no-match" || !strings.Contains(shown(rec), name) && !strings.Contains(shown(rec), "runner=gvisor") {
 				t.Errorf("the job ended as %s: %s", rec.State, shown(rec))
 			}

@@ -26,7 +26,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 	}
 	j := submit(t, client, testJob(t, client, "train"))
 	s := finished(t, j)
-	rec, _ := j.look()
+	rec, _ := j.Watch()
 	if s.State != "done" || rec.Attempts[0].DepositTx != "" {
 		t.Fatalf("on a funded channel the job ended as %v, deposit %q", s, rec.Attempts[0].DepositTx)
 	}

@@ -106,7 +106,7 @@ func stallJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 func (s *stall) idle() bool {
 	p := s.provider.provider
 	o := p.offers(time.Now(), nil)[0]
-	return p.live() == 0 && o.Free == o.Count
+	return p.Live() == 0 && o.Free == o.Count
 }
 
 // unpaid is by how much the work under a lease, as the provider's receipts bill

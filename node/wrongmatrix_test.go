@@ -98,7 +98,7 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 	for range 16 / networktest.Slow {
 		lies := &networktest.Liar{}
 		c := s.client(t, lies)
-		if _, _, err := c.client.fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
+		if _, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
 			t.Fatal(err) // who has a channel is held what it was bid
 		}
 		workers.Go(func() {
@@ -141,10 +141,10 @@ func (s *stall) over(c *Node) bool {
 // finishes runs a job and tells how it ended.
 func (n *Node) finishes(t *testing.T, guest string) string {
 	j := submit(t, n, stallJob(t, n, guest))
-	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
-	sum := j.summary()
+	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
+	sum := j.Summary()
 	end := sum.State + " " + sum.Reason
-	if rec, _ := j.look(); len(rec.Attempts) > 0 && len(rec.Attempts[0].Declines) > 0 {
+	if rec, _ := j.Watch(); len(rec.Attempts) > 0 && len(rec.Attempts[0].Declines) > 0 {
 		end += ": " + rec.Attempts[0].Declines[0].Detail
 	}
 	return end
@@ -238,12 +238,12 @@ func TestLyingClient(t *testing.T) {
 		o := outcome{end: "no lease"}
 		j := submit(t, c, stallJob(t, c, w.guest))
 		if w.name == "release" {
-			networktest.Eventually(t, "the run", func() bool { rec, _ := j.look(); return rec.State == "running" || !rec.Ended.IsZero() })
-			j.stop()
+			networktest.Eventually(t, "the run", func() bool { rec, _ := j.Watch(); return rec.State == "running" || !rec.Ended.IsZero() })
+			j.Stop()
 		}
-		networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.look(); return !rec.Ended.IsZero() })
+		networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
 		networktest.Eventually(t, "the lease's end", func() bool { return s.over(c) })
-		if sum := j.summary(); sum.Lease != "" {
+		if sum := j.Summary(); sum.Lease != "" {
 			id, err := souk.ParseDigest(sum.Lease)
 			if err != nil {
 				t.Fatal(err)

@@ -27,21 +27,21 @@ const (
 	spaceEvery  = 250 * time.Millisecond
 )
 
-// spaceError is why a node takes on nothing: below its floor it only reads.
-type spaceError struct {
+// FullError is why a node takes on nothing: below its floor it only reads.
+type FullError struct {
 	home       string
 	free, need uint64
 }
 
-func (e *spaceError) Error() string {
+func (e *FullError) Error() string {
 	return fmt.Sprintf("read-only: the disk of %s has %s free, of %s needed: free %s",
 		e.home, souk.FormatSize(e.free), souk.FormatSize(e.need), souk.FormatSize(e.Short()))
 }
 
-func (e *spaceError) Short() uint64 { return e.need - min(e.free, e.need) }
+func (e *FullError) Short() uint64 { return e.need - min(e.free, e.need) }
 
 // Is makes it an error of the stores' kind.
-func (e *spaceError) Is(target error) bool { return target == badger.ErrLowDisk }
+func (e *FullError) Is(target error) bool { return target == badger.ErrLowDisk }
 
 // Space watches the disk that the home is on.
 type Space struct {
@@ -52,7 +52,7 @@ type Space struct {
 	changes network.Changes // low came or went
 
 	mu  sync.Mutex // guards low
-	low *spaceError
+	low *FullError
 }
 
 // NewSpace watches the disk of home; it starts nothing.
@@ -88,7 +88,7 @@ func (s *Space) read() (turned, low bool) {
 		need += spaceSlack
 	}
 	if s.low = nil; free < need {
-		s.low = &spaceError{s.home, free, WorkFloor + spaceSlack} // what it takes to go on
+		s.low = &FullError{s.home, free, WorkFloor + spaceSlack} // what it takes to go on
 	}
 	if turned = (was == nil) != (s.low == nil); turned {
 		defer s.changes.Announce()
@@ -103,20 +103,20 @@ func (s *Space) read() (turned, low bool) {
 
 // Look returns why nothing new is taken, or nil, and a channel that closes when
 // that changes.
-func (s *Space) Look() (*spaceError, <-chan struct{}) {
+func (s *Space) Look() (*FullError, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.low, s.changes.Next()
 }
 
 // Room is an error while there is less free than the floor of new work and extra bytes.
-func (s *Space) Room(extra uint64) *spaceError {
+func (s *Space) Room(extra uint64) *FullError {
 	if low, _ := s.Look(); low != nil {
 		return low
 	}
 	free, err := s.Free(s.home)
 	if need := WorkFloor + extra; err == nil && free < need {
-		return &spaceError{s.home, free, need}
+		return &FullError{s.home, free, need}
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (s *Space) Room(extra uint64) *spaceError {
 func (s *Space) LedgerRoom() error {
 	free, err := s.Free(s.home)
 	if err == nil && free < LedgerFloor {
-		return &spaceError{s.home, free, LedgerFloor}
+		return &FullError{s.home, free, LedgerFloor}
 	}
 	return nil
 }
