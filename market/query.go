@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/souk-market/souk"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -170,6 +171,9 @@ type QueryError struct {
 	Problem string // what is wrong
 	Nearest string // what may have been meant; empty when nothing is near
 }
+
+// ErrorCode is [souk.CodeInvalid].
+func (e *QueryError) ErrorCode() souk.Code { return souk.CodeInvalid }
 
 // Error names the clause, what is wrong with it, and what may have been meant.
 func (e *QueryError) Error() string {

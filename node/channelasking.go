@@ -45,6 +45,9 @@ func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.Channe
 // declinedError is a provider's refusal of something other than an order.
 type declinedError struct{ why market.Refusal }
 
+// ErrorCode is [souk.CodeExhausted].
+func (e *declinedError) ErrorCode() souk.Code { return souk.CodeExhausted }
+
 func (e *declinedError) Error() string { return "the provider declined: " + e.why.Error() }
 
 // errAnswer is an answer to another question than was asked.

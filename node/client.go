@@ -188,7 +188,7 @@ func (c *client) forget(ctx context.Context) error {
 const maxJobs = 1024
 
 // errTooMany is returned when more jobs wait than this node runs at once.
-var errTooMany = errors.New("too many jobs are waiting; wait for some to end")
+var errTooMany = &souk.Error{Code: souk.CodeExhausted, Err: errors.New("too many jobs are waiting"), Fix: "wait for some to end"}
 
 // Submit makes a job durable and starts it. The same job again is the same job.
 func (c *client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
@@ -230,6 +230,9 @@ func (c *client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 // inputError names what a job needs and this node cannot serve to a provider.
 type inputError struct{ cid string }
 
+// ErrorCode is [souk.CodeInvalid].
+func (e *inputError) ErrorCode() souk.Code { return souk.CodeInvalid }
+
 func (e *inputError) Error() string {
 	return fmt.Sprintf("%s is not in this node's store, or not all of it: souk add puts it there", e.cid)
 }
@@ -262,8 +265,8 @@ func CheckJob(m *jobv1.Job) error {
 
 // errNoJob and errAmbiguous are what an id can be.
 var (
-	errNoJob     = errors.New("no such job")
-	errAmbiguous = errors.New("more than one job begins so; give more digits")
+	errNoJob     = &souk.Error{Code: souk.CodeNotFound, Err: errors.New("no such job")}
+	errAmbiguous = &souk.Error{Code: souk.CodeInvalid, Err: errors.New("more than one job begins so"), Fix: "give more digits"}
 )
 
 // Find returns the job whose id begins with prefix.

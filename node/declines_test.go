@@ -161,7 +161,7 @@ func TestTaken(t *testing.T) {
 	if end := finished(t, j); end.State != "no-match" {
 		t.Errorf("job beside a busy provider ended as %v", end)
 	}
-	got, err := (api{first}).Get(t.Context(), &apiv1.GetRequest{Id: j.id.String()})
+	got, err := calls(first).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.id.String()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"embed"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,8 +20,17 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/payment"
+	"github.com/souk-market/souk/payment/ledger"
+	"github.com/souk-market/souk/payment/log"
 	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
+	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -37,24 +46,85 @@ const (
 	httpStop       = time.Second
 )
 
-// buildAPI takes the API's port and makes sure there is a token.
-func (n *Node) buildAPI() (err error) {
-	if n.listener = n.cfg.Listener; n.listener != nil {
-		return nil
-	}
-	addr := n.cfg.API
-	if addr == "" {
-		addr = defaultAPI
-	}
-	if n.listener, err = net.Listen("tcp", addr); err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("api: %s is taken, perhaps by another souk daemon; choose another with --api", addr)
-		}
-		return fmt.Errorf("api: %w", err)
-	}
-	_, err = apiToken(n.cfg.Home)
-	return err
+// apiConfig holds what the API shows and acts on. What only a node with a chain,
+// or one that sells, has is nil at the others.
+type apiConfig struct {
+	Home     string       // holds the socket and the token
+	Addr     string       // of the port; default 127.0.0.1:7071
+	Listener net.Listener // serves with full rights, in place of the port and the socket; default: none
+	Version  string
+	Started  time.Time
+
+	Host     host.Host
+	Book     *offers.Book
+	Gossip   *offers.Gossip
+	Clocks   *offers.Clocks
+	Streams  *network.Streams
+	Space    *disk.Space
+	Devices  interface{ List() []gpu.Device }
+	Files    *files.Files
+	Ledger   *ledger.Ledger
+	Channels *money.Channels
+	Receipts *money.Receipts
+	Tree     *log.Log // digests of finished receipts
+
+	Chain   ownerChain      // nil: none, and so are the next two
+	Keeper  *money.Keeper   //
+	Client  *client         //
+	Anchors payment.Address // the contract that takes anchors
+	Seller  Seller          // nil: this node does not sell
 }
+
+// ownerChain is what the API asks of the chain.
+type ownerChain interface {
+	statusChain
+	walletChain
+	withdrawalChain
+}
+
+// apiServer serves the local API: the services of souk.api.v1 on a socket with full
+// rights and on a port with a token, and there the page, the log and the market's
+// events for anybody.
+type apiServer struct {
+	cfg      apiConfig
+	listener net.Listener // of the port, or cfg.Listener
+	services http.Handler
+	events   *events
+}
+
+// newAPI takes the port and makes sure there is a token. Nothing is served before Run.
+func newAPI(cfg apiConfig) (*apiServer, error) {
+	s := &apiServer{cfg: cfg, listener: cfg.Listener, events: &events{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, tree: cfg.Tree}}
+	if s.listener == nil {
+		addr := cmp.Or(cfg.Addr, defaultAPI)
+		var err error
+		if s.listener, err = net.Listen("tcp", addr); err != nil {
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return nil, fmt.Errorf("api: %s is taken, perhaps by another souk daemon; choose another with --api", addr)
+			}
+			return nil, fmt.Errorf("api: %w", err)
+		}
+		if _, err := apiToken(cfg.Home); err != nil {
+			return nil, errors.Join(err, s.listener.Close())
+		}
+	}
+	s.services = newServices(cfg, s.URL())
+	return s, nil
+}
+
+// Services is the Connect API with full rights, without a port.
+func (s *apiServer) Services() http.Handler { return s.services }
+
+// Close gives the port back; Run does it too.
+func (s *apiServer) Close() error {
+	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// URL is where the page and the HTTP API are.
+func (s *apiServer) URL() string { return "http://" + s.listener.Addr().String() }
 
 // apiToken reads the home's token, and makes one where there is none.
 func apiToken(home string) (string, error) {
@@ -76,25 +146,24 @@ func apiToken(home string) (string, error) {
 	return token, nil
 }
 
-// serveAPI serves the socket, with full rights, and the port, with the token,
+// Run serves the socket, with full rights, and the port, with the token,
 // until ctx ends.
-func (n *Node) serveAPI(ctx context.Context) error {
-	if n.cfg.Listener != nil {
-		return serveHTTP(ctx, n.listener, n.services())
+func (s *apiServer) Run(ctx context.Context) error {
+	if s.cfg.Listener != nil {
+		return serveHTTP(ctx, s.listener, s.services)
 	}
-	token, err := apiToken(n.cfg.Home)
+	token, err := apiToken(s.cfg.Home)
 	if err != nil {
 		return err
 	}
-	socket, err := listenSocket(filepath.Join(n.cfg.Home, socketName))
+	socket, err := listenSocket(filepath.Join(s.cfg.Home, socketName))
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	services := n.services()
 	port := http.NewServeMux()
-	n.servePublic(port, requireToken(token, services))
+	s.servePublic(port, requireToken(token, s.services))
 	g, ctx := errgroup.WithContext(ctx)
-	for l, h := range map[net.Listener]http.Handler{socket: services, n.listener: n.guard(port)} {
+	for l, h := range map[net.Listener]http.Handler{socket: s.services, s.listener: s.guard(port)} {
 		g.Go(func() error { return serveHTTP(ctx, l, h) })
 	}
 	return g.Wait()
@@ -138,17 +207,28 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	return errors.Join(err, g.Wait())
 }
 
-// services is the Connect API.
-func (n *Node) services() http.Handler {
+// newServices is the Connect API, with full rights.
+func newServices(cfg apiConfig, url string) http.Handler {
+	node := &nodeService{version: cfg.Version, started: cfg.Started, home: cfg.Home, url: url, host: cfg.Host, book: cfg.Book,
+		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, seller: cfg.Seller}
+	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts}
+	jobs := &jobsService{book: cfg.Book, scores: cfg.Receipts, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
+	wallet := &walletService{ledger: cfg.Ledger, channels: cfg.Channels, book: cfg.Book}
+	log := &logService{receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}
+	if cfg.Chain != nil { // a nil pointer in an interface would not be nil
+		node.chain, node.jobs = cfg.Chain, cfg.Client
+		jobs.jobs = cfg.Client
+		wallet.chain, wallet.withdrawals, wallet.keeper, wallet.client = cfg.Chain, cfg.Chain, cfg.Keeper, cfg.Client
+		log.jobs, log.anchors, log.chainID = cfg.Client, cfg.Keeper, cfg.Chain.Domain().ChainID
+	}
 	mux := http.NewServeMux()
-	a := api{n}
-	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxAPIBytes), connect.WithInterceptors(guardCalls(n.space))}
-	mux.Handle(apiv1connect.NewNodeHandler(a, opts...))
-	mux.Handle(apiv1connect.NewMarketHandler(a, opts...))
-	mux.Handle(apiv1connect.NewJobsHandler(a, opts...))
-	mux.Handle(apiv1connect.NewWalletHandler(a, opts...))
-	mux.Handle(apiv1connect.NewFilesHandler(a, opts...))
-	mux.Handle(apiv1connect.NewLogHandler(a, opts...))
+	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxAPIBytes), connect.WithInterceptors(guardCalls(cfg.Space))}
+	mux.Handle(apiv1connect.NewNodeHandler(node, opts...))
+	mux.Handle(apiv1connect.NewMarketHandler(market, opts...))
+	mux.Handle(apiv1connect.NewJobsHandler(jobs, opts...))
+	mux.Handle(apiv1connect.NewWalletHandler(wallet, opts...))
+	mux.Handle(apiv1connect.NewFilesHandler(&filesService{add: cfg.Files, read: cfg.Files}, opts...))
+	mux.Handle(apiv1connect.NewLogHandler(log, opts...))
 	return spoken(mux)
 }
 
@@ -168,11 +248,11 @@ func requireToken(token string, next http.Handler) http.Handler {
 
 // guard refuses requests that a foreign page makes through its reader's browser:
 // another Origin, or a name that was rebound to this address.
-func (n *Node) guard(next http.Handler) http.Handler {
-	_, port, _ := net.SplitHostPort(n.listener.Addr().String())
-	hosts := []string{n.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port, "[::1]:" + port}
-	if n.cfg.API != "" {
-		hosts = append(hosts, n.cfg.API)
+func (s *apiServer) guard(next http.Handler) http.Handler {
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	hosts := []string{s.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port, "[::1]:" + port}
+	if s.cfg.Addr != "" {
+		hosts = append(hosts, s.cfg.Addr)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
@@ -186,7 +266,7 @@ func (n *Node) guard(next http.Handler) http.Handler {
 
 // servePublic mounts what needs no token: the page, health, the log and the
 // market's events. All else is the services'.
-func (n *Node) servePublic(mux *http.ServeMux, services http.Handler) {
+func (s *apiServer) servePublic(mux *http.ServeMux, services http.Handler) {
 	page, err := fs.Sub(webFiles, "web")
 	if err != nil {
 		panic(err) // embedded at build time
@@ -202,78 +282,15 @@ func (n *Node) servePublic(mux *http.ServeMux, services http.Handler) {
 		static.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.Handle("GET /log/", http.StripPrefix("/log", n.tree.Handler()))
+	mux.Handle("GET /log/", http.StripPrefix("/log", s.cfg.Tree.Handler()))
 	open := make(chan struct{}, maxEventStream)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case open <- struct{}{}:
 			defer func() { <-open }()
-			n.events(w, r)
+			s.events.ServeHTTP(w, r)
 		default:
 			http.Error(w, "too many event streams", http.StatusServiceUnavailable)
 		}
 	})
 }
-
-// eventsPulse keeps proxies from closing a silent stream, and is how often the
-// log's checkpoint is looked at.
-const eventsPulse = 2 * time.Second
-
-// events streams the market as server-sent events: the offers there are, then
-// each change, and our log's checkpoint as it grows.
-func (n *Node) events(w http.ResponseWriter, r *http.Request) {
-	changes, err := n.book.Watch(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	out := http.NewResponseController(w)
-	for _, o := range n.book.Offers() {
-		n.eventOffer(w, offers.Change{Offer: o})
-	}
-	size, pulse := uint64(0), time.NewTicker(eventsPulse)
-	defer pulse.Stop()
-	for {
-		if now := n.tree.Size(); now != size {
-			size = now
-			sendEvent(w, "checkpoint", map[string]any{"note": string(n.tree.Checkpoint())})
-		}
-		if out.Flush() != nil {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case c, ok := <-changes:
-			if !ok {
-				return
-			}
-			n.eventOffer(w, c)
-		case <-pulse.C:
-			fmt.Fprint(w, ": \n\n")
-		}
-	}
-}
-
-func (n *Node) eventOffer(w http.ResponseWriter, c offers.Change) {
-	row := n.offerRow(c.Offer)
-	o := row.Offer
-	sendEvent(w, "offer", map[string]any{"provider": row.Provider, "class": o.Class, "model": o.Model, "region": o.Region,
-		"free": o.Free, "count": o.Count, "price_atoms_per_hour": o.PriceAtomsPerHour, "memory_bytes": o.MemoryBytes,
-		"epoch": o.Epoch, "sequence": o.Sequence, "expires": stamp(c.Offer.Expires), "ended": c.Ended,
-		"envelope": c.Offer.Envelope})
-}
-
-// sendEvent writes one server-sent event.
-func sendEvent(w http.ResponseWriter, name string, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return // plain values always encode
-	}
-	fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, b)
-}
-
-// apiURL is where the page and the HTTP API are.
-func (n *Node) apiURL() string { return "http://" + n.listener.Addr().String() }

@@ -257,7 +257,7 @@ func TestInputsMissing(t *testing.T) {
 	if msg.Input, _, err = other.files.AddReader(t.Context(), strings.NewReader("nobody else has this")); err != nil {
 		t.Fatal(err)
 	}
-	if id, err := (api{client}).Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
+	if id, err := calls(client).jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
 		t.Errorf("job %s was taken without its inputs", id.Id)
 	}
 	if n := len(client.client.List()); n != 0 {
@@ -292,7 +292,7 @@ func TestNamedChannels(t *testing.T) {
 func TestWalletFilledAndDrained(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
 	all := client.ledger.Balance(ledger.Wallet)
-	dep, err := (api{client}).Deposit(t.Context(), &apiv1.DepositRequest{Peer: provider.host.ID().String(), AmountAtoms: uint64(all)})
+	dep, err := calls(client).wallet.Deposit(t.Context(), &apiv1.DepositRequest{Peer: provider.host.ID().String(), AmountAtoms: uint64(all)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,11 +118,8 @@ type Chain interface {
 	money.ClaimChain
 	money.AnchorChain
 	clientChain
-	walletChain
+	ownerChain
 }
-
-// errNoChain is returned by what needs a chain on a node without one.
-var errNoChain = errors.New("this node has no chain: start it with --chain URL, or with --devnet for a test chain")
 
 // Node is a daemon. Its parts are built by New and belong to Run.
 type Node struct {
@@ -130,11 +127,11 @@ type Node struct {
 	started time.Time
 	devices *devices
 
-	store    Store
-	mark     *mark.Mark // nil: the store was brought
-	host     host.Host
-	listener net.Listener   // of the API's port, or cfg.Listener
-	devnet   *devnet.Devnet // nil: none served
+	store  Store
+	mark   *mark.Mark // nil: the store was brought
+	host   host.Host
+	api    *apiServer
+	devnet *devnet.Devnet // nil: none served
 
 	space    *disk.Space
 	ledger   *ledger.Ledger
@@ -284,8 +281,8 @@ func (n *Node) child(command string) []string { return append(slices.Clone(n.cfg
 // Close lets go of what New took.
 func (n *Node) close() error {
 	var errs []error
-	if n.listener != nil {
-		errs = append(errs, ignoreClosed(n.listener.Close()))
+	if n.api != nil {
+		errs = append(errs, n.api.Close())
 	}
 	if n.files != nil {
 		errs = append(errs, n.files.Close())
@@ -303,13 +300,6 @@ func (n *Node) close() error {
 		errs = append(errs, n.mark.Close())
 	}
 	return errors.Join(errs...)
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // Run runs the node until ctx ends or a part of it fails. It can be called once.
@@ -334,7 +324,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.Join(err, base.Wait(), n.close())
 	}
 	n.runParts(ctx, g)
-	n.cfg.Log.Info("souk is up", "peer", n.host.ID(), "api", n.apiURL())
+	n.cfg.Log.Info("souk is up", "peer", n.host.ID(), "api", n.api.URL())
 	err := g.Wait()
 	stopLate()
 	return errors.Join(err, base.Wait(), n.close())
@@ -342,7 +332,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // runParts starts every part on g.
 func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
-	parts := []func(context.Context) error{n.watchSpace, n.files.Run, n.book.Run, n.gossip.Run, n.syncer.Run, n.peers.Run, n.serveAPI}
+	parts := []func(context.Context) error{n.watchSpace, n.files.Run, n.book.Run, n.gossip.Run, n.syncer.Run, n.peers.Run, n.api.Run}
 	if n.devnet != nil {
 		parts = append(parts, n.devnet.Run)
 	}
@@ -394,4 +384,20 @@ func (n *Node) watchSpace(ctx context.Context) error {
 			n.keeper.Wake()
 		}
 	})
+}
+
+// buildAPI takes the API's port, and shows it all that was built.
+func (n *Node) buildAPI() (err error) {
+	cfg := apiConfig{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
+		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
+		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
+		Keeper: n.keeper, Client: n.client, Anchors: n.cfg.Contracts.Anchors}
+	if n.chain != nil { // a nil interface of another type would not be nil
+		cfg.Chain = n.chain
+	}
+	if n.provider != nil {
+		cfg.Seller = n.provider
+	}
+	n.api, err = newAPI(cfg)
+	return err
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +26,7 @@ import (
 	"github.com/souk-market/souk/payment/chain/devnet"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
@@ -146,7 +149,7 @@ func testJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 		}
 	}
 	ctx := context.Background()
-	a := api{n}
+	a := calls(n).files
 	program, err := a.Add(ctx, &apiv1.AddRequest{Path: filepath.Join(dir, "program")})
 	if err != nil {
 		t.Fatal(err)
@@ -197,14 +200,14 @@ func twoNodes(t *testing.T, url string) (provider, client *Node) {
 
 // fill takes tokens from the faucet.
 func fill(n *Node) bool {
-	_, err := (api{n}).Faucet(context.Background(), &apiv1.FaucetRequest{})
+	_, err := calls(n).wallet.Faucet(context.Background(), &apiv1.FaucetRequest{})
 	return err == nil
 }
 
 // Submit starts a job at a node.
 func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
 	t.Helper()
-	id, err := (api{n}).Submit(context.Background(), &apiv1.SubmitRequest{Job: msg})
+	id, err := calls(n).jobs.Submit(context.Background(), &apiv1.SubmitRequest{Job: msg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +237,7 @@ func TestPath(t *testing.T) {
 		rec, ok := provider.channels.With(client.host.ID().String(), false)
 		return ok && !rec.Live() && rec.Due() == souk.Atoms(s.PaidAtoms)
 	})
-	if _, err := (api{client}).Refund(ctx, &apiv1.RefundRequest{Peer: peer}); err != nil {
+	if _, err := calls(client).wallet.Refund(ctx, &apiv1.RefundRequest{Peer: peer}); err != nil {
 		t.Fatal(err)
 	}
 	rec, _ := client.channels.With(peer, true)
@@ -247,7 +250,7 @@ func TestPath(t *testing.T) {
 			t.Errorf("log holds %d of %d receipts", n.tree.Size(), s.Receipts)
 		}
 	}
-	if _, err := (api{client}).Anchor(ctx, &apiv1.AnchorRequest{}); err != nil {
+	if _, err := calls(client).log.Anchor(ctx, &apiv1.AnchorRequest{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -265,4 +268,33 @@ func checkBooks(t *testing.T, n *Node) {
 	if err != nil || have != n.ledger.Balance(ledger.Wallet) {
 		t.Errorf("wallet holds %s on chain, %s in the ledger, %v", have, n.ledger.Balance(ledger.Wallet), err)
 	}
+}
+
+// services are clients of a node's API, with full rights.
+type services struct {
+	jobs   apiv1connect.JobsClient
+	wallet apiv1connect.WalletClient
+	files  apiv1connect.FilesClient
+	log    apiv1connect.LogClient
+}
+
+// calls asks a node's API as its owner does, without a socket.
+func calls(n *Node) services {
+	const url = "http://souk"
+	c := &http.Client{Transport: inProcess{n.api.Services()}}
+	return services{apiv1connect.NewJobsClient(c, url), apiv1connect.NewWalletClient(c, url),
+		apiv1connect.NewFilesClient(c, url), apiv1connect.NewLogClient(c, url)}
+}
+
+// inProcess hands requests to a handler.
+type inProcess struct{ handler http.Handler }
+
+// RoundTrip implements [http.RoundTripper].
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	p.handler.ServeHTTP(w, r)
+	return w.Result(), nil
 }

@@ -225,3 +225,6 @@ func (p *provider) Live() (n uint32) {
 	}
 	return n
 }
+
+// Price is what a device of a class costs for one hour; 0: it is not for sale.
+func (p *provider) Price(class string) souk.Atoms { return p.cfg.Prices[class] }

@@ -27,7 +27,7 @@ const (
 func (n *Node) buildRoles() (err error) {
 	if n.chain == nil {
 		if n.cfg.Provide {
-			return fmt.Errorf("cannot provide: %w", errNoChain)
+			return fmt.Errorf("cannot provide: %w", ErrNoChain)
 		}
 		return nil
 	}

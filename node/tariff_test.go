@@ -17,7 +17,7 @@ func TestTariff(t *testing.T) {
 	s := newStall(t, 1, func(c *Config) { c.Lines = map[string]payment.Tariff{testDevice: lines} })
 	client := s.client(t, &networktest.Liar{})
 	msg := stallJob(t, client, "brief")
-	plan, err := (api{client}).Plan(t.Context(), &apiv1.PlanRequest{Job: msg})
+	plan, err := calls(client).jobs.Plan(t.Context(), &apiv1.PlanRequest{Job: msg})
 	if err != nil || len(plan.Candidates) != 1 {
 		t.Fatalf("plan: %v, %v", plan, err)
 	}
@@ -30,7 +30,7 @@ func TestTariff(t *testing.T) {
 	if end := finished(t, j); end.State != "done" {
 		t.Fatalf("the job ended as %v", end)
 	}
-	got, err := (api{client}).Get(t.Context(), &apiv1.GetRequest{Id: j.id.String()})
+	got, err := calls(client).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.id.String()})
 	if err != nil || len(got.Receipts) == 0 {
 		t.Fatalf("receipts: %v, %v", got, err)
 	}

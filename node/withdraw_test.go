@@ -20,7 +20,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 	provider, client := twoNodes(t, d.URL())
 	peer := provider.host.ID().String()
 
-	dep, err := (api{client}).Deposit(ctx, &apiv1.DepositRequest{Peer: peer[:12], AmountAtoms: uint64(souk.AtomsPerToken)})
+	dep, err := calls(client).wallet.Deposit(ctx, &apiv1.DepositRequest{Peer: peer[:12], AmountAtoms: uint64(souk.AtomsPerToken)})
 	if err != nil || dep.Channel.BalanceAtoms != uint64(souk.AtomsPerToken) {
 		t.Fatalf("deposit: %v, %v", dep, err)
 	}
@@ -31,7 +31,7 @@ func TestDepositAndWithdraw(t *testing.T) {
 		t.Fatalf("on a funded channel the job ended as %v, deposit %q", s, rec.Attempts[0].DepositTx)
 	}
 
-	out, err := (api{client}).Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer})
+	out, err := calls(client).wallet.Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer})
 	if err != nil || out.Tx == "" || out.Ready == "" {
 		t.Fatalf("start of the withdrawal: %v, %v", out, err)
 	}
@@ -43,13 +43,13 @@ func TestDepositAndWithdraw(t *testing.T) {
 	if s := finished(t, submit(t, client, testJob(t, client, "train"))); s.State != "unpaid" {
 		t.Errorf("with a withdrawal pending the job ended as %v", s)
 	}
-	if again, err := (api{client}).Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer}); err != nil || again.Tx != "" {
+	if again, err := calls(client).wallet.Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer}); err != nil || again.Tx != "" {
 		t.Errorf("a withdrawal before its time: %v, %v", again, err)
 	}
 	if err := d.Advance(ctx, 25*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := (api{client}).Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer}); err != nil || done.Tx == "" || done.Ready != "" {
+	if done, err := calls(client).wallet.Withdraw(ctx, &apiv1.WithdrawRequest{Peer: peer}); err != nil || done.Tx == "" || done.Ready != "" {
 		t.Errorf("end of the withdrawal: %v, %v", done, err)
 	}
 	c, _ := client.channels.With(peer, true)

@@ -38,6 +38,10 @@ func (e *FullError) Error() string {
 		e.home, souk.FormatSize(e.free), souk.FormatSize(e.need), souk.FormatSize(e.Short()))
 }
 
+// ErrorCode is [souk.CodeState].
+func (e *FullError) ErrorCode() souk.Code { return souk.CodeState }
+
+// Short is how much has to be freed, in bytes.
 func (e *FullError) Short() uint64 { return e.need - min(e.free, e.need) }
 
 // Is makes it an error of the stores' kind.

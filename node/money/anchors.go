@@ -34,7 +34,7 @@ type AnchorChain interface {
 }
 
 // ErrNothingToAnchor is returned when the log is empty.
-var ErrNothingToAnchor = errors.New("the receipts log is empty: there is nothing to anchor")
+var ErrNothingToAnchor = &souk.Error{Code: souk.CodeState, Err: errors.New("the receipts log is empty: there is nothing to anchor")}
 
 // Anchors lists what was anchored, oldest first.
 func (k *Keeper) Anchors() (recs []Anchor, err error) {

@@ -127,6 +127,9 @@ func InputDigest(cid string) (souk.Digest, error) {
 // FundsError says that the wallet is short of what a channel needs.
 type FundsError struct{ Need, Have souk.Atoms }
 
+// ErrorCode is [souk.CodeExhausted].
+func (e *FundsError) ErrorCode() souk.Code { return souk.CodeExhausted }
+
 func (e *FundsError) Error() string {
 	return fmt.Sprintf("the deposit needs %s tokens and the wallet has %s", e.Need, e.Have)
 }

@@ -48,7 +48,7 @@ const (
 
 var (
 	// ErrLowDisk is returned while less than the floor is free; nothing was written.
-	ErrLowDisk = errors.New("too little free space on the disk")
+	ErrLowDisk error = &souk.Error{Code: souk.CodeState, Err: errors.New("too little free space on the disk")}
 	// ErrBroken is returned for every write after one failed on the disk.
 	ErrBroken = errors.New("a write to the disk failed before; restart to find out what is on it")
 	// ErrLocked is returned by [Open] while another process has the directory.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -10,8 +11,27 @@ import (
 	"github.com/souk-market/souk/storage/files"
 )
 
+// filesService answers souk.api.v1.Files.
+type filesService struct {
+	add  fileAdder
+	read fileReader
+}
+
+// fileAdder puts files into the store.
+type fileAdder interface {
+	Add(ctx context.Context, path string) (cid string, bytes uint64, err error)
+	AddTree(ctx context.Context, entries []files.Entry) (cid string, bytes uint64, err error)
+	Publish(ctx context.Context, cid string) error
+}
+
+// fileReader takes files out of the store.
+type fileReader interface {
+	Save(ctx context.Context, cid, path string) (bytes uint64, files int, err error)
+	Cat(ctx context.Context, cid string, w io.Writer) error
+}
+
 // Add puts a file or folder of this machine into the store.
-func (a api) Add(ctx context.Context, req *apiv1.AddRequest) (out *apiv1.AddResponse, err error) {
+func (s *filesService) Add(ctx context.Context, req *apiv1.AddRequest) (out *apiv1.AddResponse, err error) {
 	out = &apiv1.AddResponse{}
 	switch {
 	case (req.Path == "") == (len(req.Entries) == 0):
@@ -20,7 +40,7 @@ func (a api) Add(ctx context.Context, req *apiv1.AddRequest) (out *apiv1.AddResp
 		if !filepath.IsAbs(req.Path) {
 			return nil, invalid("path %s is not absolute", req.Path)
 		}
-		out.Cid, out.SizeBytes, err = a.n.files.Add(ctx, req.Path)
+		out.Cid, out.SizeBytes, err = s.add.Add(ctx, req.Path)
 	default:
 		entries := make([]files.Entry, len(req.Entries))
 		for i, e := range req.Entries {
@@ -29,10 +49,10 @@ func (a api) Add(ctx context.Context, req *apiv1.AddRequest) (out *apiv1.AddResp
 				entries[i].Path, entries[i].CID = "", e.From
 			}
 		}
-		out.Cid, out.SizeBytes, err = a.n.files.AddTree(ctx, entries)
+		out.Cid, out.SizeBytes, err = s.add.AddTree(ctx, entries)
 	}
 	if err == nil && req.Publish {
-		err = a.n.files.Publish(ctx, out.Cid)
+		err = s.add.Publish(ctx, out.Cid)
 	}
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
@@ -41,11 +61,11 @@ func (a api) Add(ctx context.Context, req *apiv1.AddRequest) (out *apiv1.AddResp
 }
 
 // Save writes what a CID names to a path of this machine.
-func (a api) Save(ctx context.Context, req *apiv1.SaveRequest) (*apiv1.SaveResponse, error) {
+func (s *filesService) Save(ctx context.Context, req *apiv1.SaveRequest) (*apiv1.SaveResponse, error) {
 	if !filepath.IsAbs(req.Path) {
 		return nil, invalid("path %s is not absolute", req.Path)
 	}
-	bytes, count, err := a.n.files.Save(ctx, req.Cid, req.Path)
+	bytes, count, err := s.read.Save(ctx, req.Cid, req.Path)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
 	}
@@ -53,8 +73,8 @@ func (a api) Save(ctx context.Context, req *apiv1.SaveRequest) (*apiv1.SaveRespo
 }
 
 // Cat streams one file.
-func (a api) Cat(ctx context.Context, req *apiv1.CatRequest, s *connect.ServerStream[apiv1.CatResponse]) error {
-	err := a.n.files.Cat(ctx, strings.TrimPrefix(req.Cid, "/ipfs/"), catWriter{s})
+func (s *filesService) Cat(ctx context.Context, req *apiv1.CatRequest, out *connect.ServerStream[apiv1.CatResponse]) error {
+	err := s.read.Cat(ctx, strings.TrimPrefix(req.Cid, "/ipfs/"), catWriter{out})
 	if err != nil {
 		return connect.NewError(connect.CodeFailedPrecondition, err)
 	}

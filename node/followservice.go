@@ -13,8 +13,8 @@ import (
 )
 
 // Get tells all of one job.
-func (a api) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetResponse, error) {
-	j, err := a.job(req.Id)
+func (s *jobsService) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetResponse, error) {
+	j, err := s.job(req.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (a api) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetResponse, 
 		}
 		out.Attempts = append(out.Attempts, row)
 	}
-	if out.Receipts, err = a.n.jobReceipts(rec); err != nil {
+	if out.Receipts, err = jobReceipts(s.receipts, rec); err != nil {
 		return nil, coded(err)
 	}
 	return out, nil
@@ -39,7 +39,7 @@ func (d declineRecord) proto() *apiv1.Decline {
 }
 
 // jobReceipts returns the countersigned receipts of all attempts, oldest first.
-func (n *Node) jobReceipts(rec jobRecord) (out []*runv1.Receipt, err error) {
+func jobReceipts(receipts leaseReceipts, rec jobRecord) (out []*runv1.Receipt, err error) {
 	for _, at := range rec.Attempts {
 		if at.Lease == "" {
 			continue
@@ -48,7 +48,7 @@ func (n *Node) jobReceipts(rec jobRecord) (out []*runv1.Receipt, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("lease of an attempt: %w", err)
 		}
-		rs, err := n.receipts.Of(souk.LeaseID{Digest: d})
+		rs, err := receipts.Of(souk.LeaseID{Digest: d})
 		if err != nil {
 			return nil, err
 		}
@@ -70,15 +70,15 @@ type follower struct {
 }
 
 // Follow streams a job's changes and logs until it ends.
-func (a api) Follow(ctx context.Context, req *apiv1.FollowRequest, s *connect.ServerStream[apiv1.FollowResponse]) error {
-	j, err := a.job(req.Id)
+func (s *jobsService) Follow(ctx context.Context, req *apiv1.FollowRequest, out *connect.ServerStream[apiv1.FollowResponse]) error {
+	j, err := s.job(req.Id)
 	if err != nil {
 		return err
 	}
-	f := &follower{j: j, s: s, logs: req.Logs}
+	f := &follower{j: j, s: out, logs: req.Logs}
 	for {
 		rec, news := j.Watch()
-		if err := f.catchUp(a.n, rec); err != nil {
+		if err := f.catchUp(s.receipts, rec); err != nil {
 			return err
 		}
 		if req.Once || !rec.Ended.IsZero() {
@@ -94,7 +94,7 @@ func (a api) Follow(ctx context.Context, req *apiv1.FollowRequest, s *connect.Se
 
 // catchUp sends what the stream has not seen. Logs and receipts go before the
 // summary: who sees the end has seen all.
-func (f *follower) catchUp(n *Node, rec jobRecord) error {
+func (f *follower) catchUp(receipts leaseReceipts, rec jobRecord) error {
 	if f.logs {
 		for _, l := range []struct {
 			stream runv1.LogStream
@@ -117,16 +117,16 @@ func (f *follower) catchUp(n *Node, rec jobRecord) error {
 		}
 	}
 	f.declines = declines
-	receipts, err := n.jobReceipts(rec)
+	all, err := jobReceipts(receipts, rec)
 	if err != nil {
 		return coded(err)
 	}
-	for _, r := range receipts[min(f.receipts, len(receipts)):] {
+	for _, r := range all[min(f.receipts, len(all)):] {
 		if err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Receipt{Receipt: r}}); err != nil {
 			return err
 		}
 	}
-	f.receipts = len(receipts)
+	f.receipts = len(all)
 	return f.line(rec.summary(f.j.id, f.j.msg))
 }
 

@@ -18,35 +18,73 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 )
 
-// walletChain is what the owner asks of the chain.
+// walletService answers souk.api.v1.Wallet. Without a chain its first four fields
+// are nil.
+type walletService struct {
+	chain       walletChain
+	withdrawals withdrawalChain
+	keeper      interface{ Reconcile(context.Context) error }
+	client      channelClient
+	ledger      ledgerView
+	channels    channelList
+	book        offerBook
+}
+
+// walletChain is the wallet on chain.
 type walletChain interface {
 	Address() payment.Address
-	Block(ctx context.Context) (number uint64, at time.Time, err error)
 	GasBalance(ctx context.Context, of payment.Address) (wei *big.Int, err error)
 	Faucet(ctx context.Context) (amount souk.Atoms, tx string, err error)
+	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
+}
+
+// withdrawalChain takes money out of channels without their receivers.
+type withdrawalChain interface {
+	Block(ctx context.Context) (number uint64, at time.Time, err error)
 	StartWithdraw(ctx context.Context, ch payment.Channel, amount souk.Atoms) (tx string, err error)
 	FinishWithdraw(ctx context.Context, ch payment.Channel) (tx string, err error)
 	Wait(ctx context.Context, tx string, confirmations uint64) (chain.TxReceipt, error)
 }
 
+// channelClient asks providers about the channels that pay them.
+type channelClient interface {
+	Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error)
+	Refund(ctx context.Context, ch *money.Channel) (*leasev1.Refunded, error)
+}
+
+// ledgerView is the ledger as its owner reads it.
+type ledgerView interface {
+	Balance(ledger.Account) souk.Atoms
+	Balances() map[ledger.Account]souk.Atoms
+	Verify() error
+	History(after uint64, limit int) ([]ledger.Entry, error)
+}
+
+// channelList is the channels of this node.
+type channelList interface {
+	All() []*money.Channel
+	Get(id souk.ChannelID) (*money.Channel, bool)
+	With(peer string, paying bool) (*money.Channel, bool)
+}
+
 // Balance tells what the wallet holds.
-func (a api) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.BalanceResponse, error) {
-	n := a.n
-	if n.chain == nil {
-		return nil, coded(errNoChain)
+func (s *walletService) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.BalanceResponse, error) {
+	if s.chain == nil {
+		return nil, coded(ErrNoChain)
 	}
-	if err := n.keeper.Reconcile(ctx); err != nil {
+	if err := s.keeper.Reconcile(ctx); err != nil {
 		return nil, coded(fmt.Errorf("read the chain: %w", err))
 	}
-	gas, err := n.chain.GasBalance(ctx, n.chain.Address())
+	gas, err := s.chain.GasBalance(ctx, s.chain.Address())
 	if err != nil {
 		return nil, coded(err)
 	}
-	out := &apiv1.BalanceResponse{Address: n.chain.Address().Hex(), WalletAtoms: uint64(max(n.ledger.Balance(ledger.Wallet), 0)),
-		GasWei: gas.String(), Accounts: map[string]int64{}, Balanced: n.ledger.Verify() == nil}
-	for acct, b := range n.ledger.Balances() {
+	out := &apiv1.BalanceResponse{Address: s.chain.Address().Hex(), WalletAtoms: uint64(max(s.ledger.Balance(ledger.Wallet), 0)),
+		GasWei: gas.String(), Accounts: map[string]int64{}, Balanced: s.ledger.Verify() == nil}
+	for acct, b := range s.ledger.Balances() {
 		out.Accounts[string(acct)] = int64(b)
 		switch kind, _, _ := strings.Cut(string(acct), ":"); kind {
 		case "channel":
@@ -59,43 +97,42 @@ func (a api) Balance(ctx context.Context, _ *apiv1.BalanceRequest) (*apiv1.Balan
 }
 
 // Faucet takes test tokens and gas from a devnet.
-func (a api) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetResponse, error) {
-	n := a.n
-	if n.chain == nil {
-		return nil, coded(errNoChain)
+func (s *walletService) Faucet(ctx context.Context, _ *apiv1.FaucetRequest) (*apiv1.FaucetResponse, error) {
+	if s.chain == nil {
+		return nil, coded(ErrNoChain)
 	}
 	ctx, cancel := context.WithTimeout(ctx, faucetWithin)
 	defer cancel()
-	amount, tx, err := n.chain.Faucet(ctx)
+	amount, tx, err := s.chain.Faucet(ctx)
 	if err != nil {
 		return nil, coded(fmt.Errorf("faucet (only a devnet has one): %w", err))
 	}
-	if _, err := n.chain.Wait(ctx, tx, 1); err != nil {
+	if _, err := s.chain.Wait(ctx, tx, 1); err != nil {
 		return nil, coded(err)
 	}
-	return &apiv1.FaucetResponse{AmountAtoms: uint64(amount), Tx: tx}, coded(n.keeper.Reconcile(ctx))
+	return &apiv1.FaucetResponse{AmountAtoms: uint64(amount), Tx: tx}, coded(s.keeper.Reconcile(ctx))
 }
 
 // resolvePeer reads a peer id, or a unique prefix of one that this node knows.
-func (n *Node) resolvePeer(s string) (peer.ID, error) {
-	if p, err := peer.Decode(s); err == nil {
+func (s *walletService) resolvePeer(id string) (peer.ID, error) {
+	if p, err := peer.Decode(id); err == nil {
 		if _, err := network.PeerKey(p); err == nil { // a prefix can decode too, into a key that is none
 			return p, nil
 		}
 	}
 	var known []string
-	for _, o := range n.book.Offers() {
+	for _, o := range s.book.Offers() {
 		if p, err := network.PeerID(o.Provider); err == nil {
 			known = append(known, p.String())
 		}
 	}
-	for _, rec := range n.channels.All() {
+	for _, rec := range s.channels.All() {
 		known = append(known, rec.Peer)
 	}
 	slices.Sort(known)
 	var found []string
 	for _, p := range slices.Compact(known) {
-		if s != "" && strings.HasPrefix(p, s) {
+		if id != "" && strings.HasPrefix(p, id) {
 			found = append(found, p)
 		}
 	}
@@ -103,43 +140,42 @@ func (n *Node) resolvePeer(s string) (peer.ID, error) {
 	case 1:
 		return peer.Decode(found[0])
 	case 0:
-		return "", invalid("no peer known here begins with %q; souk offers and souk wallet channels list them", s)
+		return "", invalid("no peer known here begins with %q; souk offers and souk wallet channels list them", id)
 	default:
-		return "", invalid("%d peers begin with %q; give more of the id", len(found), s)
+		return "", invalid("%d peers begin with %q; give more of the id", len(found), id)
 	}
 }
 
 // Deposit funds the channel with a provider.
-func (a api) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.DepositResponse, error) {
-	n := a.n
-	if n.client == nil {
-		return nil, coded(errNoChain)
+func (s *walletService) Deposit(ctx context.Context, req *apiv1.DepositRequest) (*apiv1.DepositResponse, error) {
+	if s.client == nil {
+		return nil, coded(ErrNoChain)
 	}
 	if req.AmountAtoms == 0 || req.AmountAtoms > 1<<62 {
 		return nil, invalid("the amount must be above zero")
 	}
-	p, err := n.resolvePeer(req.Peer)
+	p, err := s.resolvePeer(req.Peer)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.keeper.Reconcile(ctx); err != nil {
+	if err := s.keeper.Reconcile(ctx); err != nil {
 		return nil, coded(fmt.Errorf("read the chain: %w", err))
 	}
-	id, tx, err := n.client.Fund(ctx, p, souk.Atoms(req.AmountAtoms))
+	id, tx, err := s.client.Fund(ctx, p, souk.Atoms(req.AmountAtoms))
 	if err != nil {
 		return nil, coded(err)
 	}
-	rec, _ := n.channels.Get(id)
+	rec, _ := s.channels.Get(id)
 	return &apiv1.DepositResponse{Channel: channelProto(rec), Tx: tx}, nil
 }
 
 // paying returns the channel on which this node pays a peer.
-func (n *Node) paying(prefix string) (*money.Channel, error) {
-	p, err := n.resolvePeer(prefix)
+func (s *walletService) paying(prefix string) (*money.Channel, error) {
+	p, err := s.resolvePeer(prefix)
 	if err != nil {
 		return nil, err
 	}
-	rec, ok := n.channels.With(p.String(), true)
+	rec, ok := s.channels.With(p.String(), true)
 	if !ok {
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("no channel pays %s", p))
 	}
@@ -147,16 +183,15 @@ func (n *Node) paying(prefix string) (*money.Channel, error) {
 }
 
 // Refund asks a provider for what is left in the channel.
-func (a api) Refund(ctx context.Context, req *apiv1.RefundRequest) (*apiv1.RefundResponse, error) {
-	n := a.n
-	if n.client == nil {
-		return nil, coded(errNoChain)
+func (s *walletService) Refund(ctx context.Context, req *apiv1.RefundRequest) (*apiv1.RefundResponse, error) {
+	if s.client == nil {
+		return nil, coded(ErrNoChain)
 	}
-	rec, err := n.paying(req.Peer)
+	rec, err := s.paying(req.Peer)
 	if err != nil {
 		return nil, err
 	}
-	r, err := n.client.Refund(ctx, rec)
+	r, err := s.client.Refund(ctx, rec)
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -164,20 +199,19 @@ func (a api) Refund(ctx context.Context, req *apiv1.RefundRequest) (*apiv1.Refun
 }
 
 // Withdraw starts a timed withdrawal, or ends one whose time has come.
-func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.WithdrawResponse, error) {
-	n := a.n
-	if n.client == nil {
-		return nil, coded(errNoChain)
+func (s *walletService) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.WithdrawResponse, error) {
+	if s.client == nil {
+		return nil, coded(ErrNoChain)
 	}
-	rec, err := n.paying(req.Peer)
+	rec, err := s.paying(req.Peer)
 	if err == nil {
-		err = n.keeper.Reconcile(ctx)
+		err = s.keeper.Reconcile(ctx)
 	}
 	if err != nil {
 		return nil, coded(err)
 	}
-	rec, _ = n.channels.Get(rec.ID())
-	_, now, err := n.chain.Block(ctx) // the contract goes by the chain's clock
+	rec, _ = s.channels.Get(rec.ID())
+	_, now, err := s.withdrawals.Block(ctx) // the contract goes by the chain's clock
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -189,21 +223,21 @@ func (a api) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest) (*apiv1.W
 		return nil, connect.NewError(connect.CodeFailedPrecondition, errors.New("the channel is empty"))
 	case rec.Withdrawing == 0:
 		out.AmountAtoms = uint64(left)
-		out.Tx, err = n.chain.StartWithdraw(ctx, rec.Config, left)
+		out.Tx, err = s.withdrawals.StartWithdraw(ctx, rec.Config, left)
 	case now.Before(rec.WithdrawReady):
 		out.AmountAtoms, out.Ready = uint64(rec.Withdrawing), stamp(rec.WithdrawReady)
 		return out, nil
 	default:
 		out.AmountAtoms = uint64(rec.Withdrawing)
-		out.Tx, err = n.chain.FinishWithdraw(ctx, rec.Config)
+		out.Tx, err = s.withdrawals.FinishWithdraw(ctx, rec.Config)
 	}
 	if err == nil {
-		_, err = n.chain.Wait(ctx, out.Tx, 1)
+		_, err = s.chain.Wait(ctx, out.Tx, 1)
 	}
 	if err == nil {
-		err = n.keeper.Reconcile(ctx)
+		err = s.keeper.Reconcile(ctx)
 	}
-	if now, ok := n.channels.Get(rec.ID()); ok {
+	if now, ok := s.channels.Get(rec.ID()); ok {
 		out.Ready = stamp(now.WithdrawReady)
 	}
 	return out, coded(err)
@@ -216,21 +250,21 @@ func channelProto(r *money.Channel) *apiv1.Channel {
 }
 
 // Channels lists the channels of this node.
-func (a api) Channels(context.Context, *apiv1.ChannelsRequest) (*apiv1.ChannelsResponse, error) {
+func (s *walletService) Channels(context.Context, *apiv1.ChannelsRequest) (*apiv1.ChannelsResponse, error) {
 	out := &apiv1.ChannelsResponse{}
-	for _, rec := range a.n.channels.All() {
+	for _, rec := range s.channels.All() {
 		out.Channels = append(out.Channels, channelProto(rec))
 	}
 	return out, nil
 }
 
 // History lists ledger entries, oldest first.
-func (a api) History(_ context.Context, req *apiv1.HistoryRequest) (*apiv1.HistoryResponse, error) {
+func (s *walletService) History(_ context.Context, req *apiv1.HistoryRequest) (*apiv1.HistoryResponse, error) {
 	limit := int(req.Limit)
 	if limit == 0 || limit > 1000 {
 		limit = 1000
 	}
-	entries, err := a.n.ledger.History(req.After, limit)
+	entries, err := s.ledger.History(req.After, limit)
 	if err != nil {
 		return nil, coded(err)
 	}
@@ -242,3 +276,6 @@ func (a api) History(_ context.Context, req *apiv1.HistoryRequest) (*apiv1.Histo
 	}
 	return out, nil
 }
+
+// faucetWithin bounds a faucet call: a devnet mines in a second.
+const faucetWithin = 30 * time.Second
