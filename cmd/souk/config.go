@@ -109,7 +109,7 @@ func readConfig(home string) (config, error) {
 		err = c.checkTariffs()
 	}
 	if err != nil {
-		return c, &codeError{exitUsage, err}
+		return c, &souk.Error{Code: souk.CodeInvalid, Err: err}
 	}
 	return c, nil
 }

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"connectrpc.com/connect"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
 	"github.com/spf13/cobra"
@@ -47,7 +47,8 @@ const (
 	exitInterrupted = 130
 )
 
-// codeError is an error that chooses the exit code. A nil err has been said already.
+// codeError is an error that chooses an exit code which no [souk.Code] has. A nil
+// err has been said already.
 type codeError struct {
 	code int
 	err  error
@@ -64,7 +65,7 @@ func (e *codeError) Unwrap() error { return e.err }
 
 // usagef is wrong usage: a flag, a word or a file that no daemon could act on.
 func usagef(format string, args ...any) error {
-	return &codeError{exitUsage, fmt.Errorf(format, args...)}
+	return &souk.Error{Code: souk.CodeInvalid, Err: fmt.Errorf(format, args...)}
 }
 
 // misusef is wrong usage of a command, which its help would have told.
@@ -92,7 +93,7 @@ func execute(ctx context.Context, args []string, a *app) int {
 		return exitDone
 	}
 	if ce, ok := errors.AsType[*codeError](err); !ok || ce.err != nil {
-		fmt.Fprintf(stderr, "souk: %s\n", message(err))
+		fmt.Fprintf(stderr, "souk: %v\n", err)
 		if at, ok := errors.AsType[*yamlfile.Error](err); ok {
 			fmt.Fprint(stderr, at.Excerpt())
 		}
@@ -104,25 +105,15 @@ func exitCode(ctx context.Context, err error) int {
 	if ce, ok := errors.AsType[*codeError](err); ok {
 		return ce.code
 	}
-	if errors.Is(err, daemon.ErrUnreachable) {
-		return exitDaemon
-	}
-	if ctx.Err() != nil {
-		return exitInterrupted
-	}
-	switch connect.CodeOf(err) {
-	case connect.CodeInvalidArgument:
+	switch code := souk.CodeOf(err); {
+	case code == souk.CodeInvalid:
 		return exitUsage
-	case connect.CodeResourceExhausted:
+	case errors.Is(err, daemon.ErrUnreachable):
+		return exitDaemon
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case code == souk.CodeExhausted:
 		return exitPayment
 	}
 	return exitFailed
-}
-
-// message drops the code that connect puts before a daemon's words.
-func message(err error) string {
-	if ce, ok := errors.AsType[*connect.Error](err); ok {
-		return strings.Replace(err.Error(), ce.Error(), ce.Message(), 1)
-	}
-	return err.Error()
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ipfs/go-cid"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -129,7 +130,7 @@ func readJob(cmd *cobra.Command, args []string) (*jobfile.Spec, error) {
 	}
 	spec, err := jobfile.Parse(src, name, filepath.Dir(abs))
 	if err != nil {
-		return nil, &codeError{exitUsage, err}
+		return nil, &souk.Error{Code: souk.CodeInvalid, Err: err}
 	}
 	return spec, nil
 }
@@ -248,7 +249,7 @@ func flagFault(err error) error {
 			}
 		}
 	}
-	return &codeError{exitUsage, err}
+	return &souk.Error{Code: souk.CodeInvalid, Err: err}
 }
 
 // newNonce makes two jobs from one file two jobs.
@@ -259,7 +260,7 @@ func newNonce() (nonce [16]byte) {
 
 // checkPaths looks at the files that a job names, before anything is sent.
 func checkPaths(f *jobfile.File) error {
-	fault := func(key string, err error) error { return &codeError{exitUsage, f.Fault(key, err)} }
+	fault := func(key string, err error) error { return &souk.Error{Code: souk.CodeInvalid, Err: f.Fault(key, err)} }
 	if f.Wasm != "" {
 		if err := checkModule(f.Wasm); err != nil {
 			return fault("wasm", err)

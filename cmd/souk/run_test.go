@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -286,24 +284,6 @@ func TestRunFreeOffer(t *testing.T) {
 	code := run(t.Context(), []string{"--home", f.serve(t), "run", "a.wasm"}, strings.NewReader("y\n"), &out, &err)
 	if code != exitDone || !strings.Contains(err.String(), "at most 0.000001 per hour") || f.submitted.Job.Price.MaxAtomsPerHour != 1 {
 		t.Errorf("exit %d, submitted %v; stderr: %s", code, f.submitted, &err)
-	}
-}
-
-// TestMessageInside sees that a daemon's words come without connect's code, and be
-// they wrapped.
-func TestMessageInside(t *testing.T) {
-	daemons := connect.NewError(connect.CodeFailedPrecondition, errors.New("read-only: free 42MB"))
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{daemons, "read-only: free 42MB"},
-		{fmt.Errorf("add job.wasm: %w", daemons), "add job.wasm: read-only: free 42MB"},
-		{errors.New("no offer matches"), "no offer matches"},
-	} {
-		if got := message(tt.err); got != tt.want {
-			t.Errorf("message(%v) = %q; want %q", tt.err, got, tt.want)
-		}
 	}
 }
 

@@ -186,7 +186,7 @@ func (a *app) up(ctx context.Context, c config) error {
 func (a *app) passwordFault(command string, err error) error {
 	err = fmt.Errorf("%s: %w", command, err)
 	if a.env("SOUK_PASSWORD_FILE") != "" {
-		return &codeError{exitUsage, err}
+		return &souk.Error{Code: souk.CodeInvalid, Err: err}
 	}
 	return err
 }

@@ -79,7 +79,7 @@ func notPeer(s string) error {
 func onPeer(f asker) func(*cobra.Command, []string) error {
 	return body(func(ctx context.Context, args []string) error {
 		if !isPeerID(args[0]) {
-			return &codeError{exitUsage, notPeer(args[0])}
+			return &souk.Error{Code: souk.CodeInvalid, Err: notPeer(args[0])}
 		}
 		return f(ctx, args)
 	})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/proto/souk/api/v1/apiv1connect"
 )
 
@@ -98,14 +99,20 @@ type stream struct {
 func (s *stream) Send(m any) error    { return s.explain(s.StreamingClientConn.Send(m)) }
 func (s *stream) Receive(m any) error { return s.explain(s.StreamingClientConn.Receive(m)) }
 
-// explain keeps connect's error for callers that test its code.
+// explain makes of connect's error what the daemon said: its words, without the
+// code that connect puts before them, as an error of souk's kind.
 func (c *caller) explain(err error) error {
 	ce, ok := errors.AsType[*connect.Error](err)
-	if !ok || connect.IsWireError(err) || ce.Code() != connect.CodeUnavailable {
+	switch {
+	case !ok:
 		return err
+	case ce.Code() == connect.CodeUnavailable && !connect.IsWireError(err): // nobody answered
+		return fmt.Errorf("%w at %s: is `souk up` running? (%w)", ErrUnreachable, c.socket, root(err))
 	}
-	return connect.NewError(connect.CodeUnavailable,
-		fmt.Errorf("%w at %s: is `souk up` running? (%w)", ErrUnreachable, c.socket, root(err)))
+	codes := map[connect.Code]souk.Code{connect.CodeInvalidArgument: souk.CodeInvalid, connect.CodeNotFound: souk.CodeNotFound,
+		connect.CodeFailedPrecondition: souk.CodeState, connect.CodeResourceExhausted: souk.CodeExhausted,
+		connect.CodeCanceled: souk.CodeCanceled}
+	return &souk.Error{Code: codes[ce.Code()], Err: ce.Unwrap()} // none: internal
 }
 
 // root is the innermost cause: "no such file or directory" says it all.
