@@ -30,7 +30,7 @@ func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
 	var messages []*runv1.Receipt
 	var final *payment.Receipt
 	for _, r := range a.Receipts {
-		r.SignProvider(t.terms.Domain, t.p.cfg.Key)
+		r.SignProvider(t.terms.Domain, t.with.Key)
 		messages = append(messages, r.Proto())
 		batch.Records = append(batch.Records, money.ReceiptRecord(t.id, r.Seq, r.Proto()))
 		if r.Kind == payment.KindFinal {
@@ -41,7 +41,7 @@ func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
 		return err
 	}
 	if rec.Phase != was {
-		t.p.cfg.Log.Info("run", "lease", t.id.Short(), "phase", phaseName(rec.Phase))
+		t.with.Log.Info("run", "lease", t.id.Short(), "phase", phaseName(rec.Phase))
 	}
 	t.show(func() { t.rec, t.receipts = rec, append(slices.Clone(t.receipts), messages...) })
 	return nil
@@ -49,12 +49,12 @@ func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
 
 func (t *tenancy) commit(ctx context.Context, batch ledger.Batch, final *payment.Receipt) error {
 	if final == nil {
-		if err := t.p.cfg.Ledger.Commit(ctx, batch); err != nil {
+		if err := t.with.Ledger.Commit(ctx, batch); err != nil {
 			return fmt.Errorf("lease %s: %w", t.id.Short(), err)
 		}
 		return nil
 	}
-	return t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+	return t.with.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 		c.Cap(t.id, final.CumulativeDue)
 		return batch, nil
 	})
@@ -64,7 +64,7 @@ func (t *tenancy) commit(ctx context.Context, batch ledger.Batch, final *payment
 func (t *tenancy) countersigned(ctx, work context.Context, c *runv1.Countersign) {
 	v, err := payment.VoucherFromProto(c.Voucher)
 	if err != nil {
-		t.p.cfg.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
+		t.with.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
 		return
 	}
 	t.step(ctx, work, scheduler.CountersignReceived{Receipt: c.Receipt, Signature: c.Signature, Paid: c.LeasePaidAtoms, Voucher: v})
@@ -89,19 +89,19 @@ func (t *tenancy) post(ctx context.Context, a scheduler.PostCountersign) schedul
 		err = t.checkVoucher(a.Voucher)
 	}
 	if err == nil {
-		err = t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+		err = t.with.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 			return c.Enter(r, a.Paid, a.Voucher, time.Now())
 		})
 	}
 	if err != nil {
-		t.p.cfg.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
+		t.with.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", err)
 		return scheduler.CountersignRefused{Seq: a.Receipt.Seq}
 	}
-	if err := t.p.cfg.Receipts.Log(ctx, r); err != nil {
-		t.p.cfg.Log.Error("receipts log", "lease", t.id.Short(), "err", err) // the ledger has it: the next start logs it
+	if err := t.with.Receipts.Log(ctx, r); err != nil {
+		t.with.Log.Error("receipts log", "lease", t.id.Short(), "err", err) // the ledger has it: the next start logs it
 	}
 	t.show(func() { t.receipts = slices.Clone(t.receipts[1:]) })
-	known, ok := t.p.cfg.Channels.Get(t.terms.Channel)
+	known, ok := t.with.Channels.Get(t.terms.Channel)
 	return scheduler.CountersignPosted{Seq: r.Seq, Overdrawn: ok && known.Overdrawn()}
 }
 
@@ -109,10 +109,10 @@ func (t *tenancy) post(ctx context.Context, a scheduler.PostCountersign) schedul
 // any more. What ends while the disk is full is written down when there is space.
 func (t *tenancy) end(ctx context.Context, state scheduler.TenancyState) {
 	t.cleanUp()
-	for errors.Is(t.close(state), badger.ErrLowDisk) && t.p.cfg.Space.Wait(ctx) {
+	for errors.Is(t.close(state), badger.ErrLowDisk) && t.with.Space.Wait(ctx) {
 	}
-	t.p.cfg.Log.Info("run ended", "lease", t.id.Short(), "reason", reasonName(state.Reason), "detail", state.Detail)
-	t.p.cfg.Keeper.Wake()
+	t.with.Log.Info("run ended", "lease", t.id.Short(), "reason", reasonName(state.Reason), "detail", state.Detail)
+	t.with.Keeper.Wake()
 }
 
 // close does it once. On a full disk nothing has changed.
@@ -121,12 +121,12 @@ func (t *tenancy) close(state scheduler.TenancyState) error {
 	defer cancel()
 	rec := t.record()
 	rec.TenancyState = state
-	err := t.p.cfg.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
+	err := t.with.Channels.Update(ctx, t.terms.Channel, func(c *money.Channel) (ledger.Batch, error) {
 		c.Close(t.id)
 		return ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(t.id)}}, nil
 	})
 	if err != nil {
-		t.p.cfg.Log.Error("end lease", "lease", t.id.Short(), "err", err)
+		t.with.Log.Error("end lease", "lease", t.id.Short(), "err", err)
 	}
 	if errors.Is(err, badger.ErrLowDisk) {
 		return err
@@ -138,7 +138,7 @@ func (t *tenancy) close(state scheduler.TenancyState) error {
 // history is what the ledger has of the lease, for the machine to go on from.
 func (t *tenancy) history(devices bool) (scheduler.TenancyHistory, error) {
 	h := scheduler.TenancyHistory{State: t.rec.TenancyState, Devices: devices}
-	had, err := t.p.cfg.Receipts.Of(t.id)
+	had, err := t.with.Receipts.Of(t.id)
 	if err != nil {
 		return h, err
 	}
@@ -152,7 +152,7 @@ func (t *tenancy) history(devices bool) (scheduler.TenancyHistory, error) {
 			t.receipts = append(t.receipts, msg)
 		}
 	}
-	if rec, ok := t.p.cfg.Channels.Get(t.terms.Channel); ok {
+	if rec, ok := t.with.Channels.Get(t.terms.Channel); ok {
 		h.Paid = rec.Leases[t.id].Paid
 	}
 	return h, nil

@@ -19,14 +19,14 @@ const storeWithin = 2 * time.Minute
 
 // startRun starts the staged job.
 func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) {
-	r := t.p.runner(t.lease.Runner)
+	r := t.with.Runner(t.lease.Runner)
 	if r == nil {
 		return nil, fmt.Errorf("no runner for %s", t.lease.Runner)
 	}
 	if err := t.prepare(); err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: t.p.devicesOf(t.lease), Program: t.plan.Program, Args: t.job.Args,
+	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: t.with.Devices(t.lease), Program: t.plan.Program, Args: t.job.Args,
 		In: t.plan.In, Out: t.plan.Out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(),
 		Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
 	for _, v := range t.job.Env {
@@ -84,18 +84,18 @@ func (t *tenancy) storeOutputs(ctx context.Context) scheduler.TenancyEvent {
 }
 
 func (t *tenancy) keep(ctx context.Context) (cid string, d souk.Digest, err error) {
-	if cid, _, err = t.p.cfg.Files.Add(ctx, t.plan.Out); err != nil {
+	if cid, _, err = t.with.Outputs.Add(ctx, t.plan.Out); err != nil {
 		return "", d, err
 	}
 	if d, err = files.DigestOf(cid); err == nil {
-		err = t.p.cfg.Files.Grant(ctx, cid, t.client) // before the client hears of it
+		err = t.with.Outputs.Grant(ctx, cid, t.client) // before the client hears of it
 	}
 	return cid, d, err
 }
 
 // grant lets the client fetch the outputs again after a restart.
 func (t *tenancy) grant(ctx context.Context, output string) error {
-	if err := t.p.cfg.Files.Grant(ctx, output, t.client); err != nil {
+	if err := t.with.Outputs.Grant(ctx, output, t.client); err != nil {
 		return fmt.Errorf("serve outputs: %w", err)
 	}
 	return nil
@@ -106,6 +106,6 @@ func (t *tenancy) cleanUp() {
 	t.stdout.Close()
 	t.stderr.Close()
 	if err := os.RemoveAll(t.dir); err != nil {
-		t.p.cfg.Log.Warn("remove lease folder", "lease", t.id.Short(), "err", err)
+		t.with.Log.Warn("remove lease folder", "lease", t.id.Short(), "err", err)
 	}
 }

@@ -36,7 +36,7 @@ func (n *Node) watchGas(ctx context.Context) error {
 func (t *tenancy) submitDeposit(ctx context.Context, a scheduler.SubmitDeposit) scheduler.TenancyEvent {
 	ctx, cancel := context.WithDeadline(ctx, a.By)
 	defer cancel()
-	tx, err := t.p.cfg.Keeper.Deposit(ctx, t.channel, *t.record().Deposit, t.id, a.Known, func(tx string) error {
+	tx, err := t.with.Keeper.Deposit(ctx, t.channel, *t.record().Deposit, t.id, a.Known, func(tx string) error {
 		done := make(chan error)
 		t.findings <- finding{scheduler.DepositSent{Tx: tx}, done}
 		return <-done
@@ -47,7 +47,7 @@ func (t *tenancy) submitDeposit(ctx context.Context, a scheduler.SubmitDeposit) 
 	case errors.As(err, new(*chain.RevertError)), errors.Is(err, chain.ErrDeposit):
 		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_UNFUNDED, Detail: fmt.Sprintf("deposit: %v", err)}
 	case errors.Is(err, chain.ErrGas):
-		t.p.cfg.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", t.id.Short(), "err", err)
+		t.with.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", t.id.Short(), "err", err)
 		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED,
 			Detail: "the provider cannot send the deposit: its wallet has too little gas"}
 	case tx != "":
@@ -59,7 +59,7 @@ func (t *tenancy) submitDeposit(ctx context.Context, a scheduler.SubmitDeposit) 
 // backing tells whether the chain holds what the lease counts on, by what was last
 // read: it costs no call.
 func (t *tenancy) backing() scheduler.TenancyEvent {
-	known, ok := t.p.cfg.Channels.Get(t.terms.Channel)
+	known, ok := t.with.Channels.Get(t.terms.Channel)
 	if !ok {
 		return scheduler.BackingIs{}
 	}

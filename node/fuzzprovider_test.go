@@ -86,8 +86,8 @@ func newMetered(t *testing.T, tree *log.Log) *metered {
 	m := &metered{t: t, books: newBooks(t, tree, false, nil), agreed: map[souk.Digest]bool{}}
 	m.vouchers = m.record(t).Voucher.MaxClaimable
 	p := m.seller(nil)
-	m.h = openTenancy(p, m.lease, m.terms, m.channel, peer.ID("client"), leaseRecord{Payload: m.payload})
-	m.h.machine = scheduler.NewTenancy(m.h.cfg, time.Now())
+	m.h = openTenancy(p.means, m.lease, m.terms, m.channel, peer.ID("client"), leaseRecord{Payload: m.payload})
+	m.h.machine = scheduler.NewTenancy(m.h.limits, time.Now())
 	m.step(scheduler.BackingIs{Enough: true})
 	m.step(scheduler.JobReceived{})
 	m.step(scheduler.InputsStaged{})
@@ -102,8 +102,10 @@ func (b *books) seller(change func(*providerConfig)) *provider {
 	if change != nil {
 		change(&cfg)
 	}
-	return &provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
+	p := &provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
 		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{}}
+	p.means = p.meansOf()
+	return p
 }
 
 // answer is what an honest client says to a receipt, with more paid ahead.
@@ -206,8 +208,8 @@ func (m *metered) deed(s *script) {
 	case runEnds:
 		m.step(scheduler.RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED})
 	case providerRestarts:
-		m.h = openTenancy(m.h.p, m.h.lease, m.h.terms, m.h.channel, m.h.client, m.h.record())
-		if err := m.h.restore(time.Now()); err != nil {
+		m.h = openTenancy(m.h.with, m.h.lease, m.h.terms, m.h.channel, m.h.client, m.h.record())
+		if err := m.h.restore(time.Now(), false); err != nil {
 			m.t.Fatal(err)
 		}
 		m.step(scheduler.Tick{})

@@ -57,7 +57,7 @@ func TestStoppingWhileOutputsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	m.h.p.cfg.Files = store
+	m.h.with.Outputs = store
 	m.h.plan.Out = filepath.Join(m.home, "out")
 	if err := os.MkdirAll(m.h.plan.Out, 0o700); err != nil {
 		t.Fatal(err)

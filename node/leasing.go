@@ -103,7 +103,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	if low := p.cfg.Space.Room(diskOf(pr.lease.Resources)); low != nil {
 		return nil, lowDisk(low.Short(), "the provider's disk is nearly full")
 	}
-	h := newTenancy(p, pr)
+	h := newTenancy(p.means, pr)
 	p.mu.Lock()
 	taken := p.floor.Commit(now, h.occupies())
 	p.mu.Unlock()

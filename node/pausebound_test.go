@@ -30,7 +30,7 @@ import (
 func TestPausedForTooLong(t *testing.T) {
 	tree := fuzzTree(t)
 	synctest.Test(t, func(t *testing.T) {
-		b, h := newDriven(t, tree, guests, "forever", func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
+		b, p, h := newDriven(t, tree, guests, "forever", func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
 		m := &metered{t: t, books: b, h: h, vouchers: b.record(t).Voucher.MaxClaimable}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -47,7 +47,7 @@ func TestPausedForTooLong(t *testing.T) {
 		if until := h.occupies().Until; !ended.Before(until) {
 			t.Errorf("ended at %s, and the lease of the devices at %s", ended, until)
 		}
-		if lease, held := h.p.floor.Holder(b.lease.Devices[0]); held {
+		if lease, held := p.floor.Holder(b.lease.Devices[0]); held {
 			t.Errorf("the device is still in lease %s", lease.Short())
 		}
 	})
@@ -55,7 +55,7 @@ func TestPausedForTooLong(t *testing.T) {
 
 // newDriven is a lease whose client sent the job, at a provider without a network.
 // Its guest has yet to be driven.
-func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest string, change func(*leasev1.Lease)) (*books, *tenancy) {
+func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest string, change func(*leasev1.Lease)) (*books, *provider, *tenancy) {
 	t.Helper()
 	store, err := files.New(files.Config{Dir: filepath.Join(t.TempDir(), "blocks")})
 	if err != nil {
@@ -76,13 +76,13 @@ func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest 
 	p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
 	p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
 		Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
-	h := openTenancy(p, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
-	h.machine = scheduler.NewTenancy(h.cfg, time.Now())
+	h := openTenancy(p.means, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
+	h.machine = scheduler.NewTenancy(h.limits, time.Now())
 	if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
 		t.Fatal(refused.Detail)
 	}
 	h.jobs <- job
-	return b, h
+	return b, p, h
 }
 
 // driveToEnd drives a lease until its run is over: the last receipts stay unpaid.
@@ -115,7 +115,7 @@ func TestUsageIsMetered(t *testing.T) {
 			p.Work(time.Second)
 			return 0
 		}}
-		b, h := newDriven(t, tree, spends, "spends", func(*leasev1.Lease) {})
+		b, _, h := newDriven(t, tree, spends, "spends", func(*leasev1.Lease) {})
 		h.driveToEnd(t.Context())
 		_, owed, _ := h.look()
 		var energy, due uint64

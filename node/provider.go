@@ -68,6 +68,7 @@ type providerConfig struct {
 // what is free; nothing here counts.
 type provider struct {
 	cfg   providerConfig
+	means *means
 	key   souk.NodeKey
 	epoch uint64
 	queue chan *tenancy // leases whose goroutine Run starts
@@ -92,11 +93,23 @@ func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
 		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{},
 	}
+	p.means = p.meansOf()
 	p.floor = scheduler.NewFloor(p.floorConfig())
 	if err := p.recover(now); err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
 	}
 	return p, nil
+}
+
+// meansOf is what the provider's tenancies work with.
+func (p *provider) meansOf() *means {
+	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
+		Keeper: p.cfg.Keeper, Inputs: p.cfg.Files, Outputs: p.cfg.Files, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
+		Runner: p.runner, Devices: p.devicesOf, Free: p.free}
+	if p.cfg.Host != nil {
+		m.Guard = p.cfg.Host.ConnManager()
+	}
+	return m
 }
 
 // floorConfig lists the devices that have a price and are well: the others are

@@ -36,8 +36,8 @@ func (p *provider) recover(now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
-		t := openTenancy(p, &l, terms, ch, client, rec)
-		if err := t.restore(now); err != nil {
+		t := openTenancy(p.means, &l, terms, ch, client, rec)
+		if err := t.restore(now, p.retake(now, t)); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
 		p.tenancies[terms.Lease] = t
@@ -48,20 +48,24 @@ func (p *provider) recover(now time.Time) error {
 	})
 }
 
-// restore goes on from what is in the ledger. A lease that will still run gets its
-// devices again; where they are not to be had any more, it ends as what ran does.
-func (t *tenancy) restore(now time.Time) error {
-	devices := false
-	if t.rec.Phase == runv1.Phase_PHASE_FUNDING {
-		refused := t.p.floor.Commit(now, t.occupies())
-		if refused != nil {
-			t.p.cfg.Log.Warn("lease after a restart", "lease", t.id.Short(), "err", refused)
-		}
-		devices = refused == nil
+// retake gives a lease that will still run its devices again. Where they are not to
+// be had any more, it ends as what ran does.
+func (p *provider) retake(now time.Time, t *tenancy) bool {
+	if t.rec.Phase != runv1.Phase_PHASE_FUNDING {
+		return false
 	}
+	refused := p.floor.Commit(now, t.occupies())
+	if refused != nil {
+		p.cfg.Log.Warn("lease after a restart", "lease", t.id.Short(), "err", refused)
+	}
+	return refused == nil
+}
+
+// restore goes on from what is in the ledger, with the lease's devices or without.
+func (t *tenancy) restore(now time.Time, devices bool) error {
 	history, err := t.history(devices)
 	if err == nil {
-		t.machine, err = scheduler.RestoreTenancy(t.cfg, history, now)
+		t.machine, err = scheduler.RestoreTenancy(t.limits, history, now)
 	}
 	return err
 }

@@ -54,7 +54,7 @@ func (t *tenancy) stage(ctx context.Context, by time.Time) scheduler.TenancyEven
 // planOf asks the lease's runner what the job needs. What it cannot run ends here:
 // nothing of it was fetched.
 func (t *tenancy) planOf(job *jobv1.Job) (runner.Plan, *scheduler.StagingFailed) {
-	r := t.p.runner(t.lease.Runner)
+	r := t.with.Runner(t.lease.Runner)
 	if r == nil {
 		return runner.Plan{}, &scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED,
 			Detail: fmt.Sprintf("no runner for %s", t.lease.Runner)}
@@ -74,7 +74,7 @@ func (t *tenancy) planOf(job *jobv1.Job) (runner.Plan, *scheduler.StagingFailed)
 
 // fetch brings one CID from the client to a path, afrest.
 func (t *tenancy) fetch(ctx context.Context, cid, dest string, limit files.Limit) error {
-	if err := t.p.cfg.Files.Fetch(ctx, cid, t.client, limit, nil); err != nil {
+	if err := t.with.Inputs.Fetch(ctx, cid, t.client, limit, nil); err != nil {
 		return fmt.Errorf("fetch %s: %w", cid, err)
 	}
 	if err := os.RemoveAll(dest); err != nil {
@@ -83,7 +83,7 @@ func (t *tenancy) fetch(ctx context.Context, cid, dest string, limit files.Limit
 	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
 		return fmt.Errorf("stage %s: %w", cid, err)
 	}
-	if _, _, err := t.p.cfg.Files.Save(ctx, cid, dest); err != nil {
+	if _, _, err := t.with.Inputs.Save(ctx, cid, dest); err != nil {
 		return fmt.Errorf("stage %s: %w", cid, err)
 	}
 	return nil

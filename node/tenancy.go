@@ -23,13 +23,13 @@ import (
 // and tells the machine what came of that. One goroutine, which is in run, owns the
 // machine; streams only look at what is under mu and leave messages.
 type tenancy struct {
-	p       *provider
+	with    *means
 	id      souk.LeaseID
 	lease   *leasev1.Lease
 	terms   payment.Terms
 	channel payment.Channel
 	client  peer.ID
-	cfg     scheduler.TenancyConfig
+	limits  scheduler.TenancyConfig
 	dir     string // files and logs of this lease
 	stdout  *disk.LogFile
 	stderr  *disk.LogFile
@@ -63,29 +63,29 @@ type finding struct {
 }
 
 // newTenancy is a lease that is about to be countersigned.
-func newTenancy(p *provider, pr *proposal) *tenancy {
-	t := openTenancy(p, pr.lease, pr.terms, pr.channel, pr.peer, leaseRecord{Payload: pr.payload, ClientLease: pr.request.Lease,
-		ProviderLease: wire.Seal(p.cfg.Key, souk.DomainLease, pr.payload), Deposit: pr.deposit})
-	t.machine = scheduler.NewTenancy(t.cfg, time.Now())
+func newTenancy(with *means, pr *proposal) *tenancy {
+	t := openTenancy(with, pr.lease, pr.terms, pr.channel, pr.peer, leaseRecord{Payload: pr.payload, ClientLease: pr.request.Lease,
+		ProviderLease: wire.Seal(with.Key, souk.DomainLease, pr.payload), Deposit: pr.deposit})
+	t.machine = scheduler.NewTenancy(t.limits, time.Now())
 	t.rec.TenancyState = t.machine.Snapshot()
 	return t
 }
 
 // openTenancy is a lease without its machine.
-func openTenancy(p *provider, l *leasev1.Lease, terms payment.Terms, ch payment.Channel, client peer.ID, rec leaseRecord) *tenancy {
-	t := &tenancy{p: p, id: terms.Lease, lease: l, terms: terms, channel: ch, client: client, rec: rec,
-		dir: filepath.Join(p.cfg.Home, "jobs", terms.Lease.String()), news: make(chan struct{}), findings: make(chan finding),
+func openTenancy(with *means, l *leasev1.Lease, terms payment.Terms, ch payment.Channel, client peer.ID, rec leaseRecord) *tenancy {
+	t := &tenancy{with: with, id: terms.Lease, lease: l, terms: terms, channel: ch, client: client, rec: rec,
+		dir: filepath.Join(with.Home, "jobs", terms.Lease.String()), news: make(chan struct{}), findings: make(chan finding),
 		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1)}
-	t.cfg = scheduler.TenancyConfig{Terms: terms, StartBy: time.UnixMilli(l.StartByMs), Deposit: rec.Deposit != nil,
-		StoreWithin: storeWithin, FundWithin: p.cfg.Waits.Fund, SendWithin: p.cfg.Waits.Send, CollectWithin: p.cfg.Waits.Collect}
-	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.tell, p.cfg.Space.LedgerRoom),
-		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.tell, p.cfg.Space.LedgerRoom)
+	t.limits = scheduler.TenancyConfig{Terms: terms, StartBy: time.UnixMilli(l.StartByMs), Deposit: rec.Deposit != nil,
+		StoreWithin: storeWithin, FundWithin: with.Waits.Fund, SendWithin: with.Waits.Send, CollectWithin: with.Waits.Collect}
+	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.tell, with.Space.LedgerRoom),
+		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.tell, with.Space.LedgerRoom)
 	return t
 }
 
 // occupies is what the lease takes on the floor, and until when at the latest.
 func (t *tenancy) occupies() scheduler.Lease {
-	return scheduler.Lease{ID: t.id, Client: t.terms.ClientKey, Devices: t.lease.Devices, Use: t.lease.Resources, Until: t.cfg.HeldUntil()}
+	return scheduler.Lease{ID: t.id, Client: t.terms.ClientKey, Devices: t.lease.Devices, Use: t.lease.Resources, Until: t.limits.HeldUntil()}
 }
 
 // record returns a copy of the durable state.
@@ -119,7 +119,7 @@ func (t *tenancy) show(change func()) {
 // run takes one lease from countersigned to ended, or to where the next life of
 // the provider goes on.
 func (t *tenancy) run(ctx context.Context) {
-	guard := t.p.cfg.Host.ConnManager() // a busy node must not trim the connection that pays it
+	guard := t.with.Guard // a busy node must not trim the connection that pays it
 	guard.Protect(t.client, t.id.String())
 	defer guard.Unprotect(t.client, t.id.String())
 	t.drive(ctx)
@@ -151,7 +151,7 @@ func (t *tenancy) happens(ctx, work context.Context) {
 	if t.process != nil {
 		over = t.process.Done()
 	}
-	low, space := t.p.cfg.Space.Look()
+	low, space := t.with.Space.Look()
 	if low != nil && t.process != nil && !t.diskLow {
 		t.diskLow = true
 		t.step(ctx, work, scheduler.DiskLow{})
@@ -213,7 +213,7 @@ func (t *tenancy) step(ctx, work context.Context, e scheduler.TenancyEvent) (fai
 
 // failure is the event for an action that could not be done.
 func (t *tenancy) failure(a scheduler.TenancyAction, err error) scheduler.TenancyEvent {
-	t.p.cfg.Log.Warn("lease", "lease", t.id.Short(), "action", fmt.Sprintf("%T", a), "err", err)
+	t.with.Log.Warn("lease", "lease", t.id.Short(), "action", fmt.Sprintf("%T", a), "err", err)
 	if _, ok := a.(scheduler.StoreTenancy); ok {
 		return scheduler.StoreFailed{Detail: err.Error()}
 	}
@@ -242,17 +242,17 @@ func (t *tenancy) do(ctx, work context.Context, a scheduler.TenancyAction) (sche
 			t.process.Stop()
 		}
 	case scheduler.FreeDevices:
-		t.p.free(t.id)
+		t.with.Free(t.id)
 	case scheduler.StoreOutputs:
 		return t.storeOutputs(ctx), nil
 	case scheduler.GrantOutputs:
 		return nil, t.grant(ctx, a.Output)
 	case scheduler.WithdrawOutputs:
-		t.p.cfg.Files.Withdraw(a.Output, t.client)
+		t.with.Outputs.Withdraw(a.Output, t.client)
 	case scheduler.PostCountersign:
 		return t.post(ctx, a), nil
 	case scheduler.RejectCountersign:
-		t.p.cfg.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", a.Err)
+		t.with.Log.Warn("countersignature refused", "lease", t.id.Short(), "peer", t.client, "err", a.Err)
 	case scheduler.SuspendTenancy:
 		t.finished = true
 	case scheduler.EndTenancy:
