@@ -10,6 +10,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
@@ -93,7 +94,7 @@ func TestOldBackup(t *testing.T) {
 // offered tells whether the client knows the offer of the provider's present life.
 func (p *duo) offered() bool {
 	offers := p.client.book.Offers()
-	return len(offers) == 1 && offers[0].Epoch == p.provider.provider.epoch && offers[0].Free == 1
+	return len(offers) == 1 && offers[0].Epoch == p.provider.provider.Epoch() && offers[0].Free == 1
 }
 
 // TestPayoutElsewhere has earnings go to an address of another wallet: they are
@@ -126,7 +127,7 @@ func TestPayoutElsewhere(t *testing.T) {
 // TestLogOnFullDisk fills the client's disk for one piece of log: the provider is
 // not to blame for what follows it, and all comes again with the next connection.
 func TestLogOnFullDisk(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := moneytest.NewTree(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := newHearing(t, tree)
 		piece := func(at uint64) {
@@ -140,10 +141,10 @@ func TestLogOnFullDisk(t *testing.T) {
 			}
 		}
 		piece(0)
-		roomy := h.space.Free
-		h.space.Free = func(string) (uint64, error) { return disk.LedgerFloor - 1, nil }
+		roomy := h.Space.Free
+		h.Space.Free = func(string) (uint64, error) { return disk.LedgerFloor - 1, nil }
 		piece(1000)
-		h.space.Free = roomy
+		h.Space.Free = roomy
 		piece(2000)
 		h.start()
 		for at := uint64(1000); at <= 3000; at += 1000 {

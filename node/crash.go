@@ -22,6 +22,7 @@ import (
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -203,7 +204,7 @@ func jobPoints(had, value []byte) (points []string) {
 }
 
 func leasePoints(had, value []byte) (points []string) {
-	var before, after leaseRecord
+	var before, after scheduler.TenancyState
 	if decodeBoth(had, value, &before, &after) != nil {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -110,14 +109,14 @@ func TestLeaseRefusals(t *testing.T) {
 			if tt.request != nil {
 				tt.request(s, req)
 			}
-			signed, refused := p.accept(t.Context(), client.host.ID(), req)
+			signed, refused := p.Accept(t.Context(), client.host.ID(), req)
 			if refused == nil {
 				t.Fatalf("accepted: %x", signed)
 			}
 			if refused.Reason != tt.reason || (refused.Shortfall > 0) != tt.short || refused.Detail == "" {
 				t.Errorf("declined with %s, shortfall %d: %s", refused.Reason, refused.Shortfall, refused.Detail)
 			}
-			if free := p.offers(time.Now(), nil)[0].Free; free != 1 {
+			if free := p.Offers(time.Now(), nil)[0].Free; free != 1 {
 				t.Errorf("%d devices free after a refusal", free)
 			}
 		})
@@ -145,15 +144,15 @@ func TestTaken(t *testing.T) {
 	provider, first := twoNodes(t, url)
 	s, _ := bidFor(t, provider, first)
 	other, _ := bidFor(t, provider, first)
-	if _, refused := provider.provider.accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil {
+	if _, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil {
 		t.Fatal(refused)
 	}
-	_, refused := provider.provider.accept(t.Context(), first.host.ID(), goodRequest(t, first.client, other))
+	_, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, other))
 	if refused == nil || refused.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
 		t.Errorf("second lease: %v", refused)
 	}
 	// The same request again is the same lease.
-	if again, refused := provider.provider.accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil || len(again) == 0 {
+	if again, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil || len(again) == 0 {
 		t.Errorf("repeated lease: %v", refused)
 	}
 	// A job of its own now meets a busy provider, and its owner reads why.
@@ -168,14 +167,5 @@ func TestTaken(t *testing.T) {
 	declines := got.Attempts[0].Declines
 	if len(declines) != 1 || declines[0].Reason != "busy" || declines[0].Shortfall != 1 {
 		t.Errorf("declines shown: %v", declines)
-	}
-}
-
-// TestSickDeviceIsNotForSale leaves a device out that its driver complains of.
-func TestSickDeviceIsNotForSale(t *testing.T) {
-	p := &provider{cfg: providerConfig{Prices: map[string]souk.Atoms{"H100": 1}}, devices: []gpu.Device{
-		{ID: "GPU-1", Class: "H100", Health: gpu.Healthy}, {ID: "GPU-2", Class: "H100", Health: "row remap pending"}}}
-	if got := p.floorConfig().Devices; len(got) != 1 || got[0].ID != "GPU-1" {
-		t.Errorf("for sale: %v", got)
 	}
 }

@@ -11,17 +11,21 @@ import (
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 )
 
 // ends waits for the end of a lease at the provider, and returns why.
 func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
 	t.Helper()
-	h := s.provider.provider.tenancy(id)
-	if h == nil {
-		t.Fatalf("no lease %s", id.Short())
-	}
-	networktest.Eventually(t, "the end of the lease", h.over)
-	return h.record().Reason
+	var last scheduler.TenancyState
+	networktest.Eventually(t, "the end of the lease", func() bool {
+		var ok bool
+		if last, ok = s.provider.provider.Lease(id); !ok {
+			t.Fatalf("no lease %s", id.Short())
+		}
+		return last.Phase == runv1.Phase_PHASE_ENDED
+	})
+	return last.Reason
 }
 
 // leaseFor asks for a lease by hand, with the deposit given.
@@ -51,7 +55,7 @@ func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
 	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.deposit(first.channel, souk.Atoms(s.provider.provider.cfg.Settlement.MinDepositAtoms), 0)
+	d, err := c.client.deposit(first.channel, minDeposit, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +63,10 @@ func TestDepositCountsOnce(t *testing.T) {
 	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("first lease: %v, %v", decline, err)
 	}
-	h := s.provider.provider.tenancy(first.id)
-	networktest.Eventually(t, "the deposit", func() bool { return h.record().Phase == runv1.Phase_PHASE_STAGING })
+	networktest.Eventually(t, "the deposit", func() bool {
+		state, _ := s.provider.provider.Lease(first.id)
+		return state.Phase == runv1.Phase_PHASE_STAGING
+	})
 	for range 3 { // the reserve of one is covered, of two not
 		g := leaseFor(t, s, c, 100_000, d.Proto())
 		decline, err := c.client.countersign(t.Context(), g)
@@ -117,9 +123,8 @@ func TestDepositOfAnother(t *testing.T) {
 	}
 	close(slow.let)
 	for _, g := range []*signing{first, second} {
-		h := s.provider.provider.tenancy(g.id)
 		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
-			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, h.record().Detail)
+			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, s.ended(t, g.id.String()).Detail)
 		}
 	}
 	networktest.Eventually(t, "the devices", s.idle)

@@ -63,7 +63,7 @@ func TestDevicesAreReadAgain(t *testing.T) {
 	} {
 		cards.set(tt.cards, tt.err)
 		if provider.devices.read(t.Context()) {
-			provider.provider.restock(provider.devices.List())
+			provider.provider.Restock(provider.devices.List())
 		}
 		networktest.Eventually(t, tt.name, func() bool {
 			for _, o := range watcher.book.Offers() {

@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/network"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -131,7 +132,7 @@ func (f *follower) catchUp(receipts leaseReceipts, rec jobRecord) error {
 }
 
 func (f *follower) log(stream runv1.LogStream, from *disk.LogFile, offset *uint64) error {
-	buf := make([]byte, logPiece)
+	buf := make([]byte, network.LogPiece)
 	for {
 		n := from.ReadAt(buf, *offset)
 		if n == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
@@ -49,12 +50,12 @@ func FuzzToClient(f *testing.F) {
 	}
 	f.Add(append([]byte{sayBytes, 40}, network.MustMarshal(stateFrame(&runv1.State{Phase: runv1.Phase_PHASE_RUNNING}))...))
 	f.Add(append([]byte{sayBytes, 40}, network.MustMarshal(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: &runv1.Receipt{Kind: 2}}})...))
-	tree := fuzzTree(f)
+	tree := moneytest.NewTree(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &script{b[:min(len(b), 1<<10)]}
+		s := &moneytest.Script{B: b[:min(len(b), 1<<10)]}
 		synctest.Test(t, func(t *testing.T) {
 			h := newHearing(t, tree)
-			for steps := 0; steps < 64 && !s.done() && !h.l.over; steps++ {
+			for steps := 0; steps < 64 && !s.Done() && !h.l.over; steps++ {
 				h.step(s)
 				h.check()
 			}
@@ -65,7 +66,7 @@ func FuzzToClient(f *testing.F) {
 
 // hearing is a client's end of a run stream, with what its provider said.
 type hearing struct {
-	*books
+	*moneytest.Books
 	t *testing.T
 	l *link
 
@@ -80,11 +81,11 @@ const logBefore = disk.MaxLogBytes - 100_000
 
 func newHearing(t *testing.T, tree *log.Log) *hearing {
 	t.Helper()
-	h := &hearing{t: t, books: newBooks(t, tree, true, nil)}
-	c := &client{cfg: clientConfig{Key: h.client, VoucherKey: h.voucherKey, Home: h.home, Ledger: h.ledger, Channels: h.channels,
-		Receipts: h.receipts, Space: h.space, Log: h.log, Waits: network.DefaultWaits()}}
-	rec := jobRecord{State: "running", Attempts: []attemptRecord{{Lease: h.terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
-	j := newJob(c, h.terms.Job, nil, rec)
+	h := &hearing{t: t, Books: moneytest.NewBooks(t, tree, true, nil)}
+	c := &client{cfg: clientConfig{Key: h.Client, VoucherKey: h.VoucherKey, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels,
+		Receipts: h.Receipts, Space: h.Space, Log: h.Log, Waits: network.DefaultWaits()}}
+	rec := jobRecord{State: "running", Attempts: []attemptRecord{{Lease: h.Terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
+	j := newJob(c, h.Terms.Job, nil, rec)
 	if err := j.stdout.Reset(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func newHearing(t *testing.T, tree *log.Log) *hearing {
 		}
 		t.Cleanup(f.Close)
 	}
-	h.l = &link{j: j, s: &signing{id: h.terms.Lease, lease: h.lease, payload: h.payload, terms: h.terms, channel: h.channel},
+	h.l = &link{j: j, s: &signing{id: h.Terms.Lease, lease: h.Lease, payload: h.Payload, terms: h.Terms, channel: h.Channel},
 		allowed: make(chan struct{})}
 	h.start()
 	return h
@@ -114,10 +115,10 @@ func (h *hearing) start() {
 
 // next is the receipt that is due now.
 func (h *hearing) next(kind uint8) payment.Receipt {
-	r := payment.Receipt{Version: 2, Lease: h.terms.Lease, Job: h.terms.Job, Channel: h.terms.Channel, ProviderKey: h.terms.ProviderKey, ClientKey: h.terms.ClientKey,
-		Seq: 1, Kind: kind, StartMs: h.lease.SignedMs, InputDigest: h.terms.InputDigest}
-	for _, had := range h.signed(h.t) {
-		r.Seq, r.PrevReceipt, r.StartMs = had.Seq+1, had.Digest(h.terms.Domain), had.EndMs
+	r := payment.Receipt{Version: 2, Lease: h.Terms.Lease, Job: h.Terms.Job, Channel: h.Terms.Channel, ProviderKey: h.Terms.ProviderKey, ClientKey: h.Terms.ClientKey,
+		Seq: 1, Kind: kind, StartMs: h.Lease.SignedMs, InputDigest: h.Terms.InputDigest}
+	for _, had := range h.Signed(h.t) {
+		r.Seq, r.PrevReceipt, r.StartMs = had.Seq+1, had.Digest(h.Terms.Domain), had.EndMs
 	}
 	h.span(&r, max(time.Now().UnixMilli(), r.StartMs))
 	return r
@@ -125,12 +126,12 @@ func (h *hearing) next(kind uint8) payment.Receipt {
 
 // span makes the receipt end then, and bills all of it.
 func (h *hearing) span(r *payment.Receipt, end int64) {
-	usage := payment.UsageLine{Line: h.terms.Tariff[0]}
-	for _, had := range h.signed(h.t) {
+	usage := payment.UsageLine{Line: h.Terms.Tariff[0]}
+	for _, had := range h.Signed(h.t) {
 		usage.Quantity = had.Usage[0].Quantity
 	}
 	r.EndMs = max(end, r.StartMs)
-	usage.Quantity += uint64(r.EndMs-r.StartMs) * uint64(h.terms.DeviceCount())
+	usage.Quantity += uint64(r.EndMs-r.StartMs) * uint64(h.Terms.DeviceCount())
 	due, err := usage.Line.Due(usage.Quantity)
 	if err != nil {
 		h.t.Fatal(err)
@@ -163,35 +164,35 @@ var receiptLies = []func(r *payment.Receipt, n int64){
 }
 
 // step does the script's next deed.
-func (h *hearing) step(s *script) {
-	wait := func() { <-time.After(h.terms.Interval + time.Duration(s.next())*20*time.Millisecond) }
-	switch s.next() % providerDeeds {
+func (h *hearing) step(s *moneytest.Script) {
+	wait := func() { <-time.After(h.Terms.Interval + time.Duration(s.Next())*20*time.Millisecond) }
+	switch s.Next() % providerDeeds {
 	case sayReceipt:
 		wait()
 		h.show(h.next(payment.KindInterval))
 	case sayStretched:
 		wait()
 		r := h.next(payment.KindInterval)
-		h.span(&r, r.EndMs+100*int64(int8(s.next())))
+		h.span(&r, r.EndMs+100*int64(int8(s.Next())))
 		h.show(r)
 	case sayWrong:
-		<-time.After(h.terms.Interval)
+		<-time.After(h.Terms.Interval)
 		r := h.next(payment.KindInterval)
-		receiptLies[int(s.next())%len(receiptLies)](&r, int64(int8(s.next())))
+		receiptLies[int(s.Next())%len(receiptLies)](&r, int64(int8(s.Next())))
 		h.show(r)
 	case sayFinal:
-		<-time.After(time.Duration(s.next()) * 20 * time.Millisecond)
+		<-time.After(time.Duration(s.Next()) * 20 * time.Millisecond)
 		h.show(h.next(payment.KindFinal))
 	case sayAgain:
-		if n := int(s.next()); len(h.said) > 0 {
+		if n := int(s.Next()); len(h.said) > 0 {
 			h.hear(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: h.said[n%len(h.said)].Proto()}})
 		}
 	case sayLog:
 		h.print(s)
 	case sayState:
 		outputs := []string{"", "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "not a CID", string(bytes.Repeat([]byte{'x'}, 300))}
-		h.hear(stateFrame(&runv1.State{Phase: runv1.Phase(s.next() % 8), Output: outputs[s.next()%4],
-			DepositTx: string(bytes.Repeat([]byte{'0'}, int(s.next()))), Detail: string(bytes.Repeat([]byte{'d'}, 300))}))
+		h.hear(stateFrame(&runv1.State{Phase: runv1.Phase(s.Next() % 8), Output: outputs[s.Next()%4],
+			DepositTx: string(bytes.Repeat([]byte{'0'}, int(s.Next()))), Detail: string(bytes.Repeat([]byte{'d'}, 300))}))
 	case allowFinal:
 		h.l.allow()
 		if h.l.final != nil { // as follow does
@@ -201,7 +202,7 @@ func (h *hearing) step(s *script) {
 		h.start()
 	case sayBytes:
 		f := new(runv1.ToClient)
-		if proto.Unmarshal(s.take(int(s.next())), f) == nil {
+		if proto.Unmarshal(s.Take(int(s.Next())), f) == nil {
 			h.raw = true
 			h.hear(f)
 		}
@@ -209,10 +210,10 @@ func (h *hearing) step(s *script) {
 }
 
 // print says a piece of log near where the client's copy ends.
-func (h *hearing) print(s *script) {
-	stream := runv1.LogStream(1 + s.next()%2)
-	at := max(0, int64(h.l.offset(stream))+100*int64(int8(s.next())))
-	data := make([]byte, 300*int(s.next()))
+func (h *hearing) print(s *moneytest.Script) {
+	stream := runv1.LogStream(1 + s.Next()%2)
+	at := max(0, int64(h.l.offset(stream))+100*int64(int8(s.Next())))
+	data := make([]byte, 300*int(s.Next()))
 	for i := range data {
 		data[i] = logByte(at + int64(i))
 	}
@@ -223,7 +224,7 @@ func (h *hearing) print(s *script) {
 func logByte(at int64) byte { return byte(at * 7 >> 3) }
 
 func (h *hearing) show(r payment.Receipt) {
-	r.SignProvider(h.terms.Domain, h.provider)
+	r.SignProvider(h.Terms.Domain, h.Provider)
 	h.said = append(h.said, r)
 	h.hear(&runv1.ToClient{Message: &runv1.ToClient_Receipt{Receipt: r.Proto()}})
 }
@@ -252,9 +253,9 @@ func (h *hearing) Write(b []byte) (int, error) {
 	c := f.GetCountersign()
 	v, err := payment.VoucherFromProto(c.GetVoucher())
 	if err == nil {
-		err = v.Verify(h.terms.Domain, h.channel.PayerAuthorizer)
+		err = v.Verify(h.Terms.Domain, h.Channel.PayerAuthorizer)
 	}
-	if err != nil || souk.Atoms(c.LeasePaidAtoms) > h.terms.Reserve || v.MaxClaimable > max(h.vouched, otherShare+souk.Atoms(c.LeasePaidAtoms)) {
+	if err != nil || souk.Atoms(c.LeasePaidAtoms) > h.Terms.Reserve || v.MaxClaimable > max(h.vouched, moneytest.OtherShare+souk.Atoms(c.LeasePaidAtoms)) {
 		h.t.Fatalf("sent %v, %v", c, err)
 	}
 	h.frames++
@@ -266,19 +267,19 @@ func (h *hearing) check() {
 	for len(h.l.j.events) > 0 {
 		<-h.l.j.events
 	}
-	rec := h.record(h.t)
+	rec := h.Record(h.t)
 	var due souk.Atoms
-	for _, r := range h.signed(h.t) {
+	for _, r := range h.Signed(h.t) {
 		due = max(due, r.CumulativeDue)
 	}
-	share := rec.Voucher.MaxClaimable - otherShare
-	ahead := h.cost(h.t, h.terms.Interval+h.terms.PayAhead)
-	ran := h.cost(h.t, time.Since(time.UnixMilli(h.lease.SignedMs))+payment.Slack)
+	share := rec.Voucher.MaxClaimable - moneytest.OtherShare
+	ahead := h.Cost(h.t, h.Terms.Interval+h.Terms.PayAhead)
+	ran := h.Cost(h.t, time.Since(time.UnixMilli(h.Lease.SignedMs))+payment.Slack)
 	switch {
 	case rec.Voucher.MaxClaimable < h.vouched, rec.Due() != due:
 		h.t.Fatalf("vouched %s after %s; due %s of %s signed", rec.Voucher.MaxClaimable, h.vouched, rec.Due(), due)
-	case due > ran, share > min(h.terms.Reserve, due+ahead):
-		h.t.Fatalf("vouched %s where %s is due, at most %s could have run, %s is ahead and %s reserved", share, due, ran, ahead, h.terms.Reserve)
+	case due > ran, share > min(h.Terms.Reserve, due+ahead):
+		h.t.Fatalf("vouched %s where %s is due, at most %s could have run, %s is ahead and %s reserved", share, due, ran, ahead, h.Terms.Reserve)
 	}
 	h.vouched = rec.Voucher.MaxClaimable
 	job, _ := h.l.j.Watch()
@@ -289,10 +290,10 @@ func (h *hearing) check() {
 
 // end looks at what is left of a run.
 func (h *hearing) end() {
-	if _, live := h.record(h.t).Leases[h.terms.Lease]; h.l.over && live {
+	if _, live := h.Record(h.t).Leases[h.Terms.Lease]; h.l.over && live {
 		h.t.Error("the run is over, and its lease still reserves")
 	}
-	if err := h.ledger.Verify(); err != nil {
+	if err := h.Ledger.Verify(); err != nil {
 		h.t.Error(err)
 	}
 	for _, name := range []string{"stdout.log", "stderr.log"} {
@@ -310,4 +311,8 @@ func (h *hearing) end() {
 			h.t.Fatalf("byte %d of %d of the log is %d, was printed as %d", i, len(kept), kept[i], logByte(int64(i)))
 		}
 	}
+}
+
+func stateFrame(s *runv1.State) *runv1.ToClient {
+	return &runv1.ToClient{Message: &runv1.ToClient_State{State: s}}
 }

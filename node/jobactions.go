@@ -19,6 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// maxOutputBlocks bounds the blocks of a job's outputs, beside their bytes.
+const maxOutputBlocks = 1 << 20
+
 // bookWithin is how long after the node's start its book may still be empty only
 // because no peer was asked for theirs yet.
 const bookWithin = 5 * time.Second
@@ -212,7 +215,7 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 				j.post(ctx, scheduler.OutputsMoving{Lease: a.Lease})
 			}
 		}
-		limit := files.Limit{Bytes: 2 * j.msg.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
+		limit := files.Limit{Bytes: 2 * j.msg.Resources.GetDiskBytes(), Blocks: maxOutputBlocks}
 		err = j.c.cfg.Files.Fetch(ctx, a.Output, s.peer, limit, moving)
 	}
 	if err != nil {

@@ -2,16 +2,12 @@ package node
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/network/networktest"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/scheduler"
-	"github.com/souk-market/souk/storage/files"
 )
 
 // TestLeaseAskedForAtTheLastMoment hands in leases whose streams' time is over by
@@ -34,7 +30,7 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, refused := s.provider.provider.accept(over, c.host.ID(), g.request); refused != nil {
+		if _, refused := s.provider.provider.Accept(over, c.host.ID(), g.request); refused != nil {
 			t.Fatalf("lease %d: %v", i, refused)
 		}
 		taken = append(taken, g.id)
@@ -43,35 +39,5 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 		if why := s.ends(t, id); why != runv1.EndReason_END_REASON_CLIENT_INPUTS {
 			t.Errorf("lease %d ended with %v", i, why)
 		}
-	}
-}
-
-// TestStoppingWhileOutputsAreKept stops a provider while it reads the outputs of a
-// run into its store, which takes as long as they are large: it does not wait for
-// that. What ran is receipted, and the end names the provider.
-func TestStoppingWhileOutputsAreKept(t *testing.T) {
-	tree := fuzzTree(t)
-	m := newMetered(t, tree)
-	store, err := files.New(files.Config{Dir: filepath.Join(m.home, "blocks")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	m.h.with.Outputs = store
-	m.h.plan.Out = filepath.Join(m.home, "out")
-	if err := os.MkdirAll(m.h.plan.Out, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(m.h.plan.Out, "model"), make([]byte, 64<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.h.machine.Step(time.Now(), scheduler.RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED}) // StoreOutputs is out
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := m.h.step(over, over, m.h.storeOutputs(over)); err != nil {
-		t.Fatal(err)
-	}
-	if rec, owed, _ := m.h.look(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 || !m.h.finished {
-		t.Errorf("outputs %q were kept, reason %v, %d receipts", rec.Output, rec.Reason, len(owed))
 	}
 }

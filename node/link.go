@@ -286,7 +286,7 @@ func (l *link) keepLog(p *runv1.Log) error {
 	f, _ := l.logOf(p.Stream)
 	have := l.offset(p.Stream)
 	l.gap = l.gap || f.Room() != nil
-	if p.Offset > have || len(p.Data) > 2*logPiece {
+	if p.Offset > have || len(p.Data) > 2*network.LogPiece {
 		if f.Len() == disk.MaxLogBytes || l.gap {
 			return nil // no more is kept
 		}

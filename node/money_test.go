@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -12,13 +13,13 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
+	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 )
 
@@ -68,7 +69,7 @@ func TestRefundShutsOutLeases(t *testing.T) {
 	networktest.Eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
 	s, _ := bidFor(t, provider, client)
 	req := goodRequest(t, client.client, s)
-	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), req); refused == nil {
+	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), req); refused == nil {
 		t.Error("a lease was taken while its channel was refunded")
 	}
 	cancel()
@@ -180,18 +181,31 @@ func TestFundingRestart(t *testing.T) {
 	p.hang.Store(true)
 	defer p.hang.Store(false)
 	s, _ := bidFor(t, provider, client)
-	if _, refused := provider.provider.accept(t.Context(), client.host.ID(), goodRequest(t, client.client, s)); refused != nil {
+	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), goodRequest(t, client.client, s)); refused != nil {
 		t.Fatal(refused)
 	}
 	for _, now := range []time.Time{time.Now(), time.Now().Add(-time.Hour)} {
-		next, err := newProvider(provider.provider.cfg, now)
+		next, err := provider.anotherProvider(now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lease, ok := next.Holder(s.lease.Devices[0]); !ok || lease != s.id || len(next.restored) != 1 {
-			t.Errorf("after a restart at %s the device is in lease %s, %t; %d leases go on", now, lease.Short(), ok, len(next.restored))
+		if lease, ok := next.Holder(s.lease.Devices[0]); !ok || lease != s.id || next.Live() != 1 {
+			t.Errorf("after a restart at %s the device is in lease %s, %t; %d leases go on", now, lease.Short(), ok, next.Live())
 		}
 	}
+}
+
+// anotherProvider is the role in its next life, with what the ledger has now.
+func (n *Node) anotherProvider(now time.Time) (*provider.Provider, error) {
+	keys, err := money.NewKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := n.providerConfig(keys)
+	if err != nil {
+		return nil, err
+	}
+	return provider.New(cfg, now)
 }
 
 // TestManyRestored starts a provider with more leases to collect than any queue
@@ -206,14 +220,17 @@ func TestManyRestored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec := leaseRecord{Payload: payload, TenancyState: scheduler.TenancyState{Phase: runv1.Phase_PHASE_COLLECTING}}
-		if err := provider.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{rec.ledgerRecord(terms.Lease)}}); err != nil {
+		value, err := json.Marshal(map[string]any{"payload": payload, "phase": runv1.Phase_PHASE_COLLECTING})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := provider.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "lease/" + terms.Lease.String(), Value: value}}}); err != nil {
 			t.Fatalf("lease %d: %v", i, err)
 		}
 	}
 	made := make(chan error, 1)
 	go func() {
-		_, err := newProvider(provider.provider.cfg, time.Now())
+		_, err := provider.anotherProvider(time.Now())
 		made <- err
 	}()
 	select {
@@ -278,7 +295,7 @@ func TestNamedChannels(t *testing.T) {
 			t.Fatal(err)
 		}
 		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys.At(time.Now()), Deposit: d.Proto()}
-		if tx, err := provider.provider.takeDeposit(t.Context(), client.host.ID(), req); err == nil {
+		if tx, err := provider.provider.TakeDeposit(t.Context(), client.host.ID(), req); err == nil {
 			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
 		}
 	}

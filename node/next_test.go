@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -74,7 +75,7 @@ func TestNextClient(t *testing.T) {
 	s := newStall(t, 2, nil)
 	client := s.client(t, &networktest.Liar{})
 	order := func(name string) *marketv1.OrderReply {
-		key := souk.NodeKey(s.provider.provider.key)
+		key := souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey))
 		payload := append(network.MustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(t, client, "brief").Resources, MaxDurationMs: 1000,
 			MaxPriceAtomsPerHour: 10 * uint64(souk.AtomsPerToken), DeadlineMs: time.Now().Add(5 * time.Second).UnixMilli(), ProviderKey: key[:]}), next[name]...)
 		var reply marketv1.OrderReply
@@ -125,7 +126,7 @@ func TestNextClient(t *testing.T) {
 		if want == "terms" && reply.GetTerms() == nil {
 			t.Errorf("%s: %v", name, &reply)
 		} else if want != "terms" {
-			why, err := openDecline(reply.GetDecline(), souk.Digest{}, s.provider.provider.key)
+			why, err := openDecline(reply.GetDecline(), souk.Digest{}, souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey)))
 			if err != nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED || want != "" && !slices.Contains(why.Unsupported, want) {
 				t.Errorf("%s: %v, %v", name, why, err)
 			}

@@ -10,13 +10,13 @@
 // One order is read from file to file. At its client: client.go takes the job,
 // job.go drives its attempt, jobactions.go does what that asks for, asking.go puts
 // the order to providers, signing.go makes the lease and its first voucher, link.go
-// follows the run, paying.go answers its receipts. At its provider: advertising.go,
-// bidding.go, leasing.go with what money/lease.go asks of every lease, then
-// tenancy.go, which drives scheduler.Tenancy: what that wants is in funding.go,
-// staging.go, execution.go and billing.go, and runstream.go shows it all to the
-// client. jobrecord.go, leaserecord.go and recovery.go are what a restart finds
-// again. Package money keeps the channels and receipts of both, and holds the
-// ledger against the chain.
+// follows the run, paying.go answers its receipts. At its provider, in package
+// provider: advertising.go, bidding.go, leasing.go with what money/lease.go asks of
+// every lease, then tenancy.go, which drives scheduler.Tenancy: what that wants is in
+// funding.go, staging.go, execution.go and billing.go, and runstream.go shows it all
+// to the client. jobrecord.go, and in provider leaserecord.go and recovery.go, are
+// what a restart finds again. Package money keeps the channels and receipts of both,
+// and holds the ledger against the chain.
 package node
 
 import (
@@ -47,6 +47,7 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/devnet"
@@ -149,7 +150,7 @@ type Node struct {
 	chain    Chain         // nil: watch only, and so are the next three
 	keeper   *money.Keeper
 	client   *client
-	provider *provider // nil: this node does not sell
+	provider *provider.Provider // nil: this node does not sell
 }
 
 // New checks the config and builds every part. Ports are taken, nothing runs.
@@ -341,7 +342,7 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 	}
 	watch := func([]gpu.Device) {} // a node that sells nothing only shows them
 	if n.provider != nil {
-		parts, watch = append(parts, n.provider.Run, n.watchGas), n.provider.restock
+		parts, watch = append(parts, n.provider.Run, n.watchGas), n.provider.Restock
 	}
 	parts = append(parts, func(ctx context.Context) error { return n.devices.watch(ctx, watch) })
 	for _, run := range parts {
@@ -355,12 +356,12 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 // serveStreams answers the protocols of a provider until ctx ends.
 func (n *Node) serveStreams(ctx context.Context) error {
 	w, run := n.cfg.waits, network.RunLimits
-	run.Known = n.provider.leased // who has no lease has nothing to attach to
+	run.Known = n.provider.Leased // who has no lease has nothing to attach to
 	for _, stop := range []func(){
-		n.streams.Handle(ctx, network.OrderProtocol, network.OrderLimits.In(w.Order), n.provider.onOrder),
-		n.streams.Handle(ctx, network.LeaseProtocol, network.LeaseLimits.In(w.Lease), n.provider.onLease),
-		n.streams.Handle(ctx, network.RunProtocol, run, n.provider.onRun),
-		n.streams.Handle(ctx, network.ChannelProtocol, network.ChannelLimits.In(w.Channel), n.provider.onChannel),
+		n.streams.Handle(ctx, network.OrderProtocol, network.OrderLimits.In(w.Order), n.provider.ServeOrder),
+		n.streams.Handle(ctx, network.LeaseProtocol, network.LeaseLimits.In(w.Lease), n.provider.ServeLease),
+		n.streams.Handle(ctx, network.RunProtocol, run, n.provider.ServeRun),
+		n.streams.Handle(ctx, network.ChannelProtocol, network.ChannelLimits.In(w.Channel), n.provider.ServeChannel),
 	} {
 		defer stop()
 	}
@@ -372,7 +373,7 @@ func (n *Node) serveStreams(ctx context.Context) error {
 func (n *Node) watchSpace(ctx context.Context) error {
 	return n.space.Run(ctx, func(low bool) {
 		if n.provider != nil {
-			n.provider.changed()
+			n.provider.Changed()
 		}
 		if low {
 			return

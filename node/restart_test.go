@@ -205,7 +205,7 @@ func TestProviderRestartRunning(t *testing.T) {
 	})
 	networktest.Eventually(t, "the offer", func() bool {
 		offers := p.client.book.Offers()
-		return len(offers) == 1 && offers[0].Epoch == p.provider.provider.epoch && offers[0].Free == 1
+		return len(offers) == 1 && offers[0].Epoch == p.provider.provider.Epoch() && offers[0].Free == 1
 	})
 	next := finished(t, submit(t, p.client, testJob(t, p.client, "train")))
 	if next.State != "done" {
@@ -374,7 +374,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}
-	networktest.Eventually(t, "the device", func() bool { return p.provider.provider.offers(time.Now(), nil)[0].Free == 1 })
+	networktest.Eventually(t, "the device", func() bool { return p.provider.provider.Offers(time.Now(), nil)[0].Free == 1 })
 }
 
 // TestVoucherLate pays after the pause: the job goes on to its end, and is paid.

@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
@@ -20,6 +21,7 @@ import (
 const (
 	minDeposit = souk.AtomsPerToken / 20  // below it a deposit's gas is a tax
 	minDelay   = uint64(24 * 60 * 60)     // seconds: the keeper looks every hour, and a provider may be offline for a while
+	gasRetry   = 2 * time.Second          // until a chain that did not answer is asked for the wallet's gas again
 	maxDelay   = uint64(7 * 24 * 60 * 60) // seconds
 )
 
@@ -45,6 +47,16 @@ func (n *Node) buildRoles() (err error) {
 	if err := n.checkPrices(); err != nil {
 		return err
 	}
+	sells, err := n.providerConfig(keys)
+	if err != nil {
+		return err
+	}
+	n.provider, err = provider.New(sells, n.started)
+	return err
+}
+
+// providerConfig is what the provider role is given.
+func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 	var ram uint64
 	for _, d := range n.devices.List() {
 		if d.CPU {
@@ -53,18 +65,17 @@ func (n *Node) buildRoles() (err error) {
 	}
 	free, err := disk.FreeBytes(n.cfg.Home)
 	if err != nil {
-		return fmt.Errorf("provider: %w", err)
+		return provider.Config{}, fmt.Errorf("provider: %w", err)
 	}
 	settlement, err := n.settlement()
 	if err != nil {
-		return err
+		return provider.Config{}, err
 	}
-	n.provider, err = newProvider(providerConfig{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
+	return provider.Config{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Files: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, n.started)
-	return err
+		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
 }
 
 // checkPrices refuses a price for a device that is not here: it is a slip, and
@@ -124,6 +135,19 @@ func (n *Node) settlement() (*marketv1.Settlement, error) {
 	d, c := n.chain.Domain(), n.cfg.Contracts
 	return &marketv1.Settlement{ChainId: d.ChainID, Contract: d.Settlement[:], Token: c.Token[:], Collector: c.Collector[:],
 		Receiver: payout[:], WithdrawDelayMinS: minDelay, WithdrawDelayMaxS: maxDelay, MinDepositAtoms: uint64(minDeposit)}, nil
+}
+
+// watchGas tells an owner once whose wallet cannot send a client's deposit.
+func (n *Node) watchGas(ctx context.Context) error {
+	for {
+		wei, err := n.chain.GasBalance(ctx, n.chain.Address())
+		if err == nil && wei.Sign() == 0 {
+			n.cfg.Log.Warn("deposits of clients cannot be sent: "+provider.MendGas, "wallet", n.chain.Address())
+		}
+		if err == nil || !network.Sleep(ctx, gasRetry) {
+			return nil
+		}
+	}
 }
 
 // dial connects to a peer at the addresses of its offer.

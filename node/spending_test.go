@@ -321,7 +321,7 @@ func TestLateCommitIsKept(t *testing.T) {
 		t.Fatal("nothing was written")
 	}
 	open()
-	networktest.Eventually(t, "the lease", func() bool { return s.provider.provider.tenancy(g.id) != nil })
+	networktest.Eventually(t, "the lease", func() bool { _, ok := s.provider.provider.Lease(g.id); return ok })
 	rec, ok := s.provider.channels.Get(g.terms.Channel)
 	if _, has := rec.Leases[g.id]; !ok || !has {
 		t.Error("the ledger has a lease that the index of channels has not")

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/node/network"
@@ -105,7 +104,7 @@ func stallJob(t *testing.T, n *Node, guest string) *jobv1.Job {
 // idle tells whether no lease lives at the provider and all its devices are free.
 func (s *stall) idle() bool {
 	p := s.provider.provider
-	o := p.offers(time.Now(), nil)[0]
+	o := p.Offers(time.Now(), nil)[0]
 	return p.Live() == 0 && o.Free == o.Count
 }
 
@@ -139,10 +138,10 @@ func price(t *testing.T, d time.Duration) souk.Atoms {
 }
 
 // ended is the record of a lease that has ended, pruned or not.
-func (s *stall) ended(t *testing.T, id string) leaseRecord {
+func (s *stall) ended(t *testing.T, id string) scheduler.TenancyState {
 	t.Helper()
 	value, err := s.provider.ledger.Get("lease/" + id)
-	var rec leaseRecord
+	var rec scheduler.TenancyState
 	if err == nil && value != nil {
 		err = json.Unmarshal(value, &rec)
 	}
@@ -150,25 +149,6 @@ func (s *stall) ended(t *testing.T, id string) leaseRecord {
 		t.Fatal(err)
 	}
 	return rec
-}
-
-// tenancy is a lease that the provider has not forgotten.
-func (p *provider) tenancy(id souk.LeaseID) *tenancy {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.tenancies[id]
-}
-
-// of are the leases of a client that the provider has not forgotten.
-func (p *provider) of(client peer.ID) (hs []*tenancy) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, h := range p.tenancies {
-		if h.client == client {
-			hs = append(hs, h)
-		}
-	}
-	return hs
 }
 
 // oneOf tells whether a reason is in a list parted by bars.

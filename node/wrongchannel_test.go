@@ -118,31 +118,9 @@ func TestWhoReadsNothing(t *testing.T) {
 	nothingRuns(t)
 }
 
-// TestPrune forgets ended leases and lapsed bids after their time, and nothing else.
-func TestPrune(t *testing.T) {
-	now := time.Now()
-	wait := network.DefaultWaits().Collect
-	lease := func(b byte, ph runv1.Phase, since time.Duration) (souk.LeaseID, *tenancy) {
-		return souk.LeaseID{Digest: souk.Digest{b}}, &tenancy{rec: leaseRecord{TenancyState: scheduler.TenancyState{Phase: ph, Ended: now.Add(-since)}}}
-	}
-	p := &provider{cfg: providerConfig{Waits: network.DefaultWaits()}, floor: scheduler.NewFloor(scheduler.FloorConfig{}),
-		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{{1}: {until: now.Add(-bidFirm - time.Second)}, {2}: {until: now}}}
-	for i, h := range []struct {
-		ph    runv1.Phase
-		since time.Duration
-	}{{runv1.Phase_PHASE_ENDED, wait + time.Second}, {runv1.Phase_PHASE_ENDED, wait - time.Second}, {runv1.Phase_PHASE_RUNNING, 100 * wait}, {runv1.Phase_PHASE_COLLECTING, 100 * wait}} {
-		id, hosted := lease(byte(i), h.ph, h.since)
-		p.tenancies[id] = hosted
-	}
-	p.prune(now)
-	if _, old := p.tenancies[souk.LeaseID{}]; old || len(p.tenancies) != 3 || len(p.bids) != 1 {
-		t.Errorf("%d leases and %d bids are left", len(p.tenancies), len(p.bids))
-	}
-}
-
-// TestRecordsFit fills a job's and a lease's record with all that a job and its
-// peers may bring: the ledger takes them.
-func TestRecordsFit(t *testing.T) {
+// TestJobRecordFits fills a job's record with all that a job and its peers may bring:
+// the ledger takes it.
+func TestJobRecordFits(t *testing.T) {
 	const most = 256 << 10 // of a record; see ledger.Record
 	long := strings.Repeat("x", 200)
 	job := jobRecord{Message: make([]byte, maxJobBytes), Detail: long}
@@ -154,10 +132,7 @@ func TestRecordsFit(t *testing.T) {
 	for range maxDeclines {
 		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
 	}
-	lease := leaseRecord{Payload: make([]byte, network.MaxLeaseBytes), ClientLease: make([]byte, network.MaxLeaseBytes), ProviderLease: make([]byte, network.MaxLeaseBytes+200), TenancyState: scheduler.TenancyState{Detail: long, Output: long}}
-	for name, rec := range map[string]any{"job": job, "lease": lease} {
-		if b, err := json.Marshal(rec); err != nil || len(b) > most {
-			t.Errorf("a %s's record takes %d bytes of at most %d, %v", name, len(b), most, err)
-		}
+	if b, err := json.Marshal(job); err != nil || len(b) > most {
+		t.Errorf("a job's record takes %d bytes of at most %d, %v", len(b), most, err)
 	}
 }

@@ -130,8 +130,8 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 
 // over tells whether no lease of a client lives.
 func (s *stall) over(c *Node) bool {
-	for _, h := range s.provider.provider.of(c.host.ID()) {
-		if !h.over() {
+	for _, state := range s.provider.provider.Leases(c.host.ID()) {
+		if state.Phase != runv1.Phase_PHASE_ENDED {
 			return false
 		}
 	}
@@ -219,7 +219,7 @@ func nothingRuns(t *testing.T) {
 	buf := make([]byte, 16<<20)
 	networktest.Eventually(t, "the end of all goroutines", func() bool {
 		stacks := string(buf[:runtime.Stack(buf, true)])
-		for _, f := range []string{"node.(*tenancy).", "node.(*provider).on", "node.(*link).", "node.(*job).run"} {
+		for _, f := range []string{"provider.(*tenancy).", "provider.(*Provider).Serve", "node.(*link).", "node.(*job).run"} {
 			if strings.Contains(stacks, f) {
 				return false
 			}

@@ -55,6 +55,8 @@ const (
 	MaxChannelBytes = 8 << 10
 	// MaxRunBytes bounds a frame of a run: a job message, or 64 KiB of log.
 	MaxRunBytes = 128 << 10
+	// LogPiece is how much of a log travels in one frame of a run.
+	LogPiece = 32 << 10
 	// MaxSyncRequestBytes bounds the request for a book.
 	MaxSyncRequestBytes = 64
 	// MaxSyncPageBytes bounds what one page makes its reader hold.

@@ -1,35 +1,17 @@
-package node
+package provider
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment/chain"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
 )
 
-// gasRetry is until a chain that did not answer is asked for the wallet's gas again.
-const gasRetry = 2 * time.Second
-
-// mendGas tells an owner what to do about a wallet without gas.
-const mendGas = "give the wallet coin for gas (on a devnet: souk wallet faucet)"
-
-// watchGas tells an owner once whose wallet cannot send a client's deposit.
-func (n *Node) watchGas(ctx context.Context) error {
-	for {
-		wei, err := n.chain.GasBalance(ctx, n.chain.Address())
-		if err == nil && wei.Sign() == 0 {
-			n.cfg.Log.Warn("deposits of clients cannot be sent: "+mendGas, "wallet", n.chain.Address())
-		}
-		if err == nil || !network.Sleep(ctx, gasRetry) {
-			return nil
-		}
-	}
-}
+// MendGas tells an owner what to do about a wallet without gas.
+const MendGas = "give the wallet coin for gas (on a devnet: souk wallet faucet)"
 
 // submitDeposit sends the client's deposit, tells in which transaction it is, and
 // waits until the chain has it.
@@ -47,7 +29,7 @@ func (t *tenancy) submitDeposit(ctx context.Context, a scheduler.SubmitDeposit) 
 	case errors.As(err, new(*chain.RevertError)), errors.Is(err, chain.ErrDeposit):
 		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_UNFUNDED, Detail: fmt.Sprintf("deposit: %v", err)}
 	case errors.Is(err, chain.ErrGas):
-		t.with.Log.Error("a client's deposit cannot be sent: "+mendGas, "lease", t.id.Short(), "err", err)
+		t.with.Log.Error("a client's deposit cannot be sent: "+MendGas, "lease", t.id.Short(), "err", err)
 		return scheduler.FundingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED,
 			Detail: "the provider cannot send the deposit: its wallet has too little gas"}
 	case tx != "":

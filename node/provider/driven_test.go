@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
@@ -28,10 +29,10 @@ import (
 // end for want of it: the devices run a little and stand still a lot, and are free
 // again before the floor would lease them to another.
 func TestPausedForTooLong(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := moneytest.NewTree(t)
 	synctest.Test(t, func(t *testing.T) {
-		b, p, h := newDriven(t, tree, guests, "forever", func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
-		m := &metered{t: t, books: b, h: h, vouchers: b.record(t).Voucher.MaxClaimable}
+		b, p, h := newDriven(t, tree, map[string]fake.Guest{"forever": func(p *fake.Process) int { p.Loop(); return 0 }}, "forever", func(l *leasev1.Lease) { l.ReserveAtoms, l.HoldPausedMs = 60_000, 120_000 })
+		m := &metered{t: t, Books: b, h: h, vouchers: b.Record(t).Voucher.MaxClaimable}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		paid := make(chan int)
@@ -40,14 +41,14 @@ func TestPausedForTooLong(t *testing.T) {
 		ended := time.Now()
 		cancel()
 		rec := h.record()
-		t.Logf("%d receipts paid at the last moment; ended after %s: %s", <-paid, time.Since(time.UnixMilli(b.lease.SignedMs)), rec.Detail)
+		t.Logf("%d receipts paid at the last moment; ended after %s: %s", <-paid, time.Since(time.UnixMilli(b.Lease.SignedMs)), rec.Detail)
 		if rec.Reason != runv1.EndReason_END_REASON_CLIENT_UNPAID || rec.Detail != "paused for too long in all" {
 			t.Errorf("ended as %s, %s", rec.Reason, rec.Detail)
 		}
 		if until := h.occupies().Until; !ended.Before(until) {
 			t.Errorf("ended at %s, and the lease of the devices at %s", ended, until)
 		}
-		if lease, held := p.floor.Holder(b.lease.Devices[0]); held {
+		if lease, held := p.floor.Holder(b.Lease.Devices[0]); held {
 			t.Errorf("the device is still in lease %s", lease.Short())
 		}
 	})
@@ -55,7 +56,7 @@ func TestPausedForTooLong(t *testing.T) {
 
 // newDriven is a lease whose client sent the job, at a provider without a network.
 // Its guest has yet to be driven.
-func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest string, change func(*leasev1.Lease)) (*books, *provider, *tenancy) {
+func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest string, change func(*leasev1.Lease)) (*moneytest.Books, *Provider, *tenancy) {
 	t.Helper()
 	store, err := files.New(files.Config{Dir: filepath.Join(t.TempDir(), "blocks")})
 	if err != nil {
@@ -63,20 +64,20 @@ func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest 
 	}
 	t.Cleanup(func() { store.Close() })
 	job := network.MustMarshal(&jobv1.Job{Wasm: addFile(t, store, guest)})
-	b := newBooks(t, tree, false, func(l *leasev1.Lease) {
+	b := moneytest.NewBooks(t, tree, false, func(l *leasev1.Lease) {
 		id := sha256.Sum256(job)
 		l.Job = id[:]
 		change(l)
 	})
-	b.lease.Resources.MemoryBytes, b.lease.Resources.DiskBytes = 1<<20, 1<<20
+	b.Lease.Resources.MemoryBytes, b.Lease.Resources.DiskBytes = 1<<20, 1<<20
 	r, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_WASM})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := b.seller(func(c *providerConfig) { c.Runners, c.Files = []runner.Runner{r}, store })
+	p := seller(b, func(c *Config) { c.Runners, c.Files = []runner.Runner{r}, store })
 	p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
-		Devices: []scheduler.FloorDevice{{ID: b.lease.Devices[0], Class: "CPU", CPU: true}}})
-	h := openTenancy(p.means, b.lease, b.terms, b.channel, peer.ID("client"), leaseRecord{Payload: b.payload})
+		Devices: []scheduler.FloorDevice{{ID: b.Lease.Devices[0], Class: "CPU", CPU: true}}})
+	h := openTenancy(p.means, b.Lease, b.Terms, b.Channel, peer.ID("client"), leaseRecord{Payload: b.Payload})
 	h.machine = scheduler.NewTenancy(h.limits, time.Now())
 	if refused := p.floor.Commit(time.Now(), h.occupies()); refused != nil {
 		t.Fatal(refused.Detail)
@@ -105,7 +106,7 @@ func (t *tenancy) driveToEnd(ctx context.Context) {
 // TestUsageIsMetered runs a guest that uses energy, and counts what the tariff does
 // not price: its receipts have the one, and the other is free.
 func TestUsageIsMetered(t *testing.T) {
-	tree := fuzzTree(t)
+	tree := moneytest.NewTree(t)
 	synctest.Test(t, func(t *testing.T) {
 		spends := map[string]fake.Guest{"spends": func(p *fake.Process) int {
 			p.Spend(300)
@@ -123,7 +124,7 @@ func TestUsageIsMetered(t *testing.T) {
 			energy += r.EnergyMillijoules
 			due = max(due, r.CumulativeDueAtoms)
 		}
-		if want := b.cost(t, 8*time.Second); energy != 700 || souk.Atoms(due) > want || len(owed) != 2 {
+		if want := b.Cost(t, 8*time.Second); energy != 700 || souk.Atoms(due) > want || len(owed) != 2 {
 			t.Errorf("%d receipts over %d mJ and %d atoms; want 2, 700 and %d", len(owed), energy, due, want)
 		}
 	})
@@ -149,7 +150,7 @@ func (m *metered) payLate(ctx context.Context) (paid int) {
 		rec, _, news := m.h.look()
 		r, owed := m.owed()
 		if owed && r.Kind == payment.KindInterval && rec.Phase == runv1.Phase_PHASE_PAUSED {
-			if !network.Sleep(ctx, m.terms.HoldPaused-time.Second) {
+			if !network.Sleep(ctx, m.Terms.HoldPaused-time.Second) {
 				return paid
 			}
 			m.h.countersigns <- m.answer(r, 0)

@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 
 // recover brings back the leases that had not ended. What ran is gone with the
 // process; what was receipted and what was collected is still owed.
-func (p *provider) recover(now time.Time) error {
+func (p *Provider) recover(now time.Time) error {
 	return p.cfg.Ledger.Scan("lease/", func(key string, value []byte) error {
 		var rec leaseRecord
 		if err := json.Unmarshal(value, &rec); err != nil {
@@ -50,7 +50,7 @@ func (p *provider) recover(now time.Time) error {
 
 // retake gives a lease that will still run its devices again. Where they are not to
 // be had any more, it ends as what ran does.
-func (p *provider) retake(now time.Time, t *tenancy) bool {
+func (p *Provider) retake(now time.Time, t *tenancy) bool {
 	if t.rec.Phase != runv1.Phase_PHASE_FUNDING {
 		return false
 	}

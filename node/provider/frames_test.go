@@ -1,7 +1,6 @@
-package node
+package provider
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"testing"
 	"time"
@@ -9,20 +8,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
-	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
-
-// fuzzKey is a node's key that is the same in every run.
-func fuzzKey(b byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize))
-}
 
 func fuzzPeer(f *testing.F, key ed25519.PrivateKey) peer.ID {
 	f.Helper()
@@ -33,27 +27,16 @@ func fuzzPeer(f *testing.F, key ed25519.PrivateKey) peer.ID {
 	return id
 }
 
-// fuzzLease is a lease whose every field is in range.
-func fuzzLease(client, provider ed25519.PrivateKey) *leasev1.Lease {
-	address := bytes.Repeat([]byte{1}, 20)
-	return &leasev1.Lease{Job: make([]byte, 32), Bid: make([]byte, 32), ProviderKey: provider.Public().(ed25519.PublicKey),
-		ClientKey: client.Public().(ed25519.PublicKey), Devices: []string{"cpu-1"}, PriceAtomsPerHour: 360_000, IntervalMs: 5000, GraceMs: 2000,
-		HoldPausedMs: 30_000, MaxDurationMs: 600_000, ReserveAtoms: 60_000, ChainId: 1337, Settlement: address,
-		Channel: &leasev1.Channel{Payer: address, PayerAuthorizer: address, Receiver: address, ReceiverAuthorizer: address,
-			Token: address, WithdrawDelayS: 86_400, Salt: make([]byte, 32)},
-		Resources: &marketv1.Resources{CpuMilli: 1000}, Runner: marketv1.Runner_RUNNER_WASM, SignedMs: 1_700_000_000_000, StartByMs: 1_700_000_060_000}
-}
-
 // FuzzLeaseRequest feeds a provider what a client may send as a lease: as bytes,
 // and as a payload behind a good signature.
 func FuzzLeaseRequest(f *testing.F) {
-	client, provider := fuzzKey(1), fuzzKey(2)
+	client, provider := moneytest.Key(1), moneytest.Key(2)
 	from := fuzzPeer(f, client)
-	payload := network.MustMarshal(fuzzLease(client, provider))
+	payload := network.MustMarshal(moneytest.Lease(client, provider))
 	voucher := &leasev1.Voucher{Channel: make([]byte, 32), MaxClaimableAtoms: 500, Signature: make([]byte, 65)}
 	f.Add(network.MustMarshal(&leasev1.LeaseRequest{Lease: wire.Seal(client, souk.DomainLease, payload), Voucher: voucher}))
 	f.Add(payload)
-	priced := fuzzLease(client, provider)
+	priced := moneytest.Lease(client, provider)
 	priced.Version, priced.Tariff = 2, payment.Tariff{{Unit: "device-ms/A", Price: 1, Per: 10}, {Unit: "device-ms/B", Price: 2, Per: 10}}.Proto()
 	priced.Devices, priced.Groups = []string{"a", "b"}, []*leasev1.DeviceGroup{{Class: "A", Devices: []string{"a"}}, {Class: "B", Devices: []string{"b"}}}
 	f.Add(network.MustMarshal(priced))
@@ -83,8 +66,8 @@ func checkProposal(t *testing.T, from peer.ID, req *leasev1.LeaseRequest) {
 // FuzzCountersign feeds a provider answers to a receipt: none but the client's
 // own, over that receipt and with a voucher, is taken.
 func FuzzCountersign(f *testing.F) {
-	client, provider := fuzzKey(1), fuzzKey(2)
-	lease := fuzzLease(client, provider)
+	client, provider := moneytest.Key(1), moneytest.Key(2)
+	lease := moneytest.Lease(client, provider)
 	terms, channel, err := money.LeaseTerms(network.MustMarshal(lease), lease)
 	if err != nil {
 		f.Fatal(err)

@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 // advertise publishes the offers that changed, and all of them before they lapse.
 // Receivers allow a provider one offer in [market.OfferEvery] after a first
 // burst, over all its classes: the pauses here keep to that.
-func (p *provider) advertise(ctx context.Context) error {
+func (p *Provider) advertise(ctx context.Context) error {
 	refresh := time.NewTicker(offerRefresh)
 	defer refresh.Stop()
 	defer p.withdraw()
 	said := map[string]*marketv1.Offer{} // as last published, by class
 	for {
-		for _, o := range p.offers(p.cfg.Now(), said) {
+		for _, o := range p.Offers(p.cfg.Now(), said) {
 			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
 				continue
 			}
@@ -49,17 +49,17 @@ func (p *provider) advertise(ctx context.Context) error {
 	}
 }
 
-// changed asks for new offers.
-func (p *provider) changed() {
+// Changed asks for new offers.
+func (p *Provider) Changed() {
 	select {
 	case p.dirty <- struct{}{}:
 	default: // one is asked for already
 	}
 }
 
-// offers builds one offer for each class that is for sale, and one with nothing
+// Offers builds one offer for each class that is for sale, and one with nothing
 // Free for each that was said and is gone.
-func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
+func (p *Provider) Offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.floor.Free(now)
@@ -97,18 +97,18 @@ func (p *provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 	return out
 }
 
-// restock takes the devices as they are now. A lease keeps what it has.
-func (p *provider) restock(found []gpu.Device) {
+// Restock takes the devices as they are now. A lease keeps what it has.
+func (p *Provider) Restock(found []gpu.Device) {
 	p.mu.Lock()
 	p.devices = found
 	p.floor.Restock(p.floorConfig().Devices)
 	p.mu.Unlock()
 	p.cfg.Log.Info("devices changed", "count", len(found))
-	p.changed()
+	p.Changed()
 }
 
 // withdraw takes our offers back: a stopping node must not be asked.
-func (p *provider) withdraw() {
+func (p *Provider) withdraw() {
 	p.mu.Lock()
 	p.draining = true
 	p.floor.Drain()

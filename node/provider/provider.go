@@ -1,4 +1,11 @@
-package node
+// Package provider is the role that sells: it offers devices, answers orders and
+// leases, and runs what was leased.
+//
+// What it signs is durable before it leaves. A lease is moved by [scheduler.Tenancy]
+// alone, which this package carries out; what a lease needs of money is in package
+// money. Nothing of a job runs before its lease is countersigned and backed, and
+// every device that is held has an end.
+package provider
 
 import (
 	"context"
@@ -34,8 +41,8 @@ const (
 	maxBids      = 4096 // out at once, whoever asked: keys cost nothing
 )
 
-// providerConfig holds what the provider role needs.
-type providerConfig struct {
+// Config holds what the provider role needs.
+type Config struct {
 	Key        ed25519.PrivateKey
 	Host       host.Host
 	Devices    []gpu.Device              // as found at the start
@@ -64,10 +71,10 @@ type providerConfig struct {
 	Log       *slog.Logger
 }
 
-// provider answers orders and leases and runs what was leased. Its floor says
+// Provider answers orders and leases and runs what was leased. Its floor says
 // what is free; nothing here counts.
-type provider struct {
-	cfg   providerConfig
+type Provider struct {
+	cfg   Config
 	means *means
 	key   souk.NodeKey
 	epoch uint64
@@ -87,8 +94,9 @@ type provider struct {
 	draining  bool
 }
 
-func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
-	p := &provider{
+// New returns a provider with the leases of its earlier life. Run sets them going.
+func New(cfg Config, now time.Time) (*Provider, error) {
+	p := &Provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
 		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
 		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{},
@@ -102,7 +110,7 @@ func newProvider(cfg providerConfig, now time.Time) (*provider, error) {
 }
 
 // meansOf is what the provider's tenancies work with.
-func (p *provider) meansOf() *means {
+func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
 		Keeper: p.cfg.Keeper, Inputs: p.cfg.Files, Outputs: p.cfg.Files, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
 		Runner: p.runner, Devices: p.devicesOf, Free: p.free}
@@ -114,7 +122,7 @@ func (p *provider) meansOf() *means {
 
 // floorConfig lists the devices that have a price and are well: the others are
 // not for sale.
-func (p *provider) floorConfig() scheduler.FloorConfig {
+func (p *Provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
 		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
 	for _, r := range p.cfg.Runners {
@@ -136,7 +144,7 @@ func (p *provider) floorConfig() scheduler.FloorConfig {
 
 // Run keeps the offers out and runs leases until ctx ends. Then it revokes the
 // offers, stops every run and waits for it.
-func (p *provider) Run(ctx context.Context) error {
+func (p *Provider) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.advertise(ctx) })
 	g.Go(func() error { return p.sweep(ctx) })
@@ -157,7 +165,7 @@ func (p *provider) Run(ctx context.Context) error {
 }
 
 // sweep frees holds that lapsed and forgets bids nobody took.
-func (p *provider) sweep(ctx context.Context) error {
+func (p *Provider) sweep(ctx context.Context) error {
 	for network.Sleep(ctx, time.Second) {
 		p.prune(time.Now())
 	}
@@ -166,7 +174,7 @@ func (p *provider) sweep(ctx context.Context) error {
 
 // prune frees holds that lapsed, and forgets bids nobody took and leases whose
 // clients had time to ask how they ended: the ledger has those.
-func (p *provider) prune(now time.Time) {
+func (p *Provider) prune(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.floor.Expire(now)
@@ -183,14 +191,14 @@ func (p *provider) prune(now time.Time) {
 }
 
 // Holder names the lease that has a device, for souk gpus.
-func (p *provider) Holder(device string) (souk.LeaseID, bool) {
+func (p *Provider) Holder(device string) (souk.LeaseID, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor.Holder(device)
 }
 
-// leased tells whether a peer has a lease here that is not forgotten.
-func (p *provider) leased(client peer.ID) bool {
+// Leased tells whether a peer has a lease here that is not forgotten.
+func (p *Provider) Leased(client peer.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.tenancies {
@@ -202,7 +210,7 @@ func (p *provider) leased(client peer.ID) bool {
 }
 
 // runner returns the runner of a kind, or nil.
-func (p *provider) runner(kind marketv1.Runner) runner.Runner {
+func (p *Provider) runner(kind marketv1.Runner) runner.Runner {
 	for _, r := range p.cfg.Runners {
 		if r.Kind() == kind {
 			return r
@@ -212,7 +220,7 @@ func (p *provider) runner(kind marketv1.Runner) runner.Runner {
 }
 
 // devicesOf is what a lease has, as its runner needs it.
-func (p *provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
+func (p *Provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range l.Devices {
@@ -228,7 +236,7 @@ func (p *provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 }
 
 // Live counts leases that have not ended.
-func (p *provider) Live() (n uint32) {
+func (p *Provider) Live() (n uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.tenancies {
@@ -240,4 +248,4 @@ func (p *provider) Live() (n uint32) {
 }
 
 // Price is what a device of a class costs for one hour; 0: it is not for sale.
-func (p *provider) Price(class string) souk.Atoms { return p.cfg.Prices[class] }
+func (p *Provider) Price(class string) souk.Atoms { return p.cfg.Prices[class] }

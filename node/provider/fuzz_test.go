@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
@@ -44,16 +45,16 @@ func FuzzToProvider(f *testing.F) {
 		f.Add([]byte{timePasses, 50, answerWell, 0, timePasses, 60, answerWrong, what, 2, answerWell, 0, runEnds, answerWrong, what, 250})
 	}
 	f.Add(append([]byte{answerBytes, 20}, frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{}}})...))
-	tree := fuzzTree(f)
+	tree := moneytest.NewTree(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &script{b[:min(len(b), 1<<10)]}
+		s := &moneytest.Script{B: b[:min(len(b), 1<<10)]}
 		synctest.Test(t, func(t *testing.T) {
 			m := newMetered(t, tree)
-			for steps := 0; steps < 64 && !s.done(); steps++ {
+			for steps := 0; steps < 64 && !s.Done(); steps++ {
 				m.deed(s)
 				m.check()
 			}
-			if err := m.ledger.Verify(); err != nil {
+			if err := m.Ledger.Verify(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -71,7 +72,7 @@ func frameOf(f *runv1.ToProvider) []byte {
 // metered is a provider's end of a run whose process is a clock, with what its
 // client said.
 type metered struct {
-	*books
+	*moneytest.Books
 	t *testing.T
 	h *tenancy
 
@@ -83,10 +84,10 @@ type metered struct {
 
 func newMetered(t *testing.T, tree *log.Log) *metered {
 	t.Helper()
-	m := &metered{t: t, books: newBooks(t, tree, false, nil), agreed: map[souk.Digest]bool{}}
-	m.vouchers = m.record(t).Voucher.MaxClaimable
-	p := m.seller(nil)
-	m.h = openTenancy(p.means, m.lease, m.terms, m.channel, peer.ID("client"), leaseRecord{Payload: m.payload})
+	m := &metered{t: t, Books: moneytest.NewBooks(t, tree, false, nil), agreed: map[souk.Digest]bool{}}
+	m.vouchers = m.Record(t).Voucher.MaxClaimable
+	p := seller(m.Books, nil)
+	m.h = openTenancy(p.means, m.Lease, m.Terms, m.Channel, peer.ID("client"), leaseRecord{Payload: m.Payload})
 	m.h.machine = scheduler.NewTenancy(m.h.limits, time.Now())
 	m.step(scheduler.BackingIs{Enough: true})
 	m.step(scheduler.JobReceived{})
@@ -96,13 +97,13 @@ func newMetered(t *testing.T, tree *log.Log) *metered {
 }
 
 // seller is a provider with these books and no network; change may edit its config.
-func (b *books) seller(change func(*providerConfig)) *provider {
-	cfg := providerConfig{Key: b.provider, Home: b.home, Ledger: b.ledger, Channels: b.channels, Receipts: b.receipts,
-		Space: b.space, Log: b.log, Domain: b.terms.Domain, Waits: network.DefaultWaits(), Now: time.Now}
+func seller(b *moneytest.Books, change func(*Config)) *Provider {
+	cfg := Config{Key: b.Provider, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels, Receipts: b.Receipts,
+		Space: b.Space, Log: b.Log, Domain: b.Terms.Domain, Waits: network.DefaultWaits(), Now: time.Now}
 	if change != nil {
 		change(&cfg)
 	}
-	p := &provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
+	p := &Provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
 		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{}}
 	p.means = p.meansOf()
 	return p
@@ -110,14 +111,14 @@ func (b *books) seller(change func(*providerConfig)) *provider {
 
 // answer is what an honest client says to a receipt, with more paid ahead.
 func (m *metered) answer(r payment.Receipt, more souk.Atoms) *runv1.Countersign {
-	r.SignClient(m.terms.Domain, m.client)
-	digest := r.Digest(m.terms.Domain)
+	r.SignClient(m.Terms.Domain, m.Client)
+	digest := r.Digest(m.Terms.Domain)
 	paid := r.CumulativeDue
 	if r.Kind != payment.KindFinal {
-		paid = max(m.terms.First(), min(m.terms.Reserve, r.CumulativeDue+m.cost(m.t, m.terms.PayAhead)+more))
+		paid = max(m.Terms.First(), min(m.Terms.Reserve, r.CumulativeDue+m.Cost(m.t, m.Terms.PayAhead)+more))
 	}
 	return &runv1.Countersign{Receipt: digest[:], Signature: r.ClientSig, LeasePaidAtoms: uint64(paid),
-		Voucher: m.voucher(m.t, m.terms.Channel, max(m.vouchers, otherShare+paid)).Proto()}
+		Voucher: m.Voucher(m.t, m.Terms.Channel, max(m.vouchers, moneytest.OtherShare+paid)).Proto()}
 }
 
 // owed is the receipt that waits, or a stale one.
@@ -145,12 +146,12 @@ var answerLies = []func(m *metered, c *runv1.Countersign, n int64){
 	func(_ *metered, c *runv1.Countersign, n int64) { c.Voucher.Signature[int(n&63)] ^= 1 },
 	func(_ *metered, c *runv1.Countersign, n int64) { c.Voucher.MaxClaimableAtoms += uint64(n) }, // not signed again
 	func(m *metered, c *runv1.Countersign, n int64) {
-		c.Voucher = m.voucher(m.t, m.terms.Channel, max(1, souk.Atoms(int64(c.Voucher.MaxClaimableAtoms)+50*n))).Proto()
+		c.Voucher = m.Voucher(m.t, m.Terms.Channel, max(1, souk.Atoms(int64(c.Voucher.MaxClaimableAtoms)+50*n))).Proto()
 	},
 	func(m *metered, c *runv1.Countersign, n int64) {
-		other := m.terms.Channel
+		other := m.Terms.Channel
 		other.Digest[0] ^= byte(n) | 1
-		c.Voucher = m.voucher(m.t, other, 1_000_000).Proto()
+		c.Voucher = m.Voucher(m.t, other, 1_000_000).Proto()
 	},
 }
 
@@ -176,28 +177,28 @@ func (m *metered) step(e scheduler.TenancyEvent) {
 }
 
 // deed does the script's next deed.
-func (m *metered) deed(s *script) {
+func (m *metered) deed(s *moneytest.Script) {
 	r, owed := m.owed()
-	switch s.next() % clientDeeds {
+	switch s.Next() % clientDeeds {
 	case timePasses:
-		m.pass(time.Duration(s.next()) * 100 * time.Millisecond)
+		m.pass(time.Duration(s.Next()) * 100 * time.Millisecond)
 	case answerWell:
-		if more := souk.Atoms(s.next()); owed {
+		if more := souk.Atoms(s.Next()); owed {
 			m.send(m.answer(r, more))
 		}
 	case answerWrong:
-		lie, n := answerLies[int(s.next())%len(answerLies)], int64(int8(s.next()))
+		lie, n := answerLies[int(s.Next())%len(answerLies)], int64(int8(s.Next()))
 		if owed {
 			c := m.answer(r, 0)
 			lie(m, c, n)
 			m.send(c)
 		}
 	case answerAgain:
-		if n := int(s.next()); len(m.answers) > 0 {
+		if n := int(s.Next()); len(m.answers) > 0 {
 			m.send(m.answers[n%len(m.answers)])
 		}
 	case answerFlood:
-		if more := souk.Atoms(s.next()); owed {
+		if more := souk.Atoms(s.Next()); owed {
 			m.send(m.answer(r, more), m.answer(r, 0), m.answer(r, 1), m.answer(r, 2), m.answer(r, 3), m.answer(r, 4),
 				m.answer(r, 5), m.answer(r, 6), m.answer(r, 7), m.answer(r, 8), m.answer(r, 9))
 		}
@@ -214,7 +215,7 @@ func (m *metered) deed(s *script) {
 		}
 		m.step(scheduler.Tick{})
 	case answerBytes:
-		m.listen(s.take(int(s.next())))
+		m.listen(s.Take(int(s.Next())))
 	}
 }
 
@@ -241,7 +242,7 @@ func (m *metered) send(cs ...*runv1.Countersign) {
 			m.agreed[d] = true
 		}
 		v, err := payment.VoucherFromProto(c.Voucher)
-		if err == nil && v.Channel == m.terms.Channel && v.Verify(m.terms.Domain, m.channel.PayerAuthorizer) == nil {
+		if err == nil && v.Channel == m.Terms.Channel && v.Verify(m.Terms.Domain, m.Channel.PayerAuthorizer) == nil {
 			m.vouchers = max(m.vouchers, v.MaxClaimable)
 		}
 		b = append(b, frameOf(&runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: c}})...)
@@ -272,11 +273,11 @@ func (m *metered) listen(b []byte) {
 
 // check holds what the provider counts on against what was signed.
 func (m *metered) check() {
-	rec := m.record(m.t)
-	share := rec.Leases[m.terms.Lease]
+	rec := m.Record(m.t)
+	share := rec.Leases[m.Terms.Lease]
 	var due souk.Atoms
-	for _, r := range m.signed(m.t) {
-		if due = max(due, r.CumulativeDue); !m.agreed[r.Digest(m.terms.Domain)] {
+	for _, r := range m.Signed(m.t) {
+		if due = max(due, r.CumulativeDue); !m.agreed[r.Digest(m.Terms.Domain)] {
 			m.t.Fatalf("receipt %d counts, which the client did not sign", r.Seq)
 		}
 	}
@@ -285,11 +286,11 @@ func (m *metered) check() {
 	switch {
 	case share.Due < m.due || share.Due != due:
 		m.t.Fatalf("due %s after %s, %s by receipts", share.Due, m.due, due)
-	case share.Paid > m.terms.Reserve || share.Paid < share.Due:
-		m.t.Fatalf("paid %s of %s due, %s reserved", share.Paid, share.Due, m.terms.Reserve)
+	case share.Paid > m.Terms.Reserve || share.Paid < share.Due:
+		m.t.Fatalf("paid %s of %s due, %s reserved", share.Paid, share.Due, m.Terms.Reserve)
 	case rec.Voucher.MaxClaimable > m.vouchers, rec.Vouched() > rec.Voucher.MaxClaimable:
 		m.t.Fatalf("counts on %s by a voucher of %s; the client signed %s", rec.Vouched(), rec.Voucher.MaxClaimable, m.vouchers)
-	case unpaid > m.cost(m.t, m.terms.Interval+m.terms.Grace), len(owed) > 2:
+	case unpaid > m.Cost(m.t, m.Terms.Interval+m.Terms.Grace), len(owed) > 2:
 		m.t.Fatalf("%s of work unpaid, %d receipts out", unpaid, len(owed))
 	}
 	m.due = share.Due

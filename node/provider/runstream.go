@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"bytes"
@@ -18,12 +18,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const logPiece = 32 << 10 // how much of a log travels in one frame
-
-// onRun attaches a client to its run. The stream carries no state of its own: it
+// ServeRun attaches a client to its run. The stream carries no state of its own: it
 // shows what the tenancy holds from the offsets the client names, so a client
 // that comes back misses nothing and sees nothing twice.
-func (p *provider) onRun(ctx context.Context, s p2pnet.Stream) error {
+func (p *Provider) ServeRun(ctx context.Context, s p2pnet.Stream) error {
 	frames := wire.NewReader(s, network.MaxRunBytes)
 	var first runv1.ToProvider
 	s.SetReadDeadline(time.Now().Add(p.cfg.Waits.Attach)) // a stranger that says nothing holds no slot
@@ -145,7 +143,7 @@ func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 }
 
 func (t *tenancy) speakLog(w io.Writer, stream runv1.LogStream, l *disk.LogFile, offset *uint64) error {
-	buf := make([]byte, logPiece)
+	buf := make([]byte, network.LogPiece)
 	for {
 		n := l.ReadAt(buf, *offset)
 		if n == 0 {

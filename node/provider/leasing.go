@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"bytes"
@@ -62,13 +62,13 @@ type proposal struct {
 	terms   payment.Terms
 }
 
-// onLease countersigns a lease, or says why not.
-func (p *provider) onLease(ctx context.Context, s p2pnet.Stream) error {
+// ServeLease countersigns a lease, or says why not.
+func (p *Provider) ServeLease(ctx context.Context, s p2pnet.Stream) error {
 	var req leasev1.LeaseRequest
 	if err := wire.NewReader(s, network.MaxLeaseBytes).Read(&req); err != nil {
 		return fmt.Errorf("read lease request: %w", err)
 	}
-	signed, refused := p.accept(ctx, s.Conn().RemotePeer(), &req)
+	signed, refused := p.Accept(ctx, s.Conn().RemotePeer(), &req)
 	if refused != nil {
 		var subject souk.Digest
 		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, network.MaxLeaseBytes); err == nil {
@@ -80,9 +80,9 @@ func (p *provider) onLease(ctx context.Context, s p2pnet.Stream) error {
 	return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Lease{Lease: signed}})
 }
 
-// accept checks a proposal, takes its devices, makes the lease durable and
+// Accept checks a proposal, takes its devices, makes the lease durable and
 // only then returns our signature. The same request again gets the same answer.
-func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *market.Refusal) {
+func (p *Provider) Accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *market.Refusal) {
 	pr, refused := openProposal(client, req)
 	if refused != nil {
 		return nil, refused
@@ -120,7 +120,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 	delete(p.bids, souk.Digest(pr.lease.Bid))
 	p.mu.Unlock()
 	p.take(ctx, h)
-	p.changed()
+	p.Changed()
 	p.cfg.Log.Info("lease", "lease", pr.id.Short(), "peer", client, "price", souk.Atoms(pr.lease.PriceAtomsPerHour))
 	return h.record().ProviderLease, nil
 }
@@ -128,7 +128,7 @@ func (p *provider) accept(ctx context.Context, client peer.ID, req *leasev1.Leas
 // take hands a lease to Run, which takes at once what is queued unless the node is
 // stopping: then the next start finds the lease. The client chooses when ctx ends,
 // so while there is room that does not count: nobody else would ever end the lease.
-func (p *provider) take(ctx context.Context, h *tenancy) {
+func (p *Provider) take(ctx context.Context, h *tenancy) {
 	select {
 	case p.queue <- h:
 		return
@@ -142,7 +142,7 @@ func (p *provider) take(ctx context.Context, h *tenancy) {
 
 // reserve puts the lease, its voucher and its part of the channel into the
 // ledger in one transaction, if enough of the channel is free for it.
-func (p *provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *market.Refusal {
+func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
 	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms
@@ -176,11 +176,11 @@ func (p *provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *marke
 }
 
 // free gives a lease's devices back and offers them again.
-func (p *provider) free(id souk.LeaseID) {
+func (p *Provider) free(id souk.LeaseID) {
 	p.mu.Lock()
 	p.floor.Release(time.Now(), id)
 	p.mu.Unlock()
-	p.changed()
+	p.Changed()
 }
 
 // openProposal decodes a request and checks its signatures and ranges.
@@ -221,7 +221,7 @@ func openProposal(client peer.ID, req *leasev1.LeaseRequest) (*proposal, *market
 }
 
 // checkProposal holds a proposal against the bid it names and our payment terms.
-func (p *provider) checkProposal(now time.Time, pr *proposal, open *openBid) *market.Refusal {
+func (p *Provider) checkProposal(now time.Time, pr *proposal, open *openBid) *market.Refusal {
 	l := pr.lease
 	switch {
 	case open == nil:
@@ -262,7 +262,7 @@ func costsAsBid(t payment.Tariff, bid *marketv1.Bid) bool {
 
 // checkPayment holds a proposal's channel, keys, voucher and deposit against
 // what this provider accepts.
-func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
+func (p *Provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 	ours, ch := p.cfg.Settlement, pr.channel
 	keys, err := payment.OpenKeys(pr.lease.ClientKeys, now)
 	switch {
@@ -300,7 +300,7 @@ func (p *provider) checkPayment(now time.Time, pr *proposal) *market.Refusal {
 }
 
 // checkChannel refuses a channel that could not pay us.
-func (p *provider) checkChannel(ch payment.Channel) *market.Refusal {
+func (p *Provider) checkChannel(ch payment.Channel) *market.Refusal {
 	ours := p.cfg.Settlement
 	mine, err := payment.OpenKeys(p.cfg.Keys.At(time.Now()), time.Now())
 	switch {

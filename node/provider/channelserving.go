@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"github.com/souk-market/souk/proto/wire"
 )
 
-// onChannel answers what a client asks about its channel with this provider.
-func (p *provider) onChannel(ctx context.Context, s p2pnet.Stream) error {
+// ServeChannel answers what a client asks about its channel with this provider.
+func (p *Provider) ServeChannel(ctx context.Context, s p2pnet.Stream) error {
 	var req leasev1.ChannelRequest
 	if err := wire.NewReader(s, network.MaxChannelBytes).Read(&req); err != nil {
 		return fmt.Errorf("read channel request: %w", err)
@@ -37,7 +37,7 @@ func (p *provider) onChannel(ctx context.Context, s p2pnet.Stream) error {
 	return wire.Write(s, reply)
 }
 
-func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+func (p *Provider) channelReply(ctx context.Context, client peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
 	if refused := market.Understand(req.MustUnderstand); refused != nil {
 		return nil, refused
 	}
@@ -46,7 +46,7 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
 			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.At(time.Now())}}}, nil
 	case *leasev1.ChannelRequest_Deposit:
-		tx, err := p.takeDeposit(ctx, client, r.Deposit)
+		tx, err := p.TakeDeposit(ctx, client, r.Deposit)
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +74,8 @@ func (p *provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 	}
 }
 
-// takeDeposit submits a deposit that comes ahead of any lease.
-func (p *provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
+// TakeDeposit submits a deposit that comes ahead of any lease.
+func (p *Provider) TakeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
 	key, err := network.PeerKey(client)
 	if err != nil {
 		return "", malformed("%v", err)

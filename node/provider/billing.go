@@ -1,10 +1,11 @@
-package node
+package provider
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/souk-market/souk/node/money"
@@ -41,7 +42,7 @@ func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
 		return err
 	}
 	if rec.Phase != was {
-		t.with.Log.Info("run", "lease", t.id.Short(), "phase", phaseName(rec.Phase))
+		t.with.Log.Info("run", "lease", t.id.Short(), "phase", strings.ToLower(strings.TrimPrefix(rec.Phase.String(), "PHASE_")))
 	}
 	t.show(func() { t.rec, t.receipts = rec, append(slices.Clone(t.receipts), messages...) })
 	return nil
@@ -111,7 +112,7 @@ func (t *tenancy) end(ctx context.Context, state scheduler.TenancyState) {
 	t.cleanUp()
 	for errors.Is(t.close(state), badger.ErrLowDisk) && t.with.Space.Wait(ctx) {
 	}
-	t.with.Log.Info("run ended", "lease", t.id.Short(), "reason", reasonName(state.Reason), "detail", state.Detail)
+	t.with.Log.Info("run ended", "lease", t.id.Short(), "reason", string(scheduler.ReasonOf(state.Reason)), "detail", state.Detail)
 	t.with.Keeper.Wake()
 }
 

@@ -1,4 +1,4 @@
-package node
+package provider
 
 import (
 	"context"
@@ -24,8 +24,8 @@ type openBid struct {
 	until  time.Time
 }
 
-// onOrder answers one order with a bid or a decline.
-func (p *provider) onOrder(ctx context.Context, s p2pnet.Stream) error {
+// ServeOrder answers one order with a bid or a decline.
+func (p *Provider) ServeOrder(ctx context.Context, s p2pnet.Stream) error {
 	envelope, err := wire.NewReader(s, network.MaxOrderBytes).Next()
 	if err != nil {
 		return fmt.Errorf("read order: %w", err)
@@ -33,7 +33,7 @@ func (p *provider) onOrder(ctx context.Context, s p2pnet.Stream) error {
 	return wire.Write(s, p.answer(time.Now(), s.Conn().RemotePeer(), envelope))
 }
 
-func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
+func (p *Provider) answer(now time.Time, client peer.ID, envelope []byte) *marketv1.OrderReply {
 	subject := souk.Digest{}
 	decline := func(r *market.Refusal) *marketv1.OrderReply {
 		return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Decline{Decline: p.decline(subject, r)}}
@@ -75,7 +75,7 @@ func (p *provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 
 // decline signs a refusal of the payload with the digest subject; a zero digest
 // stands for something that could not be read.
-func (p *provider) decline(subject souk.Digest, r *market.Refusal) []byte {
+func (p *Provider) decline(subject souk.Digest, r *market.Refusal) []byte {
 	return wire.Seal(p.cfg.Key, souk.DomainDecline, network.MustMarshal(r.Proto(subject)))
 }
 
