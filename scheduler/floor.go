@@ -54,8 +54,8 @@ type FloorBid struct {
 	Runner     marketv1.Runner
 }
 
-// Lease is what [Floor.Commit] needs of a lease.
-type Lease struct {
+// Occupancy is what a lease takes of the floor.
+type Occupancy struct {
 	ID      souk.LeaseID
 	Client  souk.NodeKey
 	Devices []string
@@ -120,7 +120,7 @@ func (f *Floor) Restock(devices []FloorDevice) {
 // Commit gives a lease its devices, and uses up its client's hold. The same
 // lease again changes nothing. A device in another lease, or held for another
 // client, is refused as TAKEN.
-func (f *Floor) Commit(now time.Time, l Lease) *market.Refusal {
+func (f *Floor) Commit(now time.Time, l Occupancy) *market.Refusal {
 	if _, ok := f.leases[l.ID]; ok {
 		return nil
 	}

@@ -46,7 +46,7 @@ func gpuOrder(gpus uint32, changes ...func(*marketv1.Order)) *marketv1.Order {
 
 func TestFloorDeclines(t *testing.T) {
 	busy := func(f *Floor) {
-		f.Commit(start, Lease{ID: leaseID(9), Client: key(9), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour),
+		f.Commit(start, Occupancy{ID: leaseID(9), Client: key(9), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour),
 			Use: &marketv1.Resources{CpuMilli: 7500, MemoryBytes: 30e9, DiskBytes: 95e9}})
 	}
 	for _, tt := range []struct {
@@ -179,7 +179,7 @@ func TestFloorHolds(t *testing.T) {
 	if want := map[string]int{"CPU": 1, "RTX_4090": 1, "A100": 1}; !maps.Equal(f.Free(start.Add(time.Second)), want) {
 		t.Errorf("free: %v; want %v: nothing is held for the stranger", f.Free(start), want)
 	}
-	taken := f.Commit(start.Add(2*time.Second), Lease{ID: leaseID(1), Client: key(2), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)})
+	taken := f.Commit(start.Add(2*time.Second), Occupancy{ID: leaseID(1), Client: key(2), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)})
 	if taken == nil || taken.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN || taken.Shortfall != 1 {
 		t.Errorf("a stranger takes what is held: %+v", taken)
 	}
@@ -197,7 +197,7 @@ func TestFloorHolds(t *testing.T) {
 
 func TestFloorLeases(t *testing.T) {
 	f := NewFloor(testFloor())
-	lease := Lease{ID: leaseID(1), Client: key(1), Devices: []string{"GPU-1", "GPU-2"}, Until: start.Add(time.Hour)}
+	lease := Occupancy{ID: leaseID(1), Client: key(1), Devices: []string{"GPU-1", "GPU-2"}, Until: start.Add(time.Hour)}
 	for range 2 { // the same lease twice is one lease
 		if r := f.Commit(start, lease); r != nil {
 			t.Fatalf("commit: %+v", r)
@@ -208,16 +208,16 @@ func TestFloorLeases(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name      string
-		lease     Lease
+		lease     Occupancy
 		reason    marketv1.DeclineReason
 		shortfall uint64
 	}{
-		{"taken", Lease{Devices: []string{"GPU-2", "GPU-3"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_TAKEN, 1},
-		{"unknown", Lease{Devices: []string{"GPU-9"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
-		{"twice", Lease{Devices: []string{"GPU-3", "GPU-3"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
-		{"none", Lease{Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
-		{"over", Lease{Devices: []string{"GPU-3"}, Until: start}, marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0},
-		{"memory", Lease{Devices: []string{"GPU-3"}, Until: start.Add(time.Hour), Use: &marketv1.Resources{MemoryBytes: 40e9}},
+		{"taken", Occupancy{Devices: []string{"GPU-2", "GPU-3"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_TAKEN, 1},
+		{"unknown", Occupancy{Devices: []string{"GPU-9"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
+		{"twice", Occupancy{Devices: []string{"GPU-3", "GPU-3"}, Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
+		{"none", Occupancy{Until: start.Add(time.Hour)}, marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
+		{"over", Occupancy{Devices: []string{"GPU-3"}, Until: start}, marketv1.DeclineReason_DECLINE_REASON_EXPIRED, 0},
+		{"memory", Occupancy{Devices: []string{"GPU-3"}, Until: start.Add(time.Hour), Use: &marketv1.Resources{MemoryBytes: 40e9}},
 			marketv1.DeclineReason_DECLINE_REASON_MEMORY, 8e9},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestFloorLeases(t *testing.T) {
 		t.Error("release")
 	}
 	f.Drain()
-	if r := f.Commit(late, Lease{ID: leaseID(3), Devices: []string{"GPU-3"}, Until: late.Add(time.Hour)}); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_DRAINING {
+	if r := f.Commit(late, Occupancy{ID: leaseID(3), Devices: []string{"GPU-3"}, Until: late.Add(time.Hour)}); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_DRAINING {
 		t.Errorf("a draining floor takes a lease: %+v", r)
 	}
 }
@@ -256,13 +256,13 @@ func TestFloorLeases(t *testing.T) {
 func TestFloorRestock(t *testing.T) {
 	cfg := testFloor()
 	f := NewFloor(cfg)
-	lease := Lease{ID: leaseID(1), Client: key(1), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)}
+	lease := Occupancy{ID: leaseID(1), Client: key(1), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)}
 	if r := f.Commit(start, lease); r != nil {
 		t.Fatalf("commit: %+v", r)
 	}
 	gone := slices.DeleteFunc(slices.Clone(cfg.Devices), func(d FloorDevice) bool { return d.ID == "GPU-1" || d.ID == "GPU-2" })
 	f.Restock(gone)
-	other := Lease{ID: leaseID(2), Client: key(2), Devices: []string{"GPU-2"}, Until: start.Add(time.Hour)}
+	other := Occupancy{ID: leaseID(2), Client: key(2), Devices: []string{"GPU-2"}, Until: start.Add(time.Hour)}
 	if r := f.Commit(start, other); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_DEVICE {
 		t.Errorf("a device that is gone was leased: %+v", r)
 	}

@@ -57,7 +57,7 @@ func (s *slowFloor) unhold(client souk.NodeKey) {
 	}
 }
 
-func (s *slowFloor) commit(now time.Time, l Lease) bool {
+func (s *slowFloor) commit(now time.Time, l Occupancy) bool {
 	if _, known := s.until[l.ID]; known {
 		return true
 	}
@@ -112,7 +112,7 @@ func TestFloorAgainstModel(t *testing.T) {
 				}
 			},
 			"commit": func(t *rapid.T) {
-				l := Lease{ID: id.Draw(t, "id"), Client: client.Draw(t, "by"), Until: now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second),
+				l := Occupancy{ID: id.Draw(t, "id"), Client: client.Draw(t, "by"), Until: now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second),
 					Devices: rapid.SliceOfNDistinct(rapid.SampledFrom(s.order), 1, -1, rapid.ID[string]).Draw(t, "devices")}
 				if got, want := f.Commit(now, l), s.commit(now, l); (got == nil) != want {
 					t.Fatalf("commit: %+v; the model says %t", got, want)

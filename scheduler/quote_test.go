@@ -56,7 +56,7 @@ func TestFloorBidsByCost(t *testing.T) {
 		if refused != nil || bid.Class != want || bid.Tariff.Hourly() != bid.Price {
 			t.Fatalf("bids %+v, %v; want class %s", bid, refused, want)
 		}
-		if r := f.Commit(start, Lease{ID: leaseID(want[0]), Client: key(2), Devices: bid.Devices, Until: start.Add(time.Hour)}); r != nil {
+		if r := f.Commit(start, Occupancy{ID: leaseID(want[0]), Client: key(2), Devices: bid.Devices, Until: start.Add(time.Hour)}); r != nil {
 			t.Fatal(r)
 		}
 	}
@@ -65,7 +65,7 @@ func TestFloorBidsByCost(t *testing.T) {
 	}
 	// A lease may hold devices of several classes.
 	f = NewFloor(cfg)
-	if r := f.Commit(start, Lease{ID: leaseID(1), Client: key(2), Devices: []string{"GPU-1", "GPU-3"}, Until: start.Add(time.Hour)}); r != nil {
+	if r := f.Commit(start, Occupancy{ID: leaseID(1), Client: key(2), Devices: []string{"GPU-1", "GPU-3"}, Until: start.Add(time.Hour)}); r != nil {
 		t.Fatal(r)
 	}
 	if free := f.Free(start); free["A"] != 0 || free["B"] != 1 || free["C"] != 0 {

@@ -193,7 +193,7 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	if p.n.w.cfg.fault == waitsForJob {
 		cfg.SendWithin = time.Hour
 	}
-	l := scheduler.Lease{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources, Until: cfg.HeldUntil()}
+	l := scheduler.Occupancy{ID: req.terms.Lease, Client: from.id, Devices: b.Devices, Use: b.order.Resources, Until: cfg.HeldUntil()}
 	refused := p.floor.Commit(now, l)
 	if refused != nil && p.n.w.cfg.fault != leasesTwice {
 		return refused

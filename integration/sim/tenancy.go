@@ -20,7 +20,7 @@ type tenancy struct {
 	account  *account
 	cfg      scheduler.TenancyConfig
 	terms    payment.Terms
-	occupies scheduler.Lease
+	occupies scheduler.Occupancy
 	deposit  souk.Atoms
 
 	// Durable.

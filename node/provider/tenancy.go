@@ -84,8 +84,8 @@ func openTenancy(with *means, l *leasev1.Lease, terms payment.Terms, ch payment.
 }
 
 // occupies is what the lease takes on the floor, and until when at the latest.
-func (t *tenancy) occupies() scheduler.Lease {
-	return scheduler.Lease{ID: t.id, Client: t.terms.ClientKey, Devices: t.lease.Devices, Use: t.lease.Resources, Until: t.limits.HeldUntil()}
+func (t *tenancy) occupies() scheduler.Occupancy {
+	return scheduler.Occupancy{ID: t.id, Client: t.terms.ClientKey, Devices: t.lease.Devices, Use: t.lease.Resources, Until: t.limits.HeldUntil()}
 }
 
 // record returns a copy of the durable state.
