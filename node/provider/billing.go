@@ -83,7 +83,7 @@ func (t *tenancy) checkVoucher(v payment.Voucher) error {
 // stand for, in one transaction; then the receipt goes into the log. A wrong voucher
 // changes nothing.
 func (t *tenancy) post(ctx context.Context, a scheduler.PostCountersign) scheduler.TenancyEvent {
-	_, owed, _ := t.look()
+	_, owed, _ := t.watch()
 	r, err := payment.ReceiptFromProto(owed[0]) // with our signature, which the machine does without
 	if err == nil {
 		r.ClientSig = a.Receipt.ClientSig

@@ -92,12 +92,12 @@ func (t *tenancy) driveToEnd(ctx context.Context) {
 	defer stop()
 	go func() {
 		for {
-			rec, _, news := t.look()
+			rec, _, changed := t.watch()
 			if rec.Phase == runv1.Phase_PHASE_COLLECTING {
 				stop()
 				return
 			}
-			<-news
+			<-changed
 		}
 	}()
 	t.drive(ctx)
@@ -118,7 +118,7 @@ func TestUsageIsMetered(t *testing.T) {
 		}}
 		b, _, h := newDriven(t, tree, spends, "spends", func(*leasev1.Lease) {})
 		h.driveToEnd(t.Context())
-		_, owed, _ := h.look()
+		_, owed, _ := h.watch()
 		var energy, due uint64
 		for _, r := range owed {
 			energy += r.EnergyMillijoules
@@ -147,7 +147,7 @@ func addFile(t *testing.T, store *files.Files, text string) string {
 // payLate answers each receipt a second before the pause would end the run.
 func (m *metered) payLate(ctx context.Context) (paid int) {
 	for {
-		rec, _, news := m.h.look()
+		rec, _, changed := m.h.watch()
 		r, owed := m.owed()
 		if owed && r.Kind == payment.KindInterval && rec.Phase == runv1.Phase_PHASE_PAUSED {
 			if !network.Sleep(ctx, m.Terms.HoldPaused-time.Second) {
@@ -159,7 +159,7 @@ func (m *metered) payLate(ctx context.Context) (paid int) {
 		select {
 		case <-ctx.Done():
 			return paid
-		case <-news:
+		case <-changed:
 		}
 	}
 }

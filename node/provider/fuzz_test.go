@@ -123,7 +123,7 @@ func (m *metered) answer(r payment.Receipt, more souk.Atoms) *runv1.Countersign 
 
 // owed is the receipt that waits, or a stale one.
 func (m *metered) owed() (payment.Receipt, bool) {
-	_, owed, _ := m.h.look()
+	_, owed, _ := m.h.watch()
 	if len(owed) == 0 {
 		return payment.Receipt{}, false
 	}
@@ -281,7 +281,7 @@ func (m *metered) check() {
 			m.t.Fatalf("receipt %d counts, which the client did not sign", r.Seq)
 		}
 	}
-	_, owed, _ := m.h.look()
+	_, owed, _ := m.h.watch()
 	unpaid := m.h.machine.Due() - share.Due
 	switch {
 	case share.Due < m.due || share.Due != due:

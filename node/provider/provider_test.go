@@ -43,7 +43,7 @@ func TestStoppingWhileOutputsAreKept(t *testing.T) {
 	if err := m.h.step(over, over, m.h.storeOutputs(over)); err != nil {
 		t.Fatal(err)
 	}
-	if rec, owed, _ := m.h.look(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 || !m.h.finished {
+	if rec, owed, _ := m.h.watch(); rec.Output != "" || rec.Reason != runv1.EndReason_END_REASON_PROVIDER_STOPPED || len(owed) != 1 || !m.h.finished {
 		t.Errorf("outputs %q were kept, reason %v, %d receipts", rec.Output, rec.Reason, len(owed))
 	}
 }

@@ -106,7 +106,7 @@ func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 	}
 	sent.stdout, sent.stderr = from.StdoutOffset, from.StderrOffset
 	for {
-		rec, owed, news := t.look()
+		rec, owed, changed := t.watch()
 		// Logs go before the state: who sees the end has seen every line.
 		if err := t.speakLog(w, runv1.LogStream_LOG_STREAM_STDOUT, t.stdout, &sent.stdout); err != nil {
 			return err
@@ -137,7 +137,7 @@ func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-news:
+		case <-changed:
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -50,10 +51,10 @@ type tenancy struct {
 	diskLow  bool       // the machine knows that the disk is nearly full
 	finished bool       // the machine wants nothing more in this life
 
-	mu       sync.Mutex // guards what follows
+	changes  network.Changes // of what follows, and of the logs
+	mu       sync.Mutex      // guards what follows
 	rec      leaseRecord
 	receipts []*runv1.Receipt // signed by us, not yet by the client; oldest first
-	news     chan struct{}    // closed and replaced at each change
 }
 
 // finding is what a goroutine of a tenancy has found out.
@@ -74,12 +75,12 @@ func newTenancy(with *means, pr *proposal) *tenancy {
 // openTenancy is a lease without its machine.
 func openTenancy(with *means, l *leasev1.Lease, terms payment.Terms, ch payment.Channel, client peer.ID, rec leaseRecord) *tenancy {
 	t := &tenancy{with: with, id: terms.Lease, lease: l, terms: terms, channel: ch, client: client, rec: rec,
-		dir: filepath.Join(with.Home, "jobs", terms.Lease.String()), news: make(chan struct{}), findings: make(chan finding),
+		dir: filepath.Join(with.Home, "jobs", terms.Lease.String()), findings: make(chan finding),
 		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1)}
 	t.limits = scheduler.TenancyConfig{Terms: terms, StartBy: time.UnixMilli(l.StartByMs), Deposit: rec.Deposit != nil,
 		StoreWithin: storeWithin, FundWithin: with.Waits.Fund, SendWithin: with.Waits.Send, CollectWithin: with.Waits.Collect}
-	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.tell, with.Space.LedgerRoom),
-		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.tell, with.Space.LedgerRoom)
+	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.changes.Announce, with.Space.LedgerRoom),
+		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.changes.Announce, with.Space.LedgerRoom)
 	return t
 }
 
@@ -97,23 +98,20 @@ func (t *tenancy) record() leaseRecord {
 
 func (t *tenancy) over() bool { return t.record().Phase == runv1.Phase_PHASE_ENDED }
 
-// look returns what a stream shows, and a channel that closes at the next change.
-func (t *tenancy) look() (leaseRecord, []*runv1.Receipt, <-chan struct{}) {
+// watch returns what a stream shows, and a channel that closes at the next change.
+func (t *tenancy) watch() (leaseRecord, []*runv1.Receipt, <-chan struct{}) {
+	next := t.changes.Next()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rec, t.receipts, t.news
+	return t.rec, t.receipts, next
 }
-
-// tell wakes the streams.
-func (t *tenancy) tell() { t.show(func() {}) }
 
 // show changes what streams see.
 func (t *tenancy) show(change func()) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	change()
-	close(t.news)
-	t.news = make(chan struct{})
+	t.mu.Unlock()
+	t.changes.Announce()
 }
 
 // run takes one lease from countersigned to ended, or to where the next life of
