@@ -74,7 +74,7 @@ func newDriven(t *testing.T, tree *log.Log, guests map[string]fake.Guest, guest 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := seller(b, func(c *Config) { c.Runners, c.Files = []runner.Runner{r}, store })
+	p := seller(b, func(c *Config) { c.Runners, c.Inputs, c.Outputs = []runner.Runner{r}, store, store })
 	p.floor = scheduler.NewFloor(scheduler.FloorConfig{CPUMilli: 1000, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
 		Devices: []scheduler.FloorDevice{{ID: b.Lease.Devices[0], Class: "CPU", CPU: true}}})
 	h := openTenancy(p.means, b.Lease, b.Terms, b.Channel, peer.ID("client"), leaseRecord{Payload: b.Payload})

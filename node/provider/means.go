@@ -24,12 +24,12 @@ type means struct {
 	Key      ed25519.PrivateKey
 	Home     string // lease folders go below jobs/
 	Guard    connGuard
-	Ledger   recordStore
+	Ledger   Records
 	Channels *money.Channels
 	Receipts *money.Receipts
-	Keeper   chainWork
-	Inputs   contentFetcher
-	Outputs  outputKeeper
+	Keeper   ChainWork
+	Inputs   Inputs
+	Outputs  Outputs
 	Space    *disk.Space
 	Waits    *network.Waits
 	Log      *slog.Logger
@@ -45,28 +45,28 @@ type connGuard interface {
 	Unprotect(id peer.ID, tag string) bool
 }
 
-// recordStore is the ledger, as a place for records.
-type recordStore interface {
+// Records is the ledger as the role uses it.
+type Records interface {
 	Commit(ctx context.Context, b ledger.Batch) error
 	Scan(prefix string, fn func(key string, value []byte) error) error
 }
 
-// chainWork is what the keeper does on chain for a provider.
-type chainWork interface {
+// ChainWork is what the keeper does on chain for a provider.
+type ChainWork interface {
 	Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit, lease souk.LeaseID, known string, submitted func(tx string) error) (tx string, err error)
 	Refund(ctx context.Context, id souk.ChannelID) (claimTx, refundTx string, amount souk.Atoms, err error)
 	Mark(ctx context.Context, id souk.ChannelID, change func(*money.Channel)) error
 	Wake()
 }
 
-// contentFetcher brings what a job needs from its client.
-type contentFetcher interface {
+// Inputs brings what a job needs from its client.
+type Inputs interface {
 	Fetch(ctx context.Context, root string, from peer.ID, limit files.Limit, progress func(bytes uint64)) error
 	Save(ctx context.Context, root, dest string) (bytes uint64, nfiles int, err error)
 }
 
-// outputKeeper serves what a job left.
-type outputKeeper interface {
+// Outputs serves what a job left.
+type Outputs interface {
 	Add(ctx context.Context, name string) (root string, size uint64, err error)
 	Grant(ctx context.Context, root string, to peer.ID) error
 	Withdraw(root string, to peer.ID)

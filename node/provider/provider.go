@@ -25,12 +25,10 @@ import (
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
-	"github.com/souk-market/souk/payment/ledger"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
-	"github.com/souk-market/souk/storage/files"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -58,13 +56,14 @@ type Config struct {
 	Publish    func(ctx context.Context, class string, envelope []byte) error
 	Revoke     func(ctx context.Context, envelope []byte) error
 
-	Ledger    *ledger.Ledger
+	Ledger    Records
 	Channels  *money.Channels
 	Receipts  *money.Receipts
-	Files     *files.Files
+	Inputs    Inputs
+	Outputs   Outputs
 	Domain    payment.EIP712Domain // where vouchers count
 	Contracts chain.Contracts
-	Keeper    *money.Keeper
+	Keeper    ChainWork
 	Waits     *network.Waits
 	Now       func() time.Time // by which offers are signed
 	Space     *disk.Space
@@ -112,7 +111,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 // meansOf is what the provider's tenancies work with.
 func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
-		Keeper: p.cfg.Keeper, Inputs: p.cfg.Files, Outputs: p.cfg.Files, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
+		Keeper: p.cfg.Keeper, Inputs: p.cfg.Inputs, Outputs: p.cfg.Outputs, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
 		Runner: p.runner, Devices: p.devicesOf, Free: p.free}
 	if p.cfg.Host != nil {
 		m.Guard = p.cfg.Host.ConnManager()
