@@ -24,7 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// job is one job of this client. Its goroutine owns the attempt and does what it
+// job is one job of this client. Its goroutine owns the machine and does what it
 // asks; what came of it returns as events.
 type job struct {
 	c      *client
@@ -36,8 +36,8 @@ type job struct {
 	events chan scheduler.Event
 	stops  chan struct{} // the owner's wish; one is enough
 
-	attempt  *scheduler.Attempt             // owned by run
-	offers   map[souk.NodeKey]*market.Offer // owned by run: the candidates of this try
+	machine  *scheduler.Job                 // owned by run
+	offers   map[souk.NodeKey]*market.Offer // owned by run: the candidates of this attempt
 	links    map[souk.LeaseID]*link         // owned by run
 	next     []scheduler.Event              // owned by run: what its own actions answered at once
 	inFlight int                            // owned by run: leases being signed
@@ -105,7 +105,7 @@ func (j *job) replace(r jobRecord) {
 	j.changes.Announce()
 }
 
-func (j *job) attemptConfig() scheduler.AttemptConfig {
+func (j *job) machineConfig() scheduler.JobConfig {
 	ms := func(v uint64) time.Duration { return time.Duration(v) * time.Millisecond }
 	cfg := j.c.cfg.Waits.Job
 	cfg.MaxDuration, cfg.StartWithin = ms(j.msg.Limits.MaxDurationMs), ms(j.msg.Limits.StartWithinMs)
@@ -125,9 +125,9 @@ func (j *job) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	rec, _ := j.Watch()
 	if rec.Snapshot.Attempts > 0 || rec.Snapshot.Stopping {
-		j.attempt = scheduler.ResumeAttempt(j.attemptConfig(), rec.Snapshot, time.Now())
+		j.machine = scheduler.ResumeJob(j.machineConfig(), rec.Snapshot, time.Now())
 	} else {
-		j.attempt = scheduler.NewAttempt(j.attemptConfig(), time.Now())
+		j.machine = scheduler.NewJob(j.machineConfig(), time.Now())
 	}
 	err := j.drive(ctx, g)
 	cancel()
@@ -150,7 +150,7 @@ func (j *job) again(ctx context.Context) error {
 	return j.run(ctx)
 }
 
-// drive feeds the attempt until it has finished and nothing it started is open.
+// drive feeds the machine until it has finished and nothing it started is open.
 func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -176,13 +176,13 @@ func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
 		if err != nil || done {
 			return err
 		}
-		if next, ok := j.attempt.Next(); ok {
+		if next, ok := j.machine.Next(); ok {
 			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// step gives the attempt one event, stores what changed, and only then acts.
+// step gives the machine one event, stores what changed, and only then acts.
 func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (done bool, err error) {
 	switch e := ev.(type) {
 	case scheduler.LeaseSigned, scheduler.LeaseDeclined, scheduler.LeaseFailed:
@@ -191,18 +191,18 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 		delete(j.links, e.lease)
 		return j.finished(), nil
 	case bookFilled:
-		if j.attempt.State() != scheduler.Matching {
+		if j.machine.State() != scheduler.Matching {
 			return j.finished(), nil // stopped meanwhile
 		}
 		return j.finished(), j.find(ctx, g)
 	}
-	acts := j.attempt.Step(time.Now(), ev)
-	snap := j.attempt.Snapshot()
-	for i := range snap.Tries {
-		snap.Tries[i].Misses = nil // shown as declines; here they would only make the record grow
+	acts := j.machine.Step(time.Now(), ev)
+	snap := j.machine.Snapshot()
+	for i := range snap.Over {
+		snap.Over[i].Misses = nil // shown as declines; here they would only make the record grow
 	}
 	rec, _ := j.Watch()
-	state := j.attempt.State().String()
+	state := j.machine.State().String()
 	if state != rec.State && rec.Ended.IsZero() || !snapshotEqual(snap, rec.Snapshot) {
 		change := func(r *jobRecord) { r.Snapshot = snap; r.State = stateOr(r, state) }
 		// What is promised in a lease is stored before it leaves (see propose), and

@@ -72,7 +72,7 @@ func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 		removals = j.c.cfg.Book.Explain(q)
 	}
 	err := j.note(ctx, func(r *jobRecord) {
-		for _, t := range r.Snapshot.Tries {
+		for _, t := range r.Snapshot.Over {
 			if a := r.byLease(t.Lease.String()); a != nil && a.Ended.IsZero() {
 				a.Ended, a.Reason = now.UTC(), string(t.Reason)
 			}
@@ -155,7 +155,7 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.msg.Limits.StartWithinMs)*time.Millisecond)
 	j.mu.Unlock()
 	if soon := time.Now().Add(j.c.cfg.Waits.Fund); startBy.Before(soon) {
-		startBy = soon // a retry starts late: the job's own limit is the attempt's to keep
+		startBy = soon // a retry starts late: the job's own limit is the machine's to keep
 	}
 	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
 	if err != nil {

@@ -24,7 +24,7 @@ func TestStoppingEndsNoJob(t *testing.T) {
 	cancel()
 	for i := range 32 {
 		j := unfinished(t, n, souk.JobID{Digest: souk.Digest{byte(i + 1)}}, nil)
-		j.attempt = scheduler.ResumeAttempt(j.attemptConfig(), scheduler.Snapshot{State: scheduler.Failed, Attempts: 1,
+		j.machine = scheduler.ResumeJob(j.machineConfig(), scheduler.Snapshot{State: scheduler.Failed, Attempts: 1,
 			End: scheduler.End{State: scheduler.Failed, Reason: scheduler.ReasonNoAnswer}}, time.Now())
 		j.events <- scheduler.Tick{}
 		if err := j.drive(over, new(errgroup.Group)); err != nil {

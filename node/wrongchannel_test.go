@@ -127,7 +127,7 @@ func TestJobRecordFits(t *testing.T) {
 	for range 17 {
 		job.Attempts = append(job.Attempts, attemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
 			LogBase: map[string]uint64{"stdout": 1 << 60, "stderr": 1 << 60}})
-		job.Snapshot.Tries = append(job.Snapshot.Tries, scheduler.Try{Reason: scheduler.ReasonProviderCheated, Detail: long})
+		job.Snapshot.Over = append(job.Snapshot.Over, scheduler.Attempt{Reason: scheduler.ReasonProviderCheated, Detail: long})
 	}
 	for range maxDeclines {
 		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})

@@ -6,7 +6,7 @@ import (
 	"github.com/souk-market/souk"
 )
 
-// Action is something an [Attempt] wants done: what [Attempt.Step] returns. The
+// Action is something a [Job] wants done: what [Job.Step] returns. The
 // driver does them in order and reports what came of each as an [Event].
 type Action interface{ action() }
 
@@ -60,7 +60,7 @@ type Release struct {
 	Drop    bool // nothing more of this lease matters: close its stream once it is told
 }
 
-// Finish is the last action of an attempt, given once. After it, only a
+// Finish is the last action of a job, given once. After it, only a
 // [Release] of a lease that was signed too late can follow.
 type Finish struct{ End End }
 

@@ -138,8 +138,8 @@ type End struct {
 	Detail string // one line for people; may be empty
 }
 
-// Try is one attempt at one provider that is over and was not the last.
-type Try struct {
+// Attempt is a lease at one provider that is over and was followed by another.
+type Attempt struct {
 	Peer   souk.NodeKey
 	Lease  souk.LeaseID
 	Reason Reason

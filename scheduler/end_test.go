@@ -42,7 +42,7 @@ func TestReasonOfEveryRun(t *testing.T) {
 	}
 }
 
-func TestAttemptOverrun(t *testing.T) {
+func TestJobOverrun(t *testing.T) {
 	w := newWalk(t, testConfig()).do(toRunning...).wait()
 	w.wants(Release{Peer: key(1), Lease: leaseID(1)}).in(Collecting) // the outputs are still wanted
 	w.do(over(runv1.EndReason_END_REASON_CLIENT_RELEASED, 0, "cid")).wants(FetchOutputs{leaseID(1), "cid"})
@@ -55,7 +55,7 @@ func TestAttemptOverrun(t *testing.T) {
 	w.do(RunState{Lease: leaseID(1), Phase: runv1.Phase_PHASE_ENDED}).ends(Stopped, ReasonStopped)
 }
 
-func TestAttemptSlowDials(t *testing.T) {
+func TestJobSlowDials(t *testing.T) {
 	cfg := testConfig()
 	cfg.Ask = 8
 	w := newWalk(t, cfg).do(Tick{}, Candidates{[]souk.NodeKey{key(1), key(2), key(3)}})
@@ -74,6 +74,6 @@ func TestAttemptSlowDials(t *testing.T) {
 }
 
 func TestResumeStopping(t *testing.T) {
-	w := &walk{t: t, a: ResumeAttempt(testConfig(), Snapshot{Stopping: true}, start), now: start}
+	w := &walk{t: t, a: ResumeJob(testConfig(), Snapshot{Stopping: true}, start), now: start}
 	w.do(Tick{}).ends(Stopped, ReasonStopped)
 }

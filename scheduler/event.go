@@ -8,12 +8,12 @@ import (
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
-// Event is something that happened to an [Attempt]: what [Attempt.Step] takes.
+// Event is something that happened to a [Job]: what [Job.Step] takes.
 // One that comes twice, late, or from a peer or lease that no longer matters
 // changes nothing.
 type Event interface{ event() }
 
-// Tick is the passing of time: due when [Attempt.Next] says so, harmless before.
+// Tick is the passing of time: due when [Job.Next] says so, harmless before.
 type Tick struct{}
 
 // Candidates answers [FindCandidates]: providers whose offers fit, best first.

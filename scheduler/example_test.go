@@ -17,7 +17,7 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func Example() {
 	cheap, dear := souk.NodeKey{1}, souk.NodeKey{2}
 	lease := souk.LeaseID{Digest: souk.Digest{7}}
-	job := scheduler.NewAttempt(scheduler.AttemptConfig{MaxDuration: time.Hour, MaxPrice: 500_000}, noon)
+	job := scheduler.NewJob(scheduler.JobConfig{MaxDuration: time.Hour, MaxPrice: 500_000}, noon)
 	for i, event := range []scheduler.Event{
 		scheduler.Tick{},
 		scheduler.Candidates{Peers: []souk.NodeKey{dear, cheap}},

@@ -88,9 +88,9 @@ func TestFloorNeedsToUnderstand(t *testing.T) {
 	}
 }
 
-// TestAttemptTakesWhatCostsLeast prefers the bid by which the job costs less, though
+// TestJobTakesWhatCostsLeast prefers the bid by which the job costs less, though
 // its devices cost more by the hour.
-func TestAttemptTakesWhatCostsLeast(t *testing.T) {
+func TestJobTakesWhatCostsLeast(t *testing.T) {
 	w := newWalk(t, testConfig()).do(toAsking...)
 	w.do(BidArrived{Peer: key(2), Bid: 8, Price: 400, Cost: 100}, BidArrived{Peer: key(1), Bid: 7, Price: 300, Cost: 200}).wants(SignLease{key(2), 8})
 }

@@ -11,192 +11,192 @@ import (
 )
 
 // handleRun takes the events of a signed lease; those of any other are late.
-func (a *Attempt) handleRun(e Event) {
-	if !a.step.attached() {
+func (j *Job) handleRun(e Event) {
+	if !j.step.attached() {
 		return
 	}
 	switch e := e.(type) {
 	case RunState:
-		if e.Lease == a.lease {
-			a.linkBy = time.Time{}
-			a.phase(e)
+		if e.Lease == j.lease {
+			j.linkBy = time.Time{}
+			j.phase(e)
 		}
 	case LinkLost:
-		if e.Lease == a.lease && a.linkBy.IsZero() {
-			a.linkBy = a.now.Add(a.cfg.Reconnect)
+		if e.Lease == j.lease && j.linkBy.IsZero() {
+			j.linkBy = j.now.Add(j.cfg.Reconnect)
 		}
 	case LinkBack:
-		if e.Lease == a.lease {
-			a.linkBy = time.Time{}
+		if e.Lease == j.lease {
+			j.linkBy = time.Time{}
 		}
 	case OutputsMoving:
-		if e.Lease == a.lease && a.step == stepFetching {
-			a.deadline = earlier(a.now.Add(a.cfg.FetchWithin), a.fetchBy)
+		if e.Lease == j.lease && j.step == stepFetching {
+			j.deadline = earlier(j.now.Add(j.cfg.FetchWithin), j.fetchBy)
 		}
 	case OutputsVerified:
-		if e.Lease == a.lease && a.step == stepFetching {
-			a.end.Output = a.output
-			a.settle()
+		if e.Lease == j.lease && j.step == stepFetching {
+			j.end.Output = j.output
+			j.settle()
 		}
 	case OutputsFailed:
-		if e.Lease == a.lease && a.step == stepFetching {
-			a.noOutputs(e.Err)
+		if e.Lease == j.lease && j.step == stepFetching {
+			j.noOutputs(e.Err)
 		}
 	case Settled:
-		if e.Lease == a.lease && (a.step == stepSettling || a.step == stepReleasing) {
-			a.finish(a.end)
+		if e.Lease == j.lease && (j.step == stepSettling || j.step == stepReleasing) {
+			j.finish(j.end)
 		}
 	}
 }
 
 // phase follows the provider's word. A run only goes forward, except between
 // running and paused: a word of an earlier phase is late.
-func (a *Attempt) phase(e RunState) {
+func (j *Job) phase(e RunState) {
 	switch e.Phase {
 	case runv1.Phase_PHASE_STAGING:
-		if a.step == stepFunding {
-			a.enter(stepStaging)
+		if j.step == stepFunding {
+			j.enter(stepStaging)
 		}
 	case runv1.Phase_PHASE_RUNNING:
-		if a.step == stepFunding || a.step == stepStaging || a.step == stepPaused {
-			a.enter(stepRunning)
+		if j.step == stepFunding || j.step == stepStaging || j.step == stepPaused {
+			j.enter(stepRunning)
 		}
 	case runv1.Phase_PHASE_PAUSED:
-		if a.step == stepFunding || a.step == stepStaging || a.step == stepRunning {
-			a.enter(stepPaused)
+		if j.step == stepFunding || j.step == stepStaging || j.step == stepRunning {
+			j.enter(stepPaused)
 		}
 	case runv1.Phase_PHASE_COLLECTING, runv1.Phase_PHASE_ENDED:
-		a.runOver(e)
+		j.runOver(e)
 	}
 }
 
 // runOver takes the provider's word that the job is not running any more.
-func (a *Attempt) runOver(e RunState) {
-	switch a.step {
+func (j *Job) runOver(e RunState) {
+	switch j.step {
 	case stepFunding, stepStaging, stepRunning, stepPaused:
-		a.ended(e, endingOf(e.Reason))
+		j.ended(e, endingOf(e.Reason))
 	case stepReleasing:
-		if !a.stopping {
-			a.ended(e, a.overrunEnding(e))
+		if !j.stopping {
+			j.ended(e, j.overrunEnding(e))
 		} else if e.Phase == runv1.Phase_PHASE_ENDED {
-			a.finish(a.end)
+			j.finish(j.end)
 		} else {
-			a.settle()
+			j.settle()
 		}
 	case stepSettling:
 		// It ends when the last voucher is there, or when it stops waiting.
 		if e.Phase == runv1.Phase_PHASE_ENDED {
-			a.finish(a.end)
+			j.finish(j.end)
 		}
 	}
 }
 
 // overrunEnding is what the end of a run means that we ended for its length.
-func (a *Attempt) overrunEnding(e RunState) ending {
+func (j *Job) overrunEnding(e RunState) ending {
 	if e.Reason == runv1.EndReason_END_REASON_CLIENT_RELEASED {
 		return endingOf(runv1.EndReason_END_REASON_JOB_TIME)
 	}
 	return endingOf(e.Reason)
 }
 
-// ended acts on the end of a run: collect its result, try elsewhere, or end.
-func (a *Attempt) ended(e RunState, is ending) {
-	if is.reason == ReasonClientOutputs && a.resume <= Leasing {
+// ended acts on the end of a run: collect its result, attempt it elsewhere, or end.
+func (j *Job) ended(e RunState, is ending) {
+	if is.reason == ReasonClientOutputs && j.resume <= Leasing {
 		// We were here all the time and were told of none: it kept them.
 		is = ending{ReasonNoOutputs, Failed, lost, false}
 	}
 	if !is.result {
 		if is.retry != noRetry {
-			a.fault(is.reason, is.retry, e.Detail)
+			j.fault(is.reason, is.retry, e.Detail)
 		} else {
-			a.giveUp(End{State: is.state, Reason: is.reason, Detail: e.Detail})
+			j.releaseAndFinish(End{State: is.state, Reason: is.reason, Detail: e.Detail})
 		}
 		return
 	}
-	a.end = End{State: is.state, Reason: is.reason, Exit: e.Exit, Detail: e.Detail}
+	j.end = End{State: is.state, Reason: is.reason, Exit: e.Exit, Detail: e.Detail}
 	if is.state == Done && e.Exit != 0 {
-		a.end.State, a.end.Reason = Failed, ReasonExitCode
-		a.end.Detail = cmp.Or(e.Detail, fmt.Sprintf("exit code %d", e.Exit))
+		j.end.State, j.end.Reason = Failed, ReasonExitCode
+		j.end.Detail = cmp.Or(e.Detail, fmt.Sprintf("exit code %d", e.Exit))
 	}
 	if e.Output == "" {
-		a.settle()
+		j.settle()
 		return
 	}
-	a.output = e.Output
-	a.enter(stepFetching)
-	a.emit(FetchOutputs{a.lease, e.Output})
+	j.output = e.Output
+	j.enter(stepFetching)
+	j.emit(FetchOutputs{j.lease, e.Output})
 }
 
 // settle lets the last voucher go: the outputs are here, or none are wanted.
-func (a *Attempt) settle() {
-	a.enter(stepSettling)
-	a.emit(SettleUp{a.lease})
+func (j *Job) settle() {
+	j.enter(stepSettling)
+	j.emit(SettleUp{j.lease})
 }
 
 // noOutputs acts on outputs that cannot be had. A provider that keeps a good
 // result does not get the last voucher; a job that failed by itself is settled.
-func (a *Attempt) noOutputs(why string) {
-	if a.end.State == Done {
-		a.fault(ReasonNoOutputs, lost, why)
+func (j *Job) noOutputs(why string) {
+	if j.end.State == Done {
+		j.fault(ReasonNoOutputs, lost, why)
 		return
 	}
-	a.settle()
+	j.settle()
 }
 
 // overrun ends a run that its provider should have ended.
-func (a *Attempt) overrun() {
+func (j *Job) overrun() {
 	is := endingOf(runv1.EndReason_END_REASON_JOB_TIME)
-	a.end = End{State: is.state, Reason: is.reason, Detail: "ended by the client: longer than " + a.cfg.MaxDuration.String()}
-	a.enter(stepReleasing)
-	a.emit(Release{Peer: a.peer, Lease: a.lease})
+	j.end = End{State: is.state, Reason: is.reason, Detail: "ended by the client: longer than " + j.cfg.MaxDuration.String()}
+	j.enter(stepReleasing)
+	j.emit(Release{Peer: j.peer, Lease: j.lease})
 }
 
 // stop ends the job for its owner, wherever it stands.
-func (a *Attempt) stop() {
+func (j *Job) stop() {
 	stopped := End{State: Stopped, Reason: ReasonStopped}
-	switch a.step {
+	switch j.step {
 	case stepMatching, stepIdle, stepAsking, stepLeasing:
-		a.stopping = true
-		a.giveUp(stopped)
+		j.stopping = true
+		j.releaseAndFinish(stopped)
 	case stepFunding, stepStaging, stepRunning, stepPaused:
-		a.stopping, a.end = true, stopped
-		a.enter(stepReleasing)
-		a.emit(Release{Peer: a.peer, Lease: a.lease, Discard: true})
+		j.stopping, j.end = true, stopped
+		j.enter(stepReleasing)
+		j.emit(Release{Peer: j.peer, Lease: j.lease, Discard: true})
 	case stepReleasing:
-		a.stopping, a.end = true, stopped
+		j.stopping, j.end = true, stopped
 	case stepFetching:
 		// The work is done: it is paid, though its result is dropped.
-		a.stopping, a.end = true, stopped
-		a.emit(Release{Peer: a.peer, Lease: a.lease, Discard: true})
-		a.settle()
+		j.stopping, j.end = true, stopped
+		j.emit(Release{Peer: j.peer, Lease: j.lease, Discard: true})
+		j.settle()
 	}
 }
 
-// giveUp lets go of whatever is signed and ends the job.
-func (a *Attempt) giveUp(end End) {
-	if a.step >= stepLeasing {
-		a.emit(Release{Peer: a.peer, Lease: a.lease, Discard: true, Drop: true})
+// releaseAndFinish releases whatever is signed and ends the job.
+func (j *Job) releaseAndFinish(end End) {
+	if j.step >= stepLeasing {
+		j.emit(Release{Peer: j.peer, Lease: j.lease, Discard: true, Drop: true})
 	}
-	a.finish(end)
+	j.finish(end)
 }
 
-// fault gives up a provider and tries the job elsewhere if its owner allows.
-func (a *Attempt) fault(reason Reason, cause jobv1.RetryCause, detail string) {
-	r := a.cfg.Retry
-	if !slices.Contains(r.GetOn(), cause) || a.attempts > min(int(r.GetMax()), maxRetries) {
-		a.giveUp(End{State: Failed, Reason: reason, Detail: detail})
+// fault releases the lease and attempts the job elsewhere if its owner allows.
+func (j *Job) fault(reason Reason, cause jobv1.RetryCause, detail string) {
+	r := j.cfg.Retry
+	if !slices.Contains(r.GetOn(), cause) || j.attempts > min(int(r.GetMax()), maxRetries) {
+		j.releaseAndFinish(End{State: Failed, Reason: reason, Detail: detail})
 		return
 	}
-	a.emit(Release{Peer: a.peer, Lease: a.lease, Discard: true, Drop: true})
-	a.tries = append(a.tries, Try{Peer: a.peer, Lease: a.lease, Reason: reason, Detail: detail, Misses: a.search.misses})
-	a.avoid = append(a.avoid, a.peer)
-	a.end = End{}
-	a.match()
+	j.emit(Release{Peer: j.peer, Lease: j.lease, Discard: true, Drop: true})
+	j.over = append(j.over, Attempt{Peer: j.peer, Lease: j.lease, Reason: reason, Detail: detail, Misses: j.search.misses})
+	j.avoid = append(j.avoid, j.peer)
+	j.end = End{}
+	j.match()
 }
 
-// finish ends the attempt; it happens once.
-func (a *Attempt) finish(end End) {
-	a.enter(stepEnded)
-	a.end = end
-	a.emit(Finish{end})
+// finish ends the job; it happens once.
+func (j *Job) finish(end End) {
+	j.enter(stepEnded)
+	j.end = end
+	j.emit(Finish{end})
 }

@@ -12,7 +12,7 @@ import (
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
-// search is the part of an attempt from the candidates to a signed lease.
+// search is the part of a job from the candidates to a signed lease.
 type search struct {
 	queue   []souk.NodeKey // candidates not asked yet, best first
 	round   []*reply       // those asked now, best first
@@ -43,57 +43,57 @@ const (
 	closed             // missed, or the bid was taken up
 )
 
-// match starts a try.
-func (a *Attempt) match() {
-	a.search, a.silences = search{}, 0
-	a.startBy = a.now.Add(a.cfg.StartWithin)
-	a.lease, a.ran, a.output = souk.LeaseID{}, 0, ""
-	a.linkBy, a.runBy = time.Time{}, time.Time{}
-	a.look()
+// match starts an attempt.
+func (j *Job) match() {
+	j.search, j.silences = search{}, 0
+	j.startBy = j.now.Add(j.cfg.StartWithin)
+	j.lease, j.ran, j.output = souk.LeaseID{}, 0, ""
+	j.linkBy, j.runBy = time.Time{}, time.Time{}
+	j.look()
 }
 
 // look starts a search.
-func (a *Attempt) look() {
-	a.search = search{misses: a.search.misses}
-	a.peer = souk.NodeKey{}
-	a.enter(stepMatching)
-	a.emit(FindCandidates{})
+func (j *Job) look() {
+	j.search = search{misses: j.search.misses}
+	j.peer = souk.NodeKey{}
+	j.enter(stepMatching)
+	j.emit(FindCandidates{})
 }
 
-func (a *Attempt) candidates(peers []souk.NodeKey) {
-	if a.step != stepMatching {
+func (j *Job) candidates(peers []souk.NodeKey) {
+	if j.step != stepMatching {
 		return
 	}
 	for _, p := range peers {
-		if len(a.search.queue) < maxCandidates && !slices.Contains(a.avoid, p) && !slices.Contains(a.search.queue, p) {
-			a.search.queue = append(a.search.queue, p)
+		if len(j.search.queue) < maxCandidates && !slices.Contains(j.avoid, p) && !slices.Contains(j.search.queue, p) {
+			j.search.queue = append(j.search.queue, p)
 		}
 	}
-	a.nextRound()
+	j.nextRound()
 }
 
 // nextRound asks the best candidates that were not asked yet.
-func (a *Attempt) nextRound() {
-	n := min(a.cfg.Ask, len(a.search.queue))
+func (j *Job) nextRound() {
+	n := min(j.cfg.Ask, len(j.search.queue))
 	if n == 0 {
-		a.exhausted()
+		j.exhausted()
 		return
 	}
-	a.peer = souk.NodeKey{}
-	peers := slices.Clone(a.search.queue[:n])
-	a.search.queue = a.search.queue[n:]
-	a.search.round, a.search.opened, a.search.closing = nil, time.Time{}, time.Time{}
+	j.peer = souk.NodeKey{}
+	peers := slices.Clone(j.search.queue[:n])
+	j.search.queue = j.search.queue[n:]
+	j.search.round, j.search.opened, j.search.closing = nil, time.Time{}, time.Time{}
 	for _, p := range peers {
-		a.search.round = append(a.search.round, &reply{peer: p})
+		j.search.round = append(j.search.round, &reply{peer: p})
 	}
-	a.enter(stepAsking)
-	a.emit(Dial{peers})
+	j.enter(stepAsking)
+	j.emit(Dial{peers})
 }
 
 // asked is the reply of peer in the present round, while answers are awaited.
-func (a *Attempt) asked(peer souk.NodeKey) *reply {
-	if a.step == stepAsking {
-		for _, r := range a.search.round {
+func (j *Job) asked(peer souk.NodeKey) *reply {
+	if j.step == stepAsking {
+		for _, r := range j.search.round {
 			if r.peer == peer {
 				return r
 			}
@@ -102,45 +102,45 @@ func (a *Attempt) asked(peer souk.NodeKey) *reply {
 	return nil
 }
 
-func (a *Attempt) dialed(e Dialed) {
-	r := a.asked(e.Peer)
+func (j *Job) dialed(e Dialed) {
+	r := j.asked(e.Peer)
 	if r == nil || r.stage != dialing {
 		return
 	}
 	r.stage = waiting
-	until := a.now.Add(a.cfg.Window + 2*min(max(e.RTT, 0), maxRTT))
-	s := &a.search
+	until := j.now.Add(j.cfg.Window + 2*min(max(e.RTT, 0), maxRTT))
+	s := &j.search
 	if s.opened.IsZero() {
-		s.opened = a.now
+		s.opened = j.now
 	}
 	if until.After(s.closing) {
 		s.closing = until
 	}
 	if s.count(offered) > 0 {
 		// Those who dial slowly cannot hold up a choice for ever.
-		s.closing = earlier(s.closing, s.opened.Add(windowCap*a.cfg.Window))
+		s.closing = earlier(s.closing, s.opened.Add(windowCap*j.cfg.Window))
 	}
-	a.emit(Ask{e.Peer, until})
+	j.emit(Ask{e.Peer, until})
 }
 
-func (a *Attempt) bid(e BidArrived) {
-	r := a.asked(e.Peer)
+func (j *Job) bid(e BidArrived) {
+	r := j.asked(e.Peer)
 	if r == nil || r.stage != waiting {
 		return
 	}
-	if e.Price > a.cfg.MaxPrice {
+	if e.Price > j.cfg.MaxPrice {
 		reason := market.ReasonName(marketv1.DeclineReason_DECLINE_REASON_PRICE)
-		a.missed(e.Peer, reason, e.Price-a.cfg.MaxPrice, "bid above the cap")
+		j.missed(e.Peer, reason, e.Price-j.cfg.MaxPrice, "bid above the cap")
 		return
 	}
-	r.stage, r.bid, r.price, r.cost, r.came = offered, e.Bid, e.Price, e.Cost, a.now
-	a.closeWindow()
+	r.stage, r.bid, r.price, r.cost, r.came = offered, e.Bid, e.Price, e.Cost, j.now
+	j.closeWindow()
 }
 
 // declined notes that a provider of this round will not bid.
-func (a *Attempt) declined(e Declined) {
+func (j *Job) declined(e Declined) {
 	m := missOf(e.Peer, e.Why)
-	a.missed(e.Peer, m.Reason, m.Shortfall, m.Detail)
+	j.missed(e.Peer, m.Reason, m.Shortfall, m.Detail)
 }
 
 // missOf is a refusal as it is listed.
@@ -150,8 +150,8 @@ func missOf(peer souk.NodeKey, r market.Refusal) Miss {
 
 // missed notes that a provider of this round will not bid. Without a reason, it
 // was not reached or did not answer.
-func (a *Attempt) missed(peer souk.NodeKey, reason string, shortfall uint64, detail string) {
-	r := a.asked(peer)
+func (j *Job) missed(peer souk.NodeKey, reason string, shortfall uint64, detail string) {
+	r := j.asked(peer)
 	if r == nil || r.stage != dialing && r.stage != waiting {
 		return
 	}
@@ -159,8 +159,8 @@ func (a *Attempt) missed(peer souk.NodeKey, reason string, shortfall uint64, det
 		reason = r.silence()
 	}
 	r.stage = closed
-	a.note(Miss{peer, reason, shortfall, detail})
-	a.closeWindow()
+	j.note(Miss{peer, reason, shortfall, detail})
+	j.closeWindow()
 }
 
 // silence names what it was that a provider did not do.
@@ -171,9 +171,9 @@ func (r *reply) silence() string {
 	return "no-answer"
 }
 
-func (a *Attempt) note(m Miss) {
-	if len(a.search.misses) < 2*maxCandidates {
-		a.search.misses = append(a.search.misses, m)
+func (j *Job) note(m Miss) {
+	if len(j.search.misses) < 2*maxCandidates {
+		j.search.misses = append(j.search.misses, m)
 	}
 }
 
@@ -197,29 +197,29 @@ func (s *search) closes(dialBy time.Time) time.Time {
 
 // closeWindow ends the round when all have answered or its time is over, and
 // takes the best bid.
-func (a *Attempt) closeWindow() {
-	s := &a.search
-	if s.count(dialing)+s.count(waiting) > 0 && a.now.Before(s.closes(a.deadline)) {
+func (j *Job) closeWindow() {
+	s := &j.search
+	if s.count(dialing)+s.count(waiting) > 0 && j.now.Before(s.closes(j.deadline)) {
 		return
 	}
-	if s.count(offered) == 0 && s.count(waiting) > 0 && a.now.Before(s.closing) {
+	if s.count(offered) == 0 && s.count(waiting) > 0 && j.now.Before(s.closing) {
 		// The last dial was given up while orders are out: wait for those.
-		a.giveUpDials()
+		j.giveUpDials()
 		return
 	}
 	for _, r := range s.round {
 		if r.stage == dialing || r.stage == waiting {
-			a.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within the window"})
+			j.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within the window"})
 			r.stage = closed
 		}
 	}
-	a.leaseNext()
+	j.leaseNext()
 }
 
-func (a *Attempt) giveUpDials() {
-	for _, r := range a.search.round {
+func (j *Job) giveUpDials() {
+	for _, r := range j.search.round {
 		if r.stage == dialing {
-			a.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within " + a.cfg.DialWithin.String()})
+			j.note(Miss{Peer: r.peer, Reason: r.silence(), Detail: "not within " + j.cfg.DialWithin.String()})
 			r.stage = closed
 		}
 	}
@@ -228,16 +228,16 @@ func (a *Attempt) giveUpDials() {
 // leaseNext takes the bid by which the job is expected to cost least; of equal
 // ones the best candidate's.
 // Bids that went stale meanwhile are asked for once more.
-func (a *Attempt) leaseNext() {
+func (j *Job) leaseNext() {
 	var best *reply
 	var stale []souk.NodeKey
-	for _, r := range a.search.round {
+	for _, r := range j.search.round {
 		if r.stage != offered {
 			continue
 		}
-		if a.now.Sub(r.came) >= a.cfg.BidLife {
+		if j.now.Sub(r.came) >= j.cfg.BidLife {
 			r.stage = closed
-			if !slices.Contains(a.search.again, r.peer) {
+			if !slices.Contains(j.search.again, r.peer) {
 				stale = append(stale, r.peer)
 			}
 			continue
@@ -246,52 +246,52 @@ func (a *Attempt) leaseNext() {
 			best = r
 		}
 	}
-	a.search.again = append(a.search.again, stale...)
-	a.search.queue = append(stale, a.search.queue...)
+	j.search.again = append(j.search.again, stale...)
+	j.search.queue = append(stale, j.search.queue...)
 	if best == nil {
-		a.nextRound()
+		j.nextRound()
 		return
 	}
 	best.stage = closed
-	a.peer = best.peer
-	a.enter(stepLeasing)
-	a.emit(SignLease{best.peer, best.bid})
+	j.peer = best.peer
+	j.enter(stepLeasing)
+	j.emit(SignLease{best.peer, best.bid})
 }
 
 // signed starts the run, or ends a lease that came too late to be wanted.
-func (a *Attempt) signed(e LeaseSigned) {
-	if e.Lease == a.lease {
+func (j *Job) signed(e LeaseSigned) {
+	if e.Lease == j.lease {
 		return
 	}
-	if a.step != stepLeasing || e.Peer != a.peer {
-		a.emit(Release{Peer: e.Peer, Lease: e.Lease, Discard: true, Drop: true})
+	if j.step != stepLeasing || e.Peer != j.peer {
+		j.emit(Release{Peer: e.Peer, Lease: e.Lease, Discard: true, Drop: true})
 		return
 	}
-	a.lease = e.Lease
-	a.attempts++
-	a.enter(stepFunding)
-	a.emit(Attach{a.peer, a.lease})
+	j.lease = e.Lease
+	j.attempts++
+	j.enter(stepFunding)
+	j.emit(Attach{j.peer, j.lease})
 }
 
-func (a *Attempt) refused(e LeaseDeclined) {
-	if a.step != stepLeasing || e.Peer != a.peer {
+func (j *Job) refused(e LeaseDeclined) {
+	if j.step != stepLeasing || e.Peer != j.peer {
 		return
 	}
-	a.search.refused++
+	j.search.refused++
 	if e.Why.Reason == marketv1.DeclineReason_DECLINE_REASON_PAYMENT {
-		a.search.unpaid++
+		j.search.unpaid++
 	}
-	a.note(missOf(e.Peer, e.Why))
-	a.leaseNext()
+	j.note(missOf(e.Peer, e.Why))
+	j.leaseNext()
 }
 
 // leaseLost gives up a lease request that was not answered. The provider may
 // hold a lease signed by us, so it is released in any case.
-func (a *Attempt) leaseLost(why string) {
-	a.search.refused++
-	a.note(Miss{Peer: a.peer, Reason: "lease-failed", Detail: why})
-	a.emit(Release{Peer: a.peer, Discard: true, Drop: true})
-	a.leaseNext()
+func (j *Job) leaseLost(why string) {
+	j.search.refused++
+	j.note(Miss{Peer: j.peer, Reason: "lease-failed", Detail: why})
+	j.emit(Release{Peer: j.peer, Discard: true, Drop: true})
+	j.leaseNext()
 }
 
 // silent tells whether somebody was asked and nobody answered. That is more often
@@ -301,17 +301,17 @@ func (s *search) silent() bool {
 }
 
 // exhausted ends a search that found nobody, or has it done again.
-func (a *Attempt) exhausted() {
-	a.peer = souk.NodeKey{}
-	if a.search.silent() && a.silences < maxSilences {
-		a.silences++
-		a.enter(stepIdle)
+func (j *Job) exhausted() {
+	j.peer = souk.NodeKey{}
+	if j.search.silent() && j.silences < maxSilences {
+		j.silences++
+		j.enter(stepIdle)
 		return
 	}
-	s, end := &a.search, End{State: NoMatch, Reason: ReasonNoOffer, Detail: a.search.summary()}
+	s, end := &j.search, End{State: NoMatch, Reason: ReasonNoOffer, Detail: j.search.summary()}
 	switch {
-	case len(a.tries) > 0:
-		last := a.tries[len(a.tries)-1]
+	case len(j.over) > 0:
+		last := j.over[len(j.over)-1]
 		end.State, end.Reason, end.Detail = Failed, last.Reason, cmp.Or(last.Detail, "and no other provider took the job")
 	case s.refused > 0 && s.unpaid == s.refused:
 		end.State, end.Reason = Unpaid, ReasonPaymentRefused
@@ -320,7 +320,7 @@ func (a *Attempt) exhausted() {
 	case len(s.misses) > 0:
 		end.Reason = ReasonDeclined
 	}
-	a.finish(end)
+	j.finish(end)
 }
 
 // summary counts the misses by reason: "busy 5, price 3".

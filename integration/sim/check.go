@@ -116,10 +116,10 @@ func (c *client) check() {
 		p.checkPrepaid()
 	}
 	for _, j := range c.live {
-		if j.attempt == nil {
+		if j.machine == nil {
 			continue // its node is down
 		}
-		if next, ok := j.attempt.Next(); ok && next.Before(c.n.now()) {
+		if next, ok := j.machine.Next(); ok && next.Before(c.n.now()) {
 			w.failf("job %s is %s past the deadline of that", j.id.Short(), j.snapshot.State)
 		}
 		if w.now > j.deadline {

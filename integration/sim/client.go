@@ -47,7 +47,7 @@ type client struct {
 type job struct {
 	c         *client
 	id        souk.JobID
-	cfg       scheduler.AttemptConfig
+	cfg       scheduler.JobConfig
 	resources *marketv1.Resources
 	interval  time.Duration
 	ahead     time.Duration
@@ -62,9 +62,9 @@ type job struct {
 
 	snapshot scheduler.Snapshot // durable
 
-	attempt  *scheduler.Attempt // nil while its node is down
+	machine  *scheduler.Job // nil while its node is down
 	offers   []offered
-	wake     time.Duration // when the attempt's next tick is due
+	wake     time.Duration // when the machine's next tick is due
 	deadline time.Duration // by which it must have ended
 	finished int           // how often Finish came in this life
 }
@@ -91,7 +91,7 @@ func newClient(n *node) *client {
 
 func (c *client) plan() { c.n.plan("submit", c.n.w.cfg.Submit, c.submit) }
 
-// submit draws a job and sets its attempt going.
+// submit draws a job and sets its machine going.
 func (c *client) submit() {
 	if !c.n.up {
 		return
@@ -108,7 +108,7 @@ func (c *client) submit() {
 			Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM}, MinEvidence: marketv1.Evidence_EVIDENCE_NONE},
 		interval: w.between(10*time.Second, 40*time.Second),
 		runFor:   w.upTo(most) + most/20, ending: runv1.EndReason_END_REASON_COMPLETED, maxTotal: 10_000_000,
-		cfg: scheduler.AttemptConfig{MaxDuration: most, MaxPrice: 1_000_000 + uint64(w.rng.IntN(4_000_000)),
+		cfg: scheduler.JobConfig{MaxDuration: most, MaxPrice: 1_000_000 + uint64(w.rng.IntN(4_000_000)),
 			HoldPaused: w.between(10*time.Second, time.Minute), FetchFor: 10 * time.Minute}}
 	if w.chance(0.5) {
 		j.ahead = w.upTo(30 * time.Second)
@@ -144,33 +144,33 @@ func (c *client) again(j *job) {
 	c.begin(&twin)
 }
 
-// begin sets the attempt of a new job going.
+// begin sets the machine of a new job going.
 func (c *client) begin(j *job) {
 	w := c.n.w
 	c.jobs, c.live = append(c.jobs, j), append(c.live, j)
-	j.snapshot, j.attempt, j.offers = scheduler.Snapshot{}, nil, nil
-	j.begin(scheduler.NewAttempt(j.cfg, c.n.now()))
+	j.snapshot, j.machine, j.offers = scheduler.Snapshot{}, nil, nil
+	j.begin(scheduler.NewJob(j.cfg, c.n.now()))
 	if w.chance(0.05) {
 		w.after(w.upTo(15*time.Minute), "stop asked", c.n, -1, func() { j.step(scheduler.StopAsked{}) })
 	}
 }
 
-// begin drives an attempt in this life of the node.
-func (j *job) begin(a *scheduler.Attempt) {
+// begin drives a machine in this life of the node.
+func (j *job) begin(a *scheduler.Job) {
 	c, tries := j.cfg, time.Duration(1+j.cfg.Retry.GetMax())
 	perTry := 5*time.Minute + 2*c.MaxDuration + 10*c.HoldPaused + c.FetchFor + 3*time.Minute
-	j.attempt, j.finished, j.wake, j.deadline = a, 0, 0, j.c.n.w.now+tries*perTry
+	j.machine, j.finished, j.wake, j.deadline = a, 0, 0, j.c.n.w.now+tries*perTry
 	j.step(scheduler.Tick{})
 }
 
-// step gives the attempt an event, makes what came of it durable and does it.
+// step gives the machine an event, makes what came of it durable and does it.
 func (j *job) step(e scheduler.Event) {
 	n := j.c.n
-	if j.attempt == nil || !n.up {
+	if j.machine == nil || !n.up {
 		return
 	}
-	actions := j.attempt.Step(n.now(), e)
-	j.snapshot = j.attempt.Snapshot()
+	actions := j.machine.Step(n.now(), e)
+	j.snapshot = j.machine.Snapshot()
 	if len(actions) > 0 && n.w.mishap(0.001) {
 		n.crash() // what is durable was not said yet
 		return
@@ -181,7 +181,7 @@ func (j *job) step(e scheduler.Event) {
 			return
 		}
 	}
-	next, ok := j.attempt.Next()
+	next, ok := j.machine.Next()
 	if !ok || n.w.cfg.fault == sleepsThrough {
 		return
 	}
@@ -245,13 +245,13 @@ func (j *job) finish(end scheduler.End) {
 	if !end.State.Ended() || !reasons[end.Reason] {
 		w.failf("job %s ends in state %s without a reason we know: %q", j.id.Short(), end.State, end.Reason)
 	}
-	for _, t := range j.snapshot.Tries {
+	for _, t := range j.snapshot.Over {
 		if !reasons[t.Reason] || t.Lease.IsZero() {
 			w.failf("a try of job %s ends without a reason or lease: %+v", j.id.Short(), t)
 		}
 	}
 	w.stats.Ends[end.State.String()+" "+string(end.Reason)]++
-	w.stats.Retries += len(j.snapshot.Tries)
+	w.stats.Retries += len(j.snapshot.Over)
 	j.c.live = slices.DeleteFunc(j.c.live, func(o *job) bool { return o == j })
 	for _, p := range j.c.papers {
 		if p.job == j && !p.allowed {
@@ -266,7 +266,7 @@ func (c *client) start() {
 		c.accounts[i].restore()
 	}
 	for _, j := range slices.Clone(c.live) {
-		j.begin(scheduler.ResumeAttempt(j.cfg, j.snapshot, c.n.now()))
+		j.begin(scheduler.ResumeJob(j.cfg, j.snapshot, c.n.now()))
 		if !c.n.up {
 			return
 		}
@@ -280,7 +280,7 @@ func (c *client) start() {
 
 func (c *client) crash() {
 	for _, j := range c.jobs {
-		j.attempt, j.offers = nil, nil
+		j.machine, j.offers = nil, nil
 	}
 	for _, p := range c.papers {
 		p.open, p.allowed, p.lost, p.dropped, p.releasing, p.payer = false, false, false, false, false, nil

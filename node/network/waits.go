@@ -26,7 +26,7 @@ type Waits struct {
 	Release time.Duration // for a release and the last voucher to get through before a stream is given up
 	LetGo   time.Duration // for a provider that is away to come back and be told of a release
 
-	Job scheduler.AttemptConfig // of one job's steps; what is zero has its default there
+	Job scheduler.JobConfig // of one job's steps; what is zero has its default there
 }
 
 // DefaultWaits are those of every node; only tests have others.

@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// scripts brings an attempt to every step.
+// scripts brings a job to every step.
 var scripts = map[string][]Event{
 	"fresh": nil, "matching": toMatching, "dialing": toDialing, "asking": toAsking, "bid": toBid, "leasing": toLeasing,
 	"funding": toFunding, "staging": toStaging, "running": toRunning, "paused": toPaused,
@@ -24,7 +24,7 @@ var scripts = map[string][]Event{
 }
 
 // everyEvent is each kind of event from the peers 1 to 3 and about the leases 1
-// to 3: those of the attempt, and those of others or of attempts that are over.
+// to 3: those of the attempt under way, and those of others or of attempts that are over.
 func everyEvent() (events []Event) {
 	events = append(events, Tick{}, StopAsked{}, Candidates{}, Candidates{[]souk.NodeKey{key(1), key(3)}})
 	for n := byte(1); n <= 3; n++ {
@@ -46,7 +46,7 @@ func everyEvent() (events []Event) {
 	return events
 }
 
-// settles lets time pass until the attempt ends, and checks how.
+// settles lets time pass until the job ends, and checks how.
 func settles(t testing.TB, w *walk) {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -84,9 +84,9 @@ func checkEnd(t testing.TB, w *walk) {
 	}
 }
 
-// TestAttemptEveryStep gives every event in every step, once and twice, lets
-// time pass or the owner stop, and looks for an attempt that does not end.
-func TestAttemptEveryStep(t *testing.T) {
+// TestJobEveryStep gives every event in every step, once and twice, lets
+// time pass or the owner stop, and looks for a job that does not end.
+func TestJobEveryStep(t *testing.T) {
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			for _, e := range everyEvent() {
@@ -125,9 +125,9 @@ func isEnd(e Event) bool {
 	return ok && s.Phase == runv1.Phase_PHASE_ENDED
 }
 
-// TestAttemptResumes restarts in every step and looks for an attempt that does
+// TestJobResumes restarts in every step and looks for a job that does
 // not go on as before.
-func TestAttemptResumes(t *testing.T) {
+func TestJobResumes(t *testing.T) {
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			w := newWalk(t, testConfig()).do(script...)
@@ -139,7 +139,7 @@ func TestAttemptResumes(t *testing.T) {
 			if err := json.Unmarshal(text, &s); err != nil || !reflect.DeepEqual(s, w.a.Snapshot()) {
 				t.Fatalf("stored as %s, read as %+v, %v", text, s, err)
 			}
-			r := &walk{t: t, a: ResumeAttempt(testConfig(), s, w.now), now: w.now}
+			r := &walk{t: t, a: ResumeJob(testConfig(), s, w.now), now: w.now}
 			if at, ok := r.a.Next(); !ok || at.After(r.now) {
 				t.Errorf("is not due at once")
 			}
@@ -168,7 +168,7 @@ func TestAttemptResumes(t *testing.T) {
 	}
 	t.Run("collecting comes back to its outputs", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toFetching...)
-		r := &walk{t: t, a: ResumeAttempt(testConfig(), w.a.Snapshot(), w.now), now: w.now}
+		r := &walk{t: t, a: ResumeJob(testConfig(), w.a.Snapshot(), w.now), now: w.now}
 		r.do(Tick{}, LinkBack{leaseID(1)}, over(runv1.EndReason_END_REASON_COMPLETED, 0, "cid")).wants(FetchOutputs{leaseID(1), "cid"})
 	})
 }
@@ -214,10 +214,10 @@ func (s *watched) check(t *rapid.T, acts []Action) {
 	}
 }
 
-func TestAttemptRandomWalk(t *testing.T) {
+func TestJobRandomWalk(t *testing.T) {
 	events := everyEvent()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &walk{t: t, a: NewAttempt(testConfig(), start), now: start}
+		w := &walk{t: t, a: NewJob(testConfig(), start), now: start}
 		s := &watched{map[int]BidArrived{}, souk.NodeKey{}, map[souk.LeaseID]bool{}, map[souk.LeaseID]bool{}, map[souk.LeaseID]bool{}, map[souk.LeaseID]int{}}
 		var last Event = Tick{}
 		lease := byte(10)
@@ -264,7 +264,7 @@ func TestAttemptRandomWalk(t *testing.T) {
 }
 
 // likely is an event that a well-meaning driver could give now.
-func likely(t *rapid.T, a *Attempt, lease *byte) Event {
+func likely(t *rapid.T, a *Job, lease *byte) Event {
 	peer := key(byte(rapid.IntRange(1, 4).Draw(t, "peer")))
 	_, id := a.Lease()
 	switch a.step {

@@ -9,11 +9,11 @@ import (
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 )
 
-// AttemptConfig holds what an [Attempt] needs to know of its job, and the spans
+// JobConfig holds what a [Job] needs to know of its job, and the spans
 // it waits. A zero span takes its default.
-type AttemptConfig struct {
+type JobConfig struct {
 	MaxDuration time.Duration // running time; default 24h
-	StartWithin time.Duration // from the start of a try to running; default 5m
+	StartWithin time.Duration // from the start of an attempt to running; default 5m
 	HoldPaused  time.Duration // how long the provider keeps a paused run; default 30s
 	MaxPrice    uint64        // atoms for one device and hour; bids above it are passed over
 	Retry       *jobv1.Retry  // nil: never elsewhere
@@ -31,7 +31,7 @@ type AttemptConfig struct {
 	Slack       time.Duration // given to a provider to keep a deadline of its own; default 15s
 }
 
-func (c *AttemptConfig) fill() {
+func (c *JobConfig) fill() {
 	c.MaxDuration = cmp.Or(c.MaxDuration, 24*time.Hour)
 	c.StartWithin = cmp.Or(c.StartWithin, 5*time.Minute)
 	c.HoldPaused = cmp.Or(c.HoldPaused, 30*time.Second)
@@ -59,7 +59,7 @@ const (
 	silencePause  = 1 * time.Second
 )
 
-// step is where an attempt stands; several steps may show as one [State].
+// step is where a job stands; several steps may show as one [State].
 type step uint8
 
 const (
@@ -84,16 +84,16 @@ func (s step) attached() bool { return s >= stepFunding && s <= stepSettling }
 // starting tells whether the job's start is still awaited.
 func (s step) starting() bool { return s >= stepMatching && s <= stepStaging }
 
-// Attempt is the client's side of one job: from its candidates to its end, with
-// retries. The driver calls [Attempt.Step] with each [Event] and does the
+// Job is the client's side of one job: from its candidates to its end, with
+// retries. The driver calls [Job.Step] with each [Event] and does the
 // [Action]s it returns.
-type Attempt struct {
-	cfg AttemptConfig
+type Job struct {
+	cfg JobConfig
 	now time.Time // of the last event; never goes back
 	out []Action
 
 	step     step
-	resume   State     // where a resumed attempt goes on; Matching starts anew
+	resume   State     // where a resumed job goes on; Matching starts anew
 	deadline time.Time // of the step
 	startBy  time.Time // of all steps up to running
 	linkBy   time.Time // when a broken stream is given up; zero while it is whole
@@ -101,13 +101,13 @@ type Attempt struct {
 	fetchBy  time.Time // of fetching, however much moves
 
 	search   search
-	silences int // searches of this try that nobody answered
+	silences int // searches of this attempt that nobody answered
 
 	peer     souk.NodeKey
 	lease    souk.LeaseID
 	attempts int
 	avoid    []souk.NodeKey
-	tries    []Try
+	over     []Attempt
 	ran      time.Duration // running time up to the last pause
 	since    time.Time     // when the run last went on
 	output   string        // the CID being fetched
@@ -115,15 +115,15 @@ type Attempt struct {
 	end      End // what follows the step; final once the step is stepEnded
 }
 
-// NewAttempt returns an attempt that has done nothing yet: its first
-// [Attempt.Step], due at once, sets it going.
-func NewAttempt(cfg AttemptConfig, now time.Time) *Attempt {
+// NewJob returns a job that has done nothing yet: its first
+// [Job.Step], due at once, sets it going.
+func NewJob(cfg JobConfig, now time.Time) *Job {
 	cfg.fill()
-	return &Attempt{cfg: cfg, now: now}
+	return &Job{cfg: cfg, now: now}
 }
 
-// Snapshot is what [ResumeAttempt] needs after a restart. The driver stores it
-// when it changed, before it does what [Attempt.Step] returned.
+// Snapshot is what [ResumeJob] needs after a restart. The driver stores it
+// when it changed, before it does what [Job.Step] returned.
 type Snapshot struct {
 	Provider souk.NodeKey   `json:"provider"` // of the lease; zero without one
 	Lease    souk.LeaseID   `json:"lease"`    // zero while none is signed
@@ -131,216 +131,216 @@ type Snapshot struct {
 	Attempts int            `json:"attempts"` // leases signed, with this one
 	Ran      time.Duration  `json:"ran"`      // running time up to the last pause
 	Avoid    []souk.NodeKey `json:"avoid"`    // providers that lost the job before
-	Tries    []Try          `json:"tries"`    // attempts that are over
+	Over     []Attempt      `json:"tries"`    // attempts that are over
 	Stopping bool           `json:"stopping"` // the owner asked for the end
 	End      End            `json:"end"`      // meaningful once State has ended
 }
 
-// Snapshot is the attempt as a restart would need it.
-func (a *Attempt) Snapshot() Snapshot {
-	s := Snapshot{Provider: a.peer, Lease: a.lease, State: a.State(), Attempts: a.attempts, Ran: a.ran,
-		Avoid: slices.Clone(a.avoid), Tries: slices.Clone(a.tries), Stopping: a.stopping}
+// Snapshot is the job as a restart would need it.
+func (j *Job) Snapshot() Snapshot {
+	s := Snapshot{Provider: j.peer, Lease: j.lease, State: j.State(), Attempts: j.attempts, Ran: j.ran,
+		Avoid: slices.Clone(j.avoid), Over: slices.Clone(j.over), Stopping: j.stopping}
 	if s.State.Ended() {
-		s.End = a.end
+		s.End = j.end
 	}
 	return s
 }
 
-// ResumeAttempt goes on from a snapshot: with the run where a lease was signed,
-// otherwise with the search. Its first [Attempt.Step] is due at once.
-func ResumeAttempt(cfg AttemptConfig, s Snapshot, now time.Time) *Attempt {
-	a := NewAttempt(cfg, now)
-	a.attempts, a.ran, a.stopping = s.Attempts, s.Ran, s.Stopping
-	a.avoid, a.tries = slices.Clone(s.Avoid), slices.Clone(s.Tries)
+// ResumeJob goes on from a snapshot: with the run where a lease was signed,
+// otherwise with the search. Its first [Job.Step] is due at once.
+func ResumeJob(cfg JobConfig, s Snapshot, now time.Time) *Job {
+	j := NewJob(cfg, now)
+	j.attempts, j.ran, j.stopping = s.Attempts, s.Ran, s.Stopping
+	j.avoid, j.over = slices.Clone(s.Avoid), slices.Clone(s.Over)
 	switch {
 	case s.State.Ended():
-		a.resume, a.end = s.State, s.End
-		a.peer, a.lease = s.Provider, s.Lease
+		j.resume, j.end = s.State, s.End
+		j.peer, j.lease = s.Provider, s.Lease
 	case s.State > Leasing && !s.Lease.IsZero():
-		a.resume = s.State
-		a.peer, a.lease = s.Provider, s.Lease
+		j.resume = s.State
+		j.peer, j.lease = s.Provider, s.Lease
 		if s.State == Collecting {
-			a.resume = Running // what there is to collect, the provider tells again
+			j.resume = Running // what there is to collect, the provider tells again
 		}
 	}
-	return a
+	return j
 }
 
 // Step takes one event and returns what is to be done, in order. Time that goes
 // back is taken as standing still.
-func (a *Attempt) Step(now time.Time, e Event) []Action {
-	if now.After(a.now) {
-		a.now = now
+func (j *Job) Step(now time.Time, e Event) []Action {
+	if now.After(j.now) {
+		j.now = now
 	}
-	a.out = nil
-	if a.step == stepFresh {
-		a.begin()
+	j.out = nil
+	if j.step == stepFresh {
+		j.begin()
 	}
-	a.handle(e)
-	a.overdue()
-	return a.out
+	j.handle(e)
+	j.overdue()
+	return j.out
 }
 
-func (a *Attempt) begin() {
+func (j *Job) begin() {
 	switch {
-	case a.resume.Ended():
-		a.finish(a.end)
-	case a.resume > Leasing:
-		a.startBy, a.linkBy = a.now.Add(a.cfg.StartWithin), a.now.Add(a.cfg.Reconnect)
-		a.emit(Attach{a.peer, a.lease})
-		a.enter(map[State]step{Funding: stepFunding, Staging: stepStaging, Running: stepRunning, Paused: stepPaused}[a.resume])
-		if a.stopping {
-			a.stop()
+	case j.resume.Ended():
+		j.finish(j.end)
+	case j.resume > Leasing:
+		j.startBy, j.linkBy = j.now.Add(j.cfg.StartWithin), j.now.Add(j.cfg.Reconnect)
+		j.emit(Attach{j.peer, j.lease})
+		j.enter(map[State]step{Funding: stepFunding, Staging: stepStaging, Running: stepRunning, Paused: stepPaused}[j.resume])
+		if j.stopping {
+			j.stop()
 		}
-	case a.stopping:
-		a.finish(End{State: Stopped, Reason: ReasonStopped})
+	case j.stopping:
+		j.finish(End{State: Stopped, Reason: ReasonStopped})
 	default:
-		a.match()
+		j.match()
 	}
 }
 
-func (a *Attempt) handle(e Event) {
+func (j *Job) handle(e Event) {
 	switch e := e.(type) {
 	case Candidates:
-		a.candidates(e.Peers)
+		j.candidates(e.Peers)
 	case Dialed:
-		a.dialed(e)
+		j.dialed(e)
 	case DialFailed:
-		a.missed(e.Peer, "", 0, e.Err)
+		j.missed(e.Peer, "", 0, e.Err)
 	case Declined:
-		a.declined(e)
+		j.declined(e)
 	case BidArrived:
-		a.bid(e)
+		j.bid(e)
 	case LeaseSigned:
-		a.signed(e)
+		j.signed(e)
 	case LeaseDeclined:
-		a.refused(e)
+		j.refused(e)
 	case LeaseFailed:
-		if a.step == stepLeasing && e.Peer == a.peer {
-			a.leaseLost(e.Err)
+		if j.step == stepLeasing && e.Peer == j.peer {
+			j.leaseLost(e.Err)
 		}
 	case StopAsked:
-		a.stop()
+		j.stop()
 	default:
-		a.handleRun(e)
+		j.handleRun(e)
 	}
 }
 
 // enter goes to a step and sets its deadline.
-func (a *Attempt) enter(s step) {
-	if a.step == stepRunning {
-		a.ran += a.now.Sub(a.since)
+func (j *Job) enter(s step) {
+	if j.step == stepRunning {
+		j.ran += j.now.Sub(j.since)
 	}
-	a.step = s
+	j.step = s
 	switch s {
 	case stepMatching:
-		a.deadline = a.now.Add(findWithin)
+		j.deadline = j.now.Add(findWithin)
 	case stepIdle:
-		a.deadline = a.now.Add(silencePause << (a.silences - 1))
+		j.deadline = j.now.Add(silencePause << (j.silences - 1))
 	case stepAsking:
-		a.deadline = a.now.Add(a.cfg.DialWithin)
+		j.deadline = j.now.Add(j.cfg.DialWithin)
 	case stepLeasing:
-		a.deadline = a.now.Add(a.cfg.LeaseWithin)
+		j.deadline = j.now.Add(j.cfg.LeaseWithin)
 	case stepFunding:
-		a.deadline = a.now.Add(a.cfg.FundWithin + a.cfg.Slack)
+		j.deadline = j.now.Add(j.cfg.FundWithin + j.cfg.Slack)
 	case stepStaging:
-		a.deadline = a.startBy
+		j.deadline = j.startBy
 	case stepRunning, stepPaused:
-		if a.runBy.IsZero() {
-			a.runBy = a.now.Add(2*a.cfg.MaxDuration + 10*a.cfg.HoldPaused + a.cfg.Slack)
+		if j.runBy.IsZero() {
+			j.runBy = j.now.Add(2*j.cfg.MaxDuration + 10*j.cfg.HoldPaused + j.cfg.Slack)
 		}
-		a.since = a.now
-		a.deadline = a.now.Add(a.cfg.HoldPaused + a.cfg.Slack)
+		j.since = j.now
+		j.deadline = j.now.Add(j.cfg.HoldPaused + j.cfg.Slack)
 		if s == stepRunning {
-			a.deadline = a.now.Add(max(0, a.cfg.MaxDuration-a.ran) + a.cfg.Slack)
+			j.deadline = j.now.Add(max(0, j.cfg.MaxDuration-j.ran) + j.cfg.Slack)
 		}
-		a.deadline = earlier(a.deadline, a.runBy)
+		j.deadline = earlier(j.deadline, j.runBy)
 	case stepFetching:
-		a.fetchBy = a.now.Add(a.cfg.FetchFor)
-		a.deadline = a.now.Add(a.cfg.FetchWithin)
+		j.fetchBy = j.now.Add(j.cfg.FetchFor)
+		j.deadline = j.now.Add(j.cfg.FetchWithin)
 	case stepReleasing, stepSettling:
-		a.deadline = a.now.Add(a.cfg.SettleFor)
+		j.deadline = j.now.Add(j.cfg.SettleFor)
 	}
 }
 
-// Next is when [Attempt.Step] must be called at the latest, with a [Tick] if
-// nothing else happened; false once the attempt has ended.
-func (a *Attempt) Next() (time.Time, bool) {
-	switch a.step {
+// Next is when [Job.Step] must be called at the latest, with a [Tick] if
+// nothing else happened; false once the job has ended.
+func (j *Job) Next() (time.Time, bool) {
+	switch j.step {
 	case stepFresh:
-		return a.now, true
+		return j.now, true
 	case stepEnded:
 		return time.Time{}, false
 	}
-	at := a.deadline
-	if a.step == stepAsking {
-		at = a.search.closes(a.deadline)
+	at := j.deadline
+	if j.step == stepAsking {
+		at = j.search.closes(j.deadline)
 	}
-	if a.step.starting() {
-		at = earlier(at, a.startBy)
+	if j.step.starting() {
+		at = earlier(at, j.startBy)
 	}
-	if a.linkMatters() {
-		at = earlier(at, a.linkBy)
+	if j.linkMatters() {
+		at = earlier(at, j.linkBy)
 	}
 	return at, true
 }
 
-func (a *Attempt) linkMatters() bool {
-	return !a.linkBy.IsZero() && a.step >= stepFunding && a.step <= stepPaused
+func (j *Job) linkMatters() bool {
+	return !j.linkBy.IsZero() && j.step >= stepFunding && j.step <= stepPaused
 }
 
 // overdue does what a passed deadline asks for.
-func (a *Attempt) overdue() {
-	at, ok := a.Next()
-	if !ok || a.now.Before(at) {
+func (j *Job) overdue() {
+	at, ok := j.Next()
+	if !ok || j.now.Before(at) {
 		return
 	}
 	switch {
-	case a.linkMatters() && !a.now.Before(a.linkBy):
-		a.fault(ReasonProviderLost, lost, "unreachable for "+a.cfg.Reconnect.String())
-	case a.step <= stepAsking && a.search.silent() && !a.now.Before(a.startBy):
-		a.silences = maxSilences
-		a.exhausted()
-	case a.step.starting() && !a.now.Before(a.startBy):
-		a.giveUp(End{State: Failed, Reason: ReasonStartTimeout, Detail: "not running within " + a.cfg.StartWithin.String()})
+	case j.linkMatters() && !j.now.Before(j.linkBy):
+		j.fault(ReasonProviderLost, lost, "unreachable for "+j.cfg.Reconnect.String())
+	case j.step <= stepAsking && j.search.silent() && !j.now.Before(j.startBy):
+		j.silences = maxSilences
+		j.exhausted()
+	case j.step.starting() && !j.now.Before(j.startBy):
+		j.releaseAndFinish(End{State: Failed, Reason: ReasonStartTimeout, Detail: "not running within " + j.cfg.StartWithin.String()})
 	default:
-		a.lapse()
+		j.lapse()
 	}
 }
 
 // lapse ends a step whose own deadline has passed.
-func (a *Attempt) lapse() {
-	switch a.step {
+func (j *Job) lapse() {
+	switch j.step {
 	case stepMatching:
-		a.exhausted()
+		j.exhausted()
 	case stepIdle:
-		a.look()
+		j.look()
 	case stepAsking:
-		a.closeWindow()
+		j.closeWindow()
 	case stepLeasing:
-		a.leaseLost("no answer within " + a.cfg.LeaseWithin.String())
+		j.leaseLost("no answer within " + j.cfg.LeaseWithin.String())
 	case stepFunding:
-		a.fault(ReasonFundingTimeout, lost, "deposit not confirmed within "+a.cfg.FundWithin.String())
+		j.fault(ReasonFundingTimeout, lost, "deposit not confirmed within "+j.cfg.FundWithin.String())
 	case stepRunning:
-		a.overrun()
+		j.overrun()
 	case stepPaused:
-		a.giveUp(End{State: Unpaid, Reason: ReasonClientUnpaid, Detail: "paused for longer than " + a.cfg.HoldPaused.String()})
+		j.releaseAndFinish(End{State: Unpaid, Reason: ReasonClientUnpaid, Detail: "paused for longer than " + j.cfg.HoldPaused.String()})
 	case stepReleasing:
-		a.finish(a.end)
+		j.finish(j.end)
 	case stepFetching:
-		a.noOutputs("nothing came for " + a.cfg.FetchWithin.String())
+		j.noOutputs("nothing came for " + j.cfg.FetchWithin.String())
 	case stepSettling:
-		end := a.end
+		end := j.end
 		end.Detail = cmp.Or(end.Detail, "the final receipt is not settled")
-		a.finish(end)
+		j.finish(end)
 	}
 }
 
 // State is where the job stands.
-func (a *Attempt) State() State {
-	switch a.step {
+func (j *Job) State() State {
+	switch j.step {
 	case stepFresh:
-		return a.resume
+		return j.resume
 	case stepLeasing:
 		return Leasing
 	case stepFunding:
@@ -354,28 +354,28 @@ func (a *Attempt) State() State {
 	case stepReleasing, stepFetching, stepSettling:
 		return Collecting
 	case stepEnded:
-		return a.end.State
+		return j.end.State
 	default:
 		return Matching
 	}
 }
 
 // End is how the job ended; false while it has not.
-func (a *Attempt) End() (End, bool) { return a.end, a.step == stepEnded }
+func (j *Job) End() (End, bool) { return j.end, j.step == stepEnded }
 
-// Lease is the provider and lease of the attempt in progress; zero where there is none.
-func (a *Attempt) Lease() (souk.NodeKey, souk.LeaseID) { return a.peer, a.lease }
+// Lease is the provider and lease of the attempt under way; zero where there is none.
+func (j *Job) Lease() (souk.NodeKey, souk.LeaseID) { return j.peer, j.lease }
 
 // Attempts counts the leases signed.
-func (a *Attempt) Attempts() int { return a.attempts }
+func (j *Job) Attempts() int { return j.attempts }
 
-// Tries lists the attempts that are over and were followed by another.
-func (a *Attempt) Tries() []Try { return a.tries }
+// Over lists the attempts that are over and were followed by another.
+func (j *Job) Over() []Attempt { return j.over }
 
-// Misses lists who was asked in this try and did not take the job, and why.
-func (a *Attempt) Misses() []Miss { return a.search.misses }
+// Misses lists who was asked in this attempt and did not take the job, and why.
+func (j *Job) Misses() []Miss { return j.search.misses }
 
-func (a *Attempt) emit(actions ...Action) { a.out = append(a.out, actions...) }
+func (j *Job) emit(actions ...Action) { j.out = append(j.out, actions...) }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

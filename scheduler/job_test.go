@@ -14,22 +14,22 @@ import (
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
-func testConfig() AttemptConfig {
-	return AttemptConfig{MaxDuration: time.Hour, MaxPrice: 500, Ask: 3,
+func testConfig() JobConfig {
+	return JobConfig{MaxDuration: time.Hour, MaxPrice: 500, Ask: 3,
 		Retry: &jobv1.Retry{On: []jobv1.RetryCause{lost, reclaimed}, Max: 1}}
 }
 
-// walk drives an attempt by hand and keeps what it did.
+// walk drives a job by hand and keeps what it did.
 type walk struct {
 	t    testing.TB
-	a    *Attempt
+	a    *Job
 	now  time.Time
 	acts []Action // of the last step
 	all  []Action
 }
 
-func newWalk(t testing.TB, cfg AttemptConfig) *walk {
-	return &walk{t: t, a: NewAttempt(cfg, start), now: start}
+func newWalk(t testing.TB, cfg JobConfig) *walk {
+	return &walk{t: t, a: NewJob(cfg, start), now: start}
 }
 
 // do gives events one after another, 10 ms apart.
@@ -42,7 +42,7 @@ func (w *walk) do(events ...Event) *walk {
 	return w
 }
 
-// wait lets time pass until the attempt wants to be called, and calls it.
+// wait lets time pass until the job wants to be called, and calls it.
 func (w *walk) wait() *walk {
 	w.t.Helper()
 	at, ok := w.a.Next()
@@ -98,7 +98,7 @@ func over(r runv1.EndReason, exit int32, output string) RunState {
 	return RunState{Lease: leaseID(1), Phase: runv1.Phase_PHASE_COLLECTING, Reason: r, Exit: exit, Output: output}
 }
 
-// Scripts that bring a fresh attempt somewhere.
+// Scripts that bring a fresh job somewhere.
 var (
 	toMatching = []Event{Tick{}}
 	toDialing  = append(toMatching[:1:1], Candidates{[]souk.NodeKey{key(1), key(2)}})
@@ -114,7 +114,7 @@ var (
 	toEnd      = append(toSettling[:11:11], Settled{leaseID(1)})
 )
 
-func TestAttemptHappy(t *testing.T) {
+func TestJobHappy(t *testing.T) {
 	w := newWalk(t, testConfig())
 	w.do(Tick{}).wants(FindCandidates{}).in(Matching)
 	w.do(Candidates{[]souk.NodeKey{key(1), key(2), key(1)}}).wants(Dial{[]souk.NodeKey{key(1), key(2)}}).in(Matching)
@@ -138,7 +138,7 @@ func TestAttemptHappy(t *testing.T) {
 	}
 }
 
-func TestAttemptChooses(t *testing.T) {
+func TestJobChooses(t *testing.T) {
 	t.Run("the cheapest, then the best candidate", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toAsking...)
 		w.do(BidArrived{key(2), 8, 300, 0}, BidArrived{key(1), 7, 300, 0}).wants(SignLease{key(1), 7})
@@ -187,7 +187,7 @@ func TestAttemptChooses(t *testing.T) {
 	})
 }
 
-func TestAttemptEnds(t *testing.T) {
+func TestJobEnds(t *testing.T) {
 	link := []Event{LinkLost{leaseID(1)}}
 	for _, tt := range []struct {
 		name   string
@@ -232,9 +232,9 @@ func TestAttemptEnds(t *testing.T) {
 	}
 }
 
-// TestAttemptSilence asks a market that does not answer: it is asked again after
+// TestJobSilence asks a market that does not answer: it is asked again after
 // a pause, three times, and an answer that comes then counts.
-func TestAttemptSilence(t *testing.T) {
+func TestJobSilence(t *testing.T) {
 	candidates := Candidates{[]souk.NodeKey{key(1), key(2)}}
 	dial := Dial{[]souk.NodeKey{key(1), key(2)}}
 	for _, tt := range []struct {
@@ -270,7 +270,7 @@ func TestAttemptSilence(t *testing.T) {
 	newWalk(t, short).do(toAsking...).wait().wait().ends(NoMatch, ReasonNoAnswer) // no time to ask again
 }
 
-func TestAttemptRetries(t *testing.T) {
+func TestJobRetries(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		event  Event
@@ -287,8 +287,8 @@ func TestAttemptRetries(t *testing.T) {
 			w.do(Candidates{[]souk.NodeKey{key(1), key(2)}}).wants(Dial{[]souk.NodeKey{key(2)}}) // not the same again
 			w.do(Dialed{key(2), 0}, BidArrived{key(2), 9, 1, 0}, LeaseSigned{key(2), leaseID(2)})
 			w.wants(Attach{key(2), leaseID(2)})
-			if tries := w.a.Tries(); len(tries) != 1 || tries[0].Reason != tt.reason || tries[0].Lease != leaseID(1) {
-				t.Errorf("tries: %+v", tries)
+			if past := w.a.Over(); len(past) != 1 || past[0].Reason != tt.reason || past[0].Lease != leaseID(1) {
+				t.Errorf("attempts that are over: %+v", past)
 			}
 			e := tt.event.(RunState)
 			e.Lease = leaseID(2)
@@ -313,7 +313,7 @@ func TestAttemptRetries(t *testing.T) {
 	})
 }
 
-func TestAttemptLateLease(t *testing.T) {
+func TestJobLateLease(t *testing.T) {
 	late := LeaseSigned{key(1), leaseID(5)}
 	release := Release{key(1), leaseID(5), true, true}
 	w := newWalk(t, testConfig()).do(toLeasing...).do(LeaseFailed{key(1), "reset"})
@@ -323,7 +323,7 @@ func TestAttemptLateLease(t *testing.T) {
 	newWalk(t, testConfig()).do(toEnd...).do(late).wants(release).in(Done)
 }
 
-func TestAttemptTime(t *testing.T) {
+func TestJobTime(t *testing.T) {
 	t.Run("pauses do not count as running", func(t *testing.T) {
 		w := newWalk(t, testConfig()).do(toRunning...)
 		w.now = w.now.Add(50 * time.Minute)
