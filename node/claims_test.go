@@ -5,17 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
-	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
-	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
 // claimAll has a provider claim what one client owes it, however little, and
@@ -122,37 +118,4 @@ func TestPayoutElsewhere(t *testing.T) {
 				l.Balance(money.Claimed), l.Balance(ledger.Receivable(rec.ID())), l.Balance(ledger.Wallet), before)
 		}
 	}
-}
-
-// TestLogOnFullDisk fills the client's disk for one piece of log: the provider is
-// not to blame for what follows it, and all comes again with the next connection.
-func TestLogOnFullDisk(t *testing.T) {
-	tree := moneytest.NewTree(t)
-	synctest.Test(t, func(t *testing.T) {
-		h := newHearing(t, tree)
-		piece := func(at uint64) {
-			data := make([]byte, 1000)
-			for i := range data {
-				data[i] = logByte(int64(at) + int64(i))
-			}
-			h.hear(&runv1.ToClient{Message: &runv1.ToClient_Log{Log: &runv1.Log{Stream: runv1.LogStream_LOG_STREAM_STDERR, Offset: at, Data: data}}})
-			if h.l.over {
-				t.Fatalf("the piece at %d ended the run", at)
-			}
-		}
-		piece(0)
-		roomy := h.Space.Free
-		h.Space.Free = func(string) (uint64, error) { return disk.LedgerFloor - 1, nil }
-		piece(1000)
-		h.Space.Free = roomy
-		piece(2000)
-		h.start()
-		for at := uint64(1000); at <= 3000; at += 1000 {
-			piece(at)
-		}
-		if have := h.l.j.stderr.Len(); have != 4000 {
-			t.Errorf("%d bytes of the log are kept, of 4000", have)
-		}
-		h.end()
-	})
 }

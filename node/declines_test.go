@@ -105,7 +105,7 @@ func TestLeaseRefusals(t *testing.T) {
 				s.payload = network.MustMarshal(s.lease)
 				s.terms, s.channel, _ = money.LeaseTerms(s.payload, s.lease)
 			}
-			req := goodRequest(t, c, s)
+			req := goodRequest(t, client, s)
 			if tt.request != nil {
 				tt.request(s, req)
 			}
@@ -124,17 +124,17 @@ func TestLeaseRefusals(t *testing.T) {
 }
 
 // goodRequest is what a lease's client would send.
-func goodRequest(t *testing.T, c *client, s *signing) *leasev1.LeaseRequest {
+func goodRequest(t *testing.T, n *Node, s *signing) *leasev1.LeaseRequest {
 	t.Helper()
 	v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: s.terms.First()}
-	if err := v.Sign(s.terms.Domain, c.cfg.VoucherKey); err != nil {
+	if err := v.Sign(s.terms.Domain, n.cfg.VoucherKey); err != nil {
 		t.Fatal(err)
 	}
-	d, err := c.deposit(s.channel, souk.AtomsPerToken, 0)
+	d, err := n.client.deposit(s.channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.payload), Voucher: v.Proto(), Deposit: d.Proto()}
+	return &leasev1.LeaseRequest{Lease: wire.Seal(n.cfg.Identity, souk.DomainLease, s.payload), Voucher: v.Proto(), Deposit: d.Proto()}
 }
 
 // TestTaken lets two strangers win the same device: nothing was held for
@@ -144,15 +144,15 @@ func TestTaken(t *testing.T) {
 	provider, first := twoNodes(t, url)
 	s, _ := bidFor(t, provider, first)
 	other, _ := bidFor(t, provider, first)
-	if _, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil {
+	if _, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first, s)); refused != nil {
 		t.Fatal(refused)
 	}
-	_, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, other))
+	_, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first, other))
 	if refused == nil || refused.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
 		t.Errorf("second lease: %v", refused)
 	}
 	// The same request again is the same lease.
-	if again, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first.client, s)); refused != nil || len(again) == 0 {
+	if again, refused := provider.provider.Accept(t.Context(), first.host.ID(), goodRequest(t, first, s)); refused != nil || len(again) == 0 {
 		t.Errorf("repeated lease: %v", refused)
 	}
 	// A job of its own now meets a busy provider, and its owner reads why.

@@ -28,12 +28,11 @@ import (
 func TestFirstReceiptTooLong(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
 	s, _ := bidFor(t, provider, client)
-	payer, err := newJob(client.client, s.terms.Job, nil, jobRecord{}).payer(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	payer := payment.NewPayer(s.terms)
+	payer.Start(time.UnixMilli(s.lease.SignedMs))
 	span := s.terms.MaxDuration
 	now := time.Now()
+	var err error
 	line := payment.UsageLine{Line: s.terms.Tariff[0], Quantity: uint64(span.Milliseconds())}
 	if line.Due, err = line.Line.Due(line.Quantity); err != nil {
 		t.Fatal(err)
@@ -68,7 +67,7 @@ func TestRefundShutsOutLeases(t *testing.T) {
 	}()
 	networktest.Eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
 	s, _ := bidFor(t, provider, client)
-	req := goodRequest(t, client.client, s)
+	req := goodRequest(t, client, s)
 	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), req); refused == nil {
 		t.Error("a lease was taken while its channel was refunded")
 	}
@@ -181,7 +180,7 @@ func TestFundingRestart(t *testing.T) {
 	p.hang.Store(true)
 	defer p.hang.Store(false)
 	s, _ := bidFor(t, provider, client)
-	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), goodRequest(t, client.client, s)); refused != nil {
+	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), goodRequest(t, client, s)); refused != nil {
 		t.Fatal(refused)
 	}
 	for _, now := range []time.Time{time.Now(), time.Now().Add(-time.Hour)} {
@@ -294,7 +293,11 @@ func TestNamedChannels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: client.client.cfg.Keys.At(time.Now()), Deposit: d.Proto()}
+		keys, err := money.NewKeyBinding(client.cfg.Identity, client.cfg.VoucherKey, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: keys.At(time.Now()), Deposit: d.Proto()}
 		if tx, err := provider.provider.TakeDeposit(t.Context(), client.host.ID(), req); err == nil {
 			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
 		}

@@ -131,7 +131,7 @@ func TestClientRestartMatching(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: jobKey(id), Value: value}}}); err != nil {
+	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "job/" + id.String(), Value: value}}}); err != nil {
 		t.Fatal(err)
 	}
 	p.restartClient(t)
@@ -157,7 +157,7 @@ func TestClientRestartLeasing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: jobKey(s.terms.Job), Value: value}}}); err != nil {
+	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "job/" + s.terms.Job.String(), Value: value}}}); err != nil {
 		t.Fatal(err)
 	}
 	p.restartClient(t)
@@ -216,7 +216,10 @@ func TestProviderRestartRunning(t *testing.T) {
 // hand is a client of one lease that a test moves by hand.
 type hand struct {
 	t      *testing.T
-	l      *link
+	n      *Node // whose keys and books it uses
+	s      *signing
+	job    []byte
+	payer  *payment.Payer
 	st     p2pnet.Stream
 	frames *wire.Reader
 	last   *runv1.State
@@ -251,27 +254,24 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 			t.Fatal(err)
 		}
 	}
-	h := &hand{t: t, l: &link{j: newJob(p.client.client, s.terms.Job, msg, jobRecord{Message: network.MustMarshal(msg)}), s: s}}
-	var err error
-	if h.l.payer, err = h.l.j.payer(s); err != nil {
-		t.Fatal(err)
-	}
+	h := &hand{t: t, n: p.client, s: s, job: network.MustMarshal(msg), payer: payment.NewPayer(s.terms)}
+	h.payer.Start(time.UnixMilli(s.lease.SignedMs))
 	h.attach(p)
 	return h
 }
 
 func (h *hand) attach(p *duo) {
 	h.t.Helper()
-	if _, err := p.client.dial(h.t.Context(), h.l.s.peer, network.Shareable(p.provider.host)); err != nil {
+	if _, err := p.client.dial(h.t.Context(), h.s.peer, network.Shareable(p.provider.host)); err != nil {
 		h.t.Fatal(err)
 	}
-	st, release, err := network.OpenStream(h.t.Context(), p.client.host, h.l.s.peer, network.RunProtocol)
+	st, release, err := network.OpenStream(h.t.Context(), p.client.host, h.s.peer, network.RunProtocol)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(release)
 	h.st, h.frames, h.last, h.owed = st, wire.NewReader(st, network.MaxRunBytes), nil, nil
-	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.l.s.id.Digest[:], Job: h.l.j.rec.Message}}})
+	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.s.id.Digest[:], Job: h.job}}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func (h *hand) until(what string, ok func() bool) {
 			h.t.Fatalf("waiting for %s: %v", what, err)
 		}
 		if s := f.GetState(); s != nil {
-			h.last, h.l.output = s, s.Output
+			h.last = s
 		}
 		if r := f.GetReceipt(); r != nil {
 			h.owed = r
@@ -303,8 +303,39 @@ func (h *hand) untilPhase(ph runv1.Phase) {
 // pay countersigns the receipt that waits.
 func (h *hand) pay() {
 	h.t.Helper()
-	if err := h.l.pay(h.t.Context(), h.st, h.owed); err != nil || h.l.over {
-		h.t.Fatalf("pay: %v, refused: %v", err, h.l.over)
+	r, err := payment.ReceiptFromProto(h.owed)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	paid, err := h.payer.Check(time.Now(), r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r.SignClient(h.s.terms.Domain, h.n.cfg.Identity)
+	var voucher payment.Voucher
+	err = h.n.channels.Update(h.t.Context(), h.s.terms.Channel, func(rec *money.Channel) (b ledger.Batch, err error) {
+		total, err := rec.Promise(h.s.id, paid)
+		if err != nil {
+			return b, err
+		}
+		voucher = payment.Voucher{Channel: h.s.terms.Channel, MaxClaimable: max(total, rec.Voucher.MaxClaimable)}
+		if err := voucher.Sign(h.s.terms.Domain, h.n.cfg.VoucherKey); err != nil {
+			return b, err
+		}
+		return rec.Enter(r, paid, voucher, time.Now())
+	})
+	if err == nil {
+		err = h.n.receipts.Log(h.t.Context(), r)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.payer.Accept(r)
+	digest := r.Digest(h.s.terms.Domain)
+	err = wire.Write(h.st, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
+		Receipt: digest[:], Signature: r.ClientSig, Voucher: voucher.Proto(), LeasePaidAtoms: uint64(paid)}}})
+	if err != nil {
+		h.t.Fatal(err)
 	}
 	h.owed = nil
 }
@@ -322,7 +353,11 @@ func (h *hand) payAll() {
 			h.pay()
 		}
 	}
-	if err := h.l.closeMoney(h.t.Context()); err != nil {
+	err := h.n.channels.Update(h.t.Context(), h.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+		rec.Close(h.s.id)
+		return ledger.Batch{}, nil
+	})
+	if err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -370,7 +405,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := h.l.s.terms.Tariff[0].Due(uint64((h.l.s.terms.Interval + h.l.s.terms.Grace).Milliseconds()))
+	bound, err := h.s.terms.Tariff[0].Due(uint64((h.s.terms.Interval + h.s.terms.Grace).Milliseconds()))
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}
@@ -397,8 +432,8 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	h := leaseByHand(t, p, testJob(t, p.client, "forever"))
 	h.until("the first receipt", func() bool { return h.owed != nil })
-	known, _ := p.provider.channels.Get(h.l.s.terms.Channel)
-	tx, err := p.client.chain.StartWithdraw(t.Context(), h.l.s.channel, known.Balance)
+	known, _ := p.provider.channels.Get(h.s.terms.Channel)
+	tx, err := p.client.chain.StartWithdraw(t.Context(), h.s.channel, known.Balance)
 	if err == nil {
 		_, err = p.client.chain.Wait(t.Context(), tx, 1)
 	}
@@ -415,7 +450,7 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 		t.Errorf("ended as %v", h.last)
 	}
 	networktest.Eventually(t, "a claim before the withdrawal", func() bool {
-		rec, _ := p.provider.channels.Get(h.l.s.terms.Channel)
+		rec, _ := p.provider.channels.Get(h.s.terms.Channel)
 		return rec.Claimed > 0
 	})
 	checkBooks(t, p.provider)

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"encoding/json"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/souk-market/souk/node/network/networktest"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -111,28 +108,9 @@ func TestWhoReadsNothing(t *testing.T) {
 		return s.provider.streams.Rejects()[network.StreamReject{Protocol: network.RunProtocol, Reason: "deadline"}] > 0
 	})
 	networktest.Eventually(t, "the lease's end", func() bool { return s.over(p.client) })
-	if why := s.ended(t, h.l.s.id.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+	if why := s.ended(t, h.s.id.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %s", why)
 	}
 	networktest.Eventually(t, "the device", s.idle)
 	nothingRuns(t)
-}
-
-// TestJobRecordFits fills a job's record with all that a job and its peers may bring:
-// the ledger takes it.
-func TestJobRecordFits(t *testing.T) {
-	const most = 256 << 10 // of a record; see ledger.Record
-	long := strings.Repeat("x", 200)
-	job := jobRecord{Message: make([]byte, maxJobBytes), Detail: long}
-	for range 17 {
-		job.Attempts = append(job.Attempts, attemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
-			LogBase: map[string]uint64{"stdout": 1 << 60, "stderr": 1 << 60}})
-		job.Snapshot.Over = append(job.Snapshot.Over, scheduler.Attempt{Reason: scheduler.ReasonProviderCheated, Detail: long})
-	}
-	for range maxDeclines {
-		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
-	}
-	if b, err := json.Marshal(job); err != nil || len(b) > most {
-		t.Errorf("a job's record takes %d bytes of at most %d, %v", len(b), most, err)
-	}
 }

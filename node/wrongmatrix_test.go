@@ -249,7 +249,7 @@ func TestLyingClient(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.end = reasonName(s.ended(t, sum.Lease).Reason)
-			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+paymentGrace)
+			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+2*time.Second)
 		}
 		o.took = time.Since(began)
 		lies.Lie(s.provider.host.ID(), nil)
