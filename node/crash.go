@@ -16,6 +16,7 @@ import (
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
@@ -169,7 +170,7 @@ func receiptPoints(value []byte) []string {
 }
 
 func jobPoints(had, value []byte) (points []string) {
-	var before, after jobRecord
+	var before, after client.Record
 	if decodeBoth(had, value, &before, &after) != nil {
 		return nil
 	}
@@ -184,7 +185,7 @@ func jobPoints(had, value []byte) (points []string) {
 		points = append(points, "job-"+after.State)
 	}
 	var leases, deposits int
-	for i, r := range []*jobRecord{&before, &after} {
+	for i, r := range []*client.Record{&before, &after} {
 		for _, a := range r.Attempts {
 			if a.Lease != "" {
 				leases += 2*i - 1

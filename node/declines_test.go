@@ -7,6 +7,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
@@ -17,11 +18,11 @@ import (
 )
 
 // bidFor asks the provider for a bid as a client's attempt does.
-func bidFor(t *testing.T, provider, client *Node) (*signing, *market.Bid) {
+func bidFor(t *testing.T, provider, client *Node) (*role.Proposal, *market.Bid) {
 	t.Helper()
 	msg := testJob(t, client, "train")
 	ask := func() (*market.Bid, *market.Refusal, error) {
-		return client.client.ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		return client.client.Ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	}
 	bid, decline, err := ask()
 	for decline != nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_RATE {
@@ -35,7 +36,7 @@ func bidFor(t *testing.T, provider, client *Node) (*signing, *market.Bid) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := client.client.draft(souk.JobID{Digest: id}, msg, provider.host.ID(), bid, time.Now().Add(time.Minute))
+	s, err := client.client.Draft(souk.JobID{Digest: id}, msg, provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestLeaseRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		lease   func(*leasev1.Lease)
-		request func(*signing, *leasev1.LeaseRequest)
+		request func(*role.Proposal, *leasev1.LeaseRequest)
 		reason  marketv1.DeclineReason
 		short   bool // whether a shortfall is told
 	}{
@@ -70,40 +71,40 @@ func TestLeaseRefusals(t *testing.T) {
 		{"another chain", func(l *leasev1.Lease) { l.ChainId = 1 }, nil, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
 		{"another's pocket", func(l *leasev1.Lease) { l.Channel.Receiver[0] ^= 1 }, nil, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
 		{"a withdrawal of minutes", func(l *leasev1.Lease) { l.Channel.WithdrawDelayS = 900 }, nil, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
-		{"no deposit", nil, func(_ *signing, r *leasev1.LeaseRequest) { r.Deposit = nil }, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, true},
-		{"a deposit of dust", nil, func(s *signing, r *leasev1.LeaseRequest) {
-			d, err := c.deposit(s.channel, 1, 0)
+		{"no deposit", nil, func(_ *role.Proposal, r *leasev1.LeaseRequest) { r.Deposit = nil }, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, true},
+		{"a deposit of dust", nil, func(s *role.Proposal, r *leasev1.LeaseRequest) {
+			d, err := c.Authorize(s.Channel, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.Deposit = d.Proto()
 		}, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, true},
-		{"a deposit signed by nobody", nil, func(_ *signing, r *leasev1.LeaseRequest) { r.Deposit.Signature[5] ^= 1 }, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
-		{"a voucher of nothing", nil, func(s *signing, r *leasev1.LeaseRequest) {
-			v := payment.Voucher{Channel: s.terms.Channel}
-			if err := v.Sign(s.terms.Domain, client.cfg.VoucherKey); err != nil {
+		{"a deposit signed by nobody", nil, func(_ *role.Proposal, r *leasev1.LeaseRequest) { r.Deposit.Signature[5] ^= 1 }, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
+		{"a voucher of nothing", nil, func(s *role.Proposal, r *leasev1.LeaseRequest) {
+			v := payment.Voucher{Channel: s.Terms.Channel}
+			if err := v.Sign(s.Terms.Domain, client.cfg.VoucherKey); err != nil {
 				t.Fatal(err)
 			}
 			r.Voucher = v.Proto()
 		}, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, true},
-		{"a voucher by another key", nil, func(s *signing, r *leasev1.LeaseRequest) {
-			v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: s.terms.First()}
-			if err := v.Sign(s.terms.Domain, provider.cfg.VoucherKey); err != nil {
+		{"a voucher by another key", nil, func(s *role.Proposal, r *leasev1.LeaseRequest) {
+			v := payment.Voucher{Channel: s.Terms.Channel, MaxClaimable: s.Terms.First()}
+			if err := v.Sign(s.Terms.Domain, provider.cfg.VoucherKey); err != nil {
 				t.Fatal(err)
 			}
 			r.Voucher = v.Proto()
 		}, marketv1.DeclineReason_DECLINE_REASON_PAYMENT, false},
-		{"not signed by who sends it", nil, func(s *signing, r *leasev1.LeaseRequest) {
-			r.Lease = wire.Seal(provider.cfg.Identity, souk.DomainLease, s.payload)
+		{"not signed by who sends it", nil, func(s *role.Proposal, r *leasev1.LeaseRequest) {
+			r.Lease = wire.Seal(provider.cfg.Identity, souk.DomainLease, s.Payload)
 		}, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
-		{"half a lease", nil, func(_ *signing, r *leasev1.LeaseRequest) { r.Lease = r.Lease[:40] }, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
+		{"half a lease", nil, func(_ *role.Proposal, r *leasev1.LeaseRequest) { r.Lease = r.Lease[:40] }, marketv1.DeclineReason_DECLINE_REASON_MALFORMED, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := bidFor(t, provider, client)
 			if tt.lease != nil {
-				tt.lease(s.lease)
-				s.payload = network.MustMarshal(s.lease)
-				s.terms, s.channel, _ = money.LeaseTerms(s.payload, s.lease)
+				tt.lease(s.Lease)
+				s.Payload = network.MustMarshal(s.Lease)
+				s.Terms, s.Channel, _ = money.LeaseTerms(s.Payload, s.Lease)
 			}
 			req := goodRequest(t, client, s)
 			if tt.request != nil {
@@ -124,17 +125,17 @@ func TestLeaseRefusals(t *testing.T) {
 }
 
 // goodRequest is what a lease's client would send.
-func goodRequest(t *testing.T, n *Node, s *signing) *leasev1.LeaseRequest {
+func goodRequest(t *testing.T, n *Node, s *role.Proposal) *leasev1.LeaseRequest {
 	t.Helper()
-	v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: s.terms.First()}
-	if err := v.Sign(s.terms.Domain, n.cfg.VoucherKey); err != nil {
+	v := payment.Voucher{Channel: s.Terms.Channel, MaxClaimable: s.Terms.First()}
+	if err := v.Sign(s.Terms.Domain, n.cfg.VoucherKey); err != nil {
 		t.Fatal(err)
 	}
-	d, err := n.client.deposit(s.channel, souk.AtomsPerToken, 0)
+	d, err := n.client.Authorize(s.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &leasev1.LeaseRequest{Lease: wire.Seal(n.cfg.Identity, souk.DomainLease, s.payload), Voucher: v.Proto(), Deposit: d.Proto()}
+	return &leasev1.LeaseRequest{Lease: wire.Seal(n.cfg.Identity, souk.DomainLease, s.Payload), Voucher: v.Proto(), Deposit: d.Proto()}
 }
 
 // TestTaken lets two strangers win the same device: nothing was held for
@@ -160,7 +161,7 @@ func TestTaken(t *testing.T) {
 	if end := finished(t, j); end.State != "no-match" {
 		t.Errorf("job beside a busy provider ended as %v", end)
 	}
-	got, err := calls(first).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.id.String()})
+	got, err := calls(first).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID.String()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
@@ -29,23 +30,23 @@ func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
 }
 
 // leaseFor asks for a lease by hand, with the deposit given.
-func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *leasev1.Deposit) *signing {
+func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *leasev1.Deposit) *role.Proposal {
 	t.Helper()
 	msg := stallJob(t, c, "forever")
 	msg.Limits.MaxDurationMs = 72_000 // the reserve is most of the least deposit
-	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
-	g, err := c.client.draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	g, err := c.client.Draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := payment.Voucher{Channel: g.terms.Channel, MaxClaimable: vouchers}
-	if err := v.Sign(g.terms.Domain, c.cfg.VoucherKey); err != nil {
+	v := payment.Voucher{Channel: g.Terms.Channel, MaxClaimable: vouchers}
+	if err := v.Sign(g.Terms.Domain, c.cfg.VoucherKey); err != nil {
 		t.Fatal(err)
 	}
-	g.request.Voucher, g.request.Deposit = v.Proto(), deposit
+	g.Request.Voucher, g.Request.Deposit = v.Proto(), deposit
 	return g
 }
 
@@ -55,32 +56,32 @@ func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
 	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.deposit(first.channel, minDeposit, 0)
+	d, err := c.client.Authorize(first.Channel, minDeposit, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.request.Deposit = d.Proto()
-	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
+	first.Request.Deposit = d.Proto()
+	if decline, err := c.client.Countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("first lease: %v, %v", decline, err)
 	}
 	networktest.Eventually(t, "the deposit", func() bool {
-		state, _ := s.provider.provider.Lease(first.id)
+		state, _ := s.provider.provider.Lease(first.ID)
 		return state.Phase == runv1.Phase_PHASE_STAGING
 	})
 	for range 3 { // the reserve of one is covered, of two not
 		g := leaseFor(t, s, c, 100_000, d.Proto())
-		decline, err := c.client.countersign(t.Context(), g)
+		decline, err := c.client.Countersign(t.Context(), g)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if decline != nil {
 			continue
 		}
-		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
+		if why := s.ends(t, g.ID); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
 			t.Errorf("a lease on a deposit that was spent ended as %s", why)
 		}
 	}
-	rec, _ := s.provider.channels.Get(first.terms.Channel)
+	rec, _ := s.provider.channels.Get(first.Terms.Channel)
 	if rec.Backing() < 0 || rec.Balance != d.Amount {
 		t.Errorf("the channel is %s over what it holds of %s", -rec.Backing(), rec.Balance)
 	}
@@ -109,22 +110,22 @@ func TestDepositOfAnother(t *testing.T) {
 	s := newStall(t, 3, func(c *Config) { slow.Chain, c.Chain = c.Chain, slow })
 	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
-	huge, err := c.chain.SignDeposit(first.channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
+	huge, err := c.chain.SignDeposit(first.Channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.request.Deposit = huge.Proto()
-	if decline, err := c.client.countersign(t.Context(), first); err != nil || decline != nil {
+	first.Request.Deposit = huge.Proto()
+	if decline, err := c.client.Countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
 	second := leaseFor(t, s, c, 10_000, nil)
-	if decline, err := c.client.countersign(t.Context(), second); err != nil || decline != nil {
+	if decline, err := c.client.Countersign(t.Context(), second); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
 	close(slow.let)
-	for _, g := range []*signing{first, second} {
-		if why := s.ends(t, g.id); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
-			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, s.ended(t, g.id.String()).Detail)
+	for _, g := range []*role.Proposal{first, second} {
+		if why := s.ends(t, g.ID); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
+			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, s.ended(t, g.ID.String()).Detail)
 		}
 	}
 	networktest.Eventually(t, "the devices", s.idle)

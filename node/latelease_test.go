@@ -22,18 +22,18 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	var taken []souk.LeaseID
 	for i := range leases {
 		msg := stallJob(t, c, "forever")
-		bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 		if err != nil || decline != nil {
 			t.Fatalf("ask: %v, %v", decline, err)
 		}
-		g, err := c.client.propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+		g, err := c.client.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, refused := s.provider.provider.Accept(over, c.host.ID(), g.request); refused != nil {
+		if _, refused := s.provider.provider.Accept(over, c.host.ID(), g.Request); refused != nil {
 			t.Fatalf("lease %d: %v", i, refused)
 		}
-		taken = append(taken, g.id)
+		taken = append(taken, g.ID)
 	}
 	for i, id := range taken { // nobody attaches to them: they end by themselves
 		if why := s.ends(t, id); why != runv1.EndReason_END_REASON_CLIENT_INPUTS {

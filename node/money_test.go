@@ -28,19 +28,19 @@ import (
 func TestFirstReceiptTooLong(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
 	s, _ := bidFor(t, provider, client)
-	payer := payment.NewPayer(s.terms)
-	payer.Start(time.UnixMilli(s.lease.SignedMs))
-	span := s.terms.MaxDuration
+	payer := payment.NewPayer(s.Terms)
+	payer.Start(time.UnixMilli(s.Lease.SignedMs))
+	span := s.Terms.MaxDuration
 	now := time.Now()
 	var err error
-	line := payment.UsageLine{Line: s.terms.Tariff[0], Quantity: uint64(span.Milliseconds())}
+	line := payment.UsageLine{Line: s.Terms.Tariff[0], Quantity: uint64(span.Milliseconds())}
 	if line.Due, err = line.Line.Due(line.Quantity); err != nil {
 		t.Fatal(err)
 	}
-	r := payment.Receipt{Version: 2, Lease: s.terms.Lease, Job: s.terms.Job, Channel: s.terms.Channel, ProviderKey: s.terms.ProviderKey,
-		ClientKey: s.terms.ClientKey, Seq: 1, Kind: payment.KindInterval, StartMs: now.Add(-span).UnixMilli(), EndMs: now.UnixMilli(),
-		Usage: []payment.UsageLine{line}, CumulativeDue: line.Due, InputDigest: s.terms.InputDigest}
-	r.SignProvider(s.terms.Domain, provider.cfg.Identity)
+	r := payment.Receipt{Version: 2, Lease: s.Terms.Lease, Job: s.Terms.Job, Channel: s.Terms.Channel, ProviderKey: s.Terms.ProviderKey,
+		ClientKey: s.Terms.ClientKey, Seq: 1, Kind: payment.KindInterval, StartMs: now.Add(-span).UnixMilli(), EndMs: now.UnixMilli(),
+		Usage: []payment.UsageLine{line}, CumulativeDue: line.Due, InputDigest: s.Terms.InputDigest}
+	r.SignProvider(s.Terms.Domain, provider.cfg.Identity)
 	var refused *payment.ReceiptError
 	if paid, err := payer.Check(now, r); !errors.As(err, &refused) || refused.Reason != payment.BadTime {
 		t.Errorf("a minute of work within seconds: paid %s, %v", paid, err)
@@ -101,12 +101,12 @@ func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID)
 func depositFor(t *testing.T, provider, client *Node) (payment.Channel, chain.Deposit) {
 	t.Helper()
 	s, _ := bidFor(t, provider, client)
-	d, err := client.client.deposit(s.channel, souk.AtomsPerToken, 0)
+	d, err := client.client.Authorize(s.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	provider.channels.Open(s.channel, s.terms.Domain, client.host.ID().String(), false)
-	return s.channel, d
+	provider.channels.Open(s.Channel, s.Terms.Domain, client.host.ID().String(), false)
+	return s.Channel, d
 }
 
 // deposited checks that a deposit counts once, on chain and here.
@@ -188,7 +188,7 @@ func TestFundingRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lease, ok := next.Holder(s.lease.Devices[0]); !ok || lease != s.id || next.Live() != 1 {
+		if lease, ok := next.Holder(s.Lease.Devices[0]); !ok || lease != s.ID || next.Live() != 1 {
 			t.Errorf("after a restart at %s the device is in lease %s, %t; %d leases go on", now, lease.Short(), ok, next.Live())
 		}
 	}
@@ -213,9 +213,9 @@ func TestManyRestored(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
 	s, _ := bidFor(t, provider, client)
 	for i := range 200 {
-		s.lease.SignedMs++
-		payload := network.MustMarshal(s.lease)
-		terms, _, err := money.LeaseTerms(payload, s.lease)
+		s.Lease.SignedMs++
+		payload := network.MustMarshal(s.Lease)
+		terms, _, err := money.LeaseTerms(payload, s.Lease)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +287,7 @@ func TestNamedChannels(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
 	s, _ := bidFor(t, provider, client)
 	for i := range 8 {
-		ch := s.channel
+		ch := s.Channel
 		ch.Salt[0] = byte(i + 1)
 		d, err := client.chain.SignDeposit(ch, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{byte(i)})
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -81,7 +82,7 @@ func TestNextClient(t *testing.T) {
 		var reply marketv1.OrderReply
 		say(t, client, s, network.OrderProtocol, wire.Seal(client.cfg.Identity, souk.DomainOrder, payload), &reply)
 		if env := reply.GetDecline(); env != nil {
-			why, err := openDecline(env, sha256.Sum256(payload), key)
+			why, err := role.OpenDecline(env, sha256.Sum256(payload), key)
 			wantUnsupported(t, why, err, "warp")
 		}
 		return &reply
@@ -101,12 +102,12 @@ func TestNextClient(t *testing.T) {
 		msg := stallJob(t, client, "brief")
 		job := network.MustMarshal(msg)
 		g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(job)})
-		promised := g.id
-		g.payload = append(g.payload, next[tt.lease]...)
-		g.id.Digest = sha256.Sum256(g.payload)
-		g.request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.payload)
+		promised := g.ID
+		g.Payload = append(g.Payload, next[tt.lease]...)
+		g.ID.Digest = sha256.Sum256(g.Payload)
+		g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
 		var reply leasev1.LeaseReply
-		say(t, client, s, network.LeaseProtocol, append(network.MustMarshal(g.request), next[tt.request]...), &reply)
+		say(t, client, s, network.LeaseProtocol, append(network.MustMarshal(g.Request), next[tt.request]...), &reply)
 		if tt.want == "" {
 			if reply.GetLease() == nil {
 				t.Fatalf("a lease with more fields: %v", &reply)
@@ -114,9 +115,9 @@ func TestNextClient(t *testing.T) {
 			nextRun(t, client, g, job, next)
 			continue
 		}
-		why, err := openDecline(reply.GetDecline(), g.id.Digest, g.terms.ProviderKey)
+		why, err := role.OpenDecline(reply.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 		wantUnsupported(t, why, err, tt.want)
-		if err := client.client.abandon(t.Context(), g.terms.Channel, promised); err != nil {
+		if err := client.client.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 			t.Error(err)
 		}
 	}
@@ -126,7 +127,7 @@ func TestNextClient(t *testing.T) {
 		if want == "terms" && reply.GetTerms() == nil {
 			t.Errorf("%s: %v", name, &reply)
 		} else if want != "terms" {
-			why, err := openDecline(reply.GetDecline(), souk.Digest{}, souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey)))
+			why, err := role.OpenDecline(reply.GetDecline(), souk.Digest{}, souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey)))
 			if err != nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED || want != "" && !slices.Contains(why.Unsupported, want) {
 				t.Errorf("%s: %v, %v", name, why, err)
 			}
@@ -136,15 +137,15 @@ func TestNextClient(t *testing.T) {
 
 // nextRun attaches to a run as a client of the next version does: first with a need,
 // then without, and in between with a frame that this version has not.
-func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]byte) {
+func nextRun(t *testing.T, c *Node, g *role.Proposal, job []byte, next map[string][]byte) {
 	t.Helper()
 	var attach runv1.Attach
 	for _, name := range []string{"attach that needs warp", "attach"} {
 		if err := proto.Unmarshal(next[name], &attach); err != nil {
 			t.Fatal(err)
 		}
-		attach.Lease, attach.Job = g.id.Digest[:], job
-		st, done, err := network.OpenStream(t.Context(), c.host, g.peer, network.RunProtocol)
+		attach.Lease, attach.Job = g.ID.Digest[:], job
+		st, done, err := network.OpenStream(t.Context(), c.host, g.Peer, network.RunProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func nextRun(t *testing.T, c *Node, g *signing, job []byte, next map[string][]by
 		if name == "attach" && first.GetState() == nil {
 			t.Errorf("%s: %v", name, &first)
 		} else if name != "attach" {
-			why, err := openDecline(first.GetDecline(), g.id.Digest, g.terms.ProviderKey)
+			why, err := role.OpenDecline(first.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 			wantUnsupported(t, why, err, "warp")
 		}
 		attach = runv1.Attach{}

@@ -43,6 +43,8 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/api"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -118,8 +120,8 @@ type Chain interface {
 	money.DepositChain
 	money.ClaimChain
 	money.AnchorChain
-	clientChain
-	ownerChain
+	client.Chain
+	api.Chain
 }
 
 // Node is a daemon. Its parts are built by New and belong to Run.
@@ -131,7 +133,7 @@ type Node struct {
 	store  Store
 	mark   *mark.Mark // nil: the store was brought
 	host   host.Host
-	api    *apiServer
+	api    *api.Server
 	devnet *devnet.Devnet // nil: none served
 
 	space    *disk.Space
@@ -149,7 +151,7 @@ type Node struct {
 	rpc      *chain.Client // nil: the chain is not ours to close
 	chain    Chain         // nil: watch only, and so are the next three
 	keeper   *money.Keeper
-	client   *client
+	client   *client.Client
 	provider *provider.Provider // nil: this node does not sell
 }
 
@@ -389,7 +391,7 @@ func (n *Node) watchSpace(ctx context.Context) error {
 
 // buildAPI takes the API's port, and shows it all that was built.
 func (n *Node) buildAPI() (err error) {
-	cfg := apiConfig{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
+	cfg := api.Config{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
 		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
 		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
 		Keeper: n.keeper, Client: n.client, Anchors: n.cfg.Contracts.Anchors}
@@ -399,6 +401,6 @@ func (n *Node) buildAPI() (err error) {
 	if n.provider != nil {
 		cfg.Seller = n.provider
 	}
-	n.api, err = newAPI(cfg)
+	n.api, err = api.New(cfg)
 	return err
 }

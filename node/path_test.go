@@ -20,6 +20,7 @@ import (
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/fake"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/chain/chaintest"
@@ -205,7 +206,7 @@ func fill(n *Node) bool {
 }
 
 // Submit starts a job at a node.
-func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
+func submit(t *testing.T, n *Node, msg *jobv1.Job) *role.Job {
 	t.Helper()
 	id, err := calls(n).jobs.Submit(context.Background(), &apiv1.SubmitRequest{Job: msg})
 	if err != nil {
@@ -219,7 +220,7 @@ func submit(t *testing.T, n *Node, msg *jobv1.Job) *job {
 }
 
 // finished waits for a job's end.
-func finished(t *testing.T, j *job) *apiv1.JobSummary {
+func finished(t *testing.T, j *role.Job) *apiv1.JobSummary {
 	t.Helper()
 	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
 	return j.Summary()

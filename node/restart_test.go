@@ -10,6 +10,7 @@ import (
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
@@ -100,7 +101,7 @@ func (p *duo) agree(t *testing.T) souk.Atoms {
 // goes on, is paid to the end, and its log has no gap and no line twice.
 func TestClientRestart(t *testing.T) {
 	p := newDuo(t, serveChain(t))
-	id := submit(t, p.client, testJob(t, p.client, "long")).id
+	id := submit(t, p.client, testJob(t, p.client, "long")).ID
 	networktest.Eventually(t, "two receipts", func() bool { j, _ := p.client.client.Find(id.String()); return j.Summary().Receipts >= 2 })
 	p.restartClient(t)
 	j, err := p.client.client.Find(id.String())
@@ -112,7 +113,7 @@ func TestClientRestart(t *testing.T) {
 		t.Fatalf("after a restart of its client the job ended as %v", s)
 	}
 	buf := make([]byte, 1<<10)
-	if got := string(buf[:j.stdout.ReadAt(buf, 0)]); got != longLog {
+	if got := string(buf[:j.Stdout.ReadAt(buf, 0)]); got != longLog {
 		t.Errorf("log is %q", got)
 	}
 	if due := p.agree(t); due != souk.Atoms(s.PaidAtoms) {
@@ -127,7 +128,7 @@ func TestClientRestartMatching(t *testing.T) {
 	msg := testJob(t, p.client, "short")
 	payload := network.MustMarshal(msg)
 	id := souk.JobID{Digest: sha256.Sum256(payload)}
-	value, err := json.Marshal(jobRecord{Message: payload, Started: time.Now(), State: "matching"})
+	value, err := json.Marshal(role.Record{Message: payload, Started: time.Now(), State: "matching"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,27 +146,27 @@ func TestClientRestartMatching(t *testing.T) {
 }
 
 // TestClientRestartLeasing starts a client that ended between the countersigned
-// lease and its job's word of it: the job goes on with that lease.
+// Lease and its job's word of it: the job goes on with that lease.
 func TestClientRestartLeasing(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	msg := testJob(t, p.client, "short")
 	s := signByHand(t, p, msg)
-	rec := jobRecord{Message: network.MustMarshal(msg), Started: time.Now(), State: "leasing",
-		Snapshot: scheduler.Snapshot{State: scheduler.Leasing, Provider: s.terms.ProviderKey},
-		Attempts: []attemptRecord{{Provider: s.peer.String(), Lease: s.id.String(), Started: time.Now()}}}
+	rec := role.Record{Message: network.MustMarshal(msg), Started: time.Now(), State: "leasing",
+		Snapshot: scheduler.Snapshot{State: scheduler.Leasing, Provider: s.Terms.ProviderKey},
+		Attempts: []role.AttemptRecord{{Provider: s.Peer.String(), Lease: s.ID.String(), Started: time.Now()}}}
 	value, err := json.Marshal(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "job/" + s.terms.Job.String(), Value: value}}}); err != nil {
+	if err := p.client.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "job/" + s.Terms.Job.String(), Value: value}}}); err != nil {
 		t.Fatal(err)
 	}
 	p.restartClient(t)
-	j, err := p.client.client.Find(s.terms.Job.String())
+	j, err := p.client.client.Find(s.Terms.Job.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if end := finished(t, j); end.State != "done" || end.Attempts != 1 || end.Lease != s.id.String() {
+	if end := finished(t, j); end.State != "done" || end.Attempts != 1 || end.Lease != s.ID.String() {
 		t.Errorf("job ended as %v", end)
 	}
 	p.agree(t)
@@ -179,7 +180,7 @@ func TestClientRestartForgets(t *testing.T) {
 	s := signByHand(t, p, testJob(t, p.client, "short"))
 	p.restartClient(t)
 	networktest.Eventually(t, "the end of the lease", func() bool { return p.provider.provider.Live() == 0 })
-	if lease, held := p.provider.provider.Holder(s.lease.Devices[0]); held {
+	if lease, held := p.provider.provider.Holder(s.Lease.Devices[0]); held {
 		t.Errorf("the device is held by lease %s", lease.Short())
 	}
 	if due := p.agree(t); due != 0 {
@@ -217,7 +218,7 @@ func TestProviderRestartRunning(t *testing.T) {
 type hand struct {
 	t      *testing.T
 	n      *Node // whose keys and books it uses
-	s      *signing
+	s      *role.Proposal
 	job    []byte
 	payer  *payment.Payer
 	st     p2pnet.Stream
@@ -227,19 +228,19 @@ type hand struct {
 }
 
 // signByHand takes a lease for a job.
-func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *signing {
+func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *role.Proposal {
 	t.Helper()
 	c, to := p.client.client, p.provider.host.ID()
 	id := souk.JobID{Digest: sha256.Sum256(network.MustMarshal(msg))}
-	bid, decline, err := c.ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.Ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
-	s, err := c.propose(t.Context(), id, msg, to, bid, time.Now().Add(time.Minute))
+	s, err := c.Propose(t.Context(), id, msg, to, bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if decline, err := c.countersign(t.Context(), s); err != nil || decline != nil {
+	if decline, err := c.Countersign(t.Context(), s); err != nil || decline != nil {
 		t.Fatalf("countersign: %v, %v", decline, err)
 	}
 	return s
@@ -250,28 +251,28 @@ func leaseByHand(t *testing.T, p *duo, msg *jobv1.Job) *hand {
 	t.Helper()
 	s := signByHand(t, p, msg)
 	for _, cid := range runner.Contents(msg) {
-		if err := p.client.files.Grant(t.Context(), cid, s.peer); err != nil {
+		if err := p.client.files.Grant(t.Context(), cid, s.Peer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := &hand{t: t, n: p.client, s: s, job: network.MustMarshal(msg), payer: payment.NewPayer(s.terms)}
-	h.payer.Start(time.UnixMilli(s.lease.SignedMs))
+	h := &hand{t: t, n: p.client, s: s, job: network.MustMarshal(msg), payer: payment.NewPayer(s.Terms)}
+	h.payer.Start(time.UnixMilli(s.Lease.SignedMs))
 	h.attach(p)
 	return h
 }
 
 func (h *hand) attach(p *duo) {
 	h.t.Helper()
-	if _, err := p.client.dial(h.t.Context(), h.s.peer, network.Shareable(p.provider.host)); err != nil {
+	if _, err := p.client.dial(h.t.Context(), h.s.Peer, network.Shareable(p.provider.host)); err != nil {
 		h.t.Fatal(err)
 	}
-	st, release, err := network.OpenStream(h.t.Context(), p.client.host, h.s.peer, network.RunProtocol)
+	st, release, err := network.OpenStream(h.t.Context(), p.client.host, h.s.Peer, network.RunProtocol)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(release)
 	h.st, h.frames, h.last, h.owed = st, wire.NewReader(st, network.MaxRunBytes), nil, nil
-	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.s.id.Digest[:], Job: h.job}}})
+	err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: h.s.ID.Digest[:], Job: h.job}}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -311,15 +312,15 @@ func (h *hand) pay() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	r.SignClient(h.s.terms.Domain, h.n.cfg.Identity)
+	r.SignClient(h.s.Terms.Domain, h.n.cfg.Identity)
 	var voucher payment.Voucher
-	err = h.n.channels.Update(h.t.Context(), h.s.terms.Channel, func(rec *money.Channel) (b ledger.Batch, err error) {
-		total, err := rec.Promise(h.s.id, paid)
+	err = h.n.channels.Update(h.t.Context(), h.s.Terms.Channel, func(rec *money.Channel) (b ledger.Batch, err error) {
+		total, err := rec.Promise(h.s.ID, paid)
 		if err != nil {
 			return b, err
 		}
-		voucher = payment.Voucher{Channel: h.s.terms.Channel, MaxClaimable: max(total, rec.Voucher.MaxClaimable)}
-		if err := voucher.Sign(h.s.terms.Domain, h.n.cfg.VoucherKey); err != nil {
+		voucher = payment.Voucher{Channel: h.s.Terms.Channel, MaxClaimable: max(total, rec.Voucher.MaxClaimable)}
+		if err := voucher.Sign(h.s.Terms.Domain, h.n.cfg.VoucherKey); err != nil {
 			return b, err
 		}
 		return rec.Enter(r, paid, voucher, time.Now())
@@ -331,7 +332,7 @@ func (h *hand) pay() {
 		h.t.Fatal(err)
 	}
 	h.payer.Accept(r)
-	digest := r.Digest(h.s.terms.Domain)
+	digest := r.Digest(h.s.Terms.Domain)
 	err = wire.Write(h.st, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
 		Receipt: digest[:], Signature: r.ClientSig, Voucher: voucher.Proto(), LeasePaidAtoms: uint64(paid)}}})
 	if err != nil {
@@ -353,8 +354,8 @@ func (h *hand) payAll() {
 			h.pay()
 		}
 	}
-	err := h.n.channels.Update(h.t.Context(), h.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
-		rec.Close(h.s.id)
+	err := h.n.channels.Update(h.t.Context(), h.s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+		rec.Close(h.s.ID)
 		return ledger.Batch{}, nil
 	})
 	if err != nil {
@@ -405,7 +406,7 @@ func TestVoucherWithheld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := h.s.terms.Tariff[0].Due(uint64((h.s.terms.Interval + h.s.terms.Grace).Milliseconds()))
+	bound, err := h.s.Terms.Tariff[0].Due(uint64((h.s.Terms.Interval + h.s.Terms.Grace).Milliseconds()))
 	if err != nil || final.CumulativeDue > bound {
 		t.Errorf("%s of unpaid work, more than one interval and grace: %s, %v", final.CumulativeDue, bound, err)
 	}
@@ -432,8 +433,8 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 	p := newDuo(t, serveChain(t))
 	h := leaseByHand(t, p, testJob(t, p.client, "forever"))
 	h.until("the first receipt", func() bool { return h.owed != nil })
-	known, _ := p.provider.channels.Get(h.s.terms.Channel)
-	tx, err := p.client.chain.StartWithdraw(t.Context(), h.s.channel, known.Balance)
+	known, _ := p.provider.channels.Get(h.s.Terms.Channel)
+	tx, err := p.client.chain.StartWithdraw(t.Context(), h.s.Channel, known.Balance)
 	if err == nil {
 		_, err = p.client.chain.Wait(t.Context(), tx, 1)
 	}
@@ -450,7 +451,7 @@ func TestWithdrawalWhileRunning(t *testing.T) {
 		t.Errorf("ended as %v", h.last)
 	}
 	networktest.Eventually(t, "a claim before the withdrawal", func() bool {
-		rec, _ := p.provider.channels.Get(h.s.terms.Channel)
+		rec, _ := p.provider.channels.Get(h.s.Terms.Channel)
 		return rec.Claimed > 0
 	})
 	checkBooks(t, p.provider)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/api"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -29,7 +31,7 @@ const (
 func (n *Node) buildRoles() (err error) {
 	if n.chain == nil {
 		if n.cfg.Provide {
-			return fmt.Errorf("cannot provide: %w", ErrNoChain)
+			return fmt.Errorf("cannot provide: %w", api.ErrNoChain)
 		}
 		return nil
 	}
@@ -37,7 +39,7 @@ func (n *Node) buildRoles() (err error) {
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	n.client, err = newClient(clientConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
+	n.client, err = client.New(client.Config{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
 		Dial: n.dial, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
 		Files: n.files, Chain: n.chain, Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits,
 		Space: n.space, Log: n.cfg.Log})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
@@ -31,16 +32,16 @@ func TestOneChannelManyLeases(t *testing.T) {
 	if _, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
 		t.Fatal(err)
 	}
-	var asks []*signing
+	var asks []*role.Proposal
 	var first souk.Atoms
 	for range 6 {
 		g := leaseFor(t, s, c, 0, nil)
-		first = g.terms.First()
-		v := payment.Voucher{Channel: g.terms.Channel, MaxClaimable: first}
-		if err := v.Sign(g.terms.Domain, c.cfg.VoucherKey); err != nil {
+		first = g.Terms.First()
+		v := payment.Voucher{Channel: g.Terms.Channel, MaxClaimable: first}
+		if err := v.Sign(g.Terms.Domain, c.cfg.VoucherKey); err != nil {
 			t.Fatal(err)
 		}
-		g.request.Voucher = v.Proto()
+		g.Request.Voucher = v.Proto()
 		asks = append(asks, g)
 	}
 	var mu sync.Mutex
@@ -48,7 +49,7 @@ func TestOneChannelManyLeases(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, g := range asks {
 		wg.Go(func() {
-			decline, err := c.client.countersign(t.Context(), g)
+			decline, err := c.client.Countersign(t.Context(), g)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -78,28 +79,28 @@ func TestManyClientsOneDevice(t *testing.T) {
 		clients = append(clients, s.client(t, &networktest.Liar{}))
 	}
 	type got struct {
-		g       *signing
+		g       *role.Proposal
 		decline *market.Refusal
 		err     error
 	}
-	var asks []*signing
+	var asks []*role.Proposal
 	for _, c := range clients { // strangers all: each gets a bid for the same device
 		g := leaseFor(t, s, c, 1000, nil)
-		d, err := c.client.deposit(g.channel, souk.AtomsPerToken, 0)
+		d, err := c.client.Authorize(g.Channel, souk.AtomsPerToken, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.request.Deposit = d.Proto()
+		g.Request.Deposit = d.Proto()
 		asks = append(asks, g)
 	}
 	results := make(chan got, len(asks))
 	for i, g := range asks {
 		go func() {
-			decline, err := clients[i].client.countersign(t.Context(), g)
+			decline, err := clients[i].client.Countersign(t.Context(), g)
 			results <- got{g, decline, err}
 		}()
 	}
-	var winner *signing
+	var winner *role.Proposal
 	for range asks {
 		switch r := <-results; {
 		case r.err != nil:
@@ -115,8 +116,8 @@ func TestManyClientsOneDevice(t *testing.T) {
 	if winner == nil {
 		t.Fatal("nobody has the device")
 	}
-	if id, ok := s.provider.provider.Holder(winner.lease.Devices[0]); !ok || id != winner.id {
-		t.Errorf("the device is held by %s, leased by %s", id.Short(), winner.id.Short())
+	if id, ok := s.provider.provider.Holder(winner.Lease.Devices[0]); !ok || id != winner.ID {
+		t.Errorf("the device is held by %s, leased by %s", id.Short(), winner.ID.Short())
 	}
 }
 
@@ -177,7 +178,7 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	have := c.ledger.Balance(ledger.Wallet)
 	msg := stallJob(t, c, "forever")
 	msg.Price.MaxTotalAtoms, msg.Limits.MaxDurationMs = uint64(have), 3_600_000*uint64(have)*2/3/2/uint64(souk.AtomsPerToken)
-	bid, decline, err := c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
@@ -186,13 +187,13 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	elsewhere.Settlement.Receiver = slices.Repeat([]byte{7}, 20)
 	var refused *money.FundsError
 	for i, b := range []*market.Bid{bid, &elsewhere} {
-		g, err := c.client.propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
+		g, err := c.client.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
 		switch {
-		case i == 0 && (err != nil || g.deposits == 0):
+		case i == 0 && (err != nil || g.Deposits == 0):
 			t.Fatalf("the first deposit: %v", err)
 		case i == 1 && !errors.As(err, &refused):
 			t.Errorf("the wallet of %s signed away more than it has: %v", have, err)
-		case i == 1 && refused.Have != have-c.client.signedAway(souk.ChannelID{}):
+		case i == 1 && refused.Have != have-c.client.SignedAway(souk.ChannelID{}):
 			t.Errorf("short by another sum: %v", refused)
 		}
 	}
@@ -280,7 +281,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 		open()
 		networktest.Eventually(t, what, func() bool { return sent() > 0 })
 	}
-	var j *job
+	var j *role.Job
 	request := left(lies, s.provider, clientSpots[1])
 	reply := left(s.liar, c, providerSpots[1])
 	hold("lease", theirs, reply, func() { j = submit(t, c, stallJob(t, c, "long")) })
@@ -307,27 +308,27 @@ func TestLateCommitIsKept(t *testing.T) {
 	s := newStall(t, 1, func(c *Config) { c.Store = disk })
 	c := s.client(t, &networktest.Liar{})
 	g := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.deposit(g.channel, souk.AtomsPerToken, 0)
+	d, err := c.client.Authorize(g.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.request.Deposit = d.Proto()
+	g.Request.Deposit = d.Proto()
 	open := disk.close()
 	defer open()
-	if decline, err := c.client.countersign(t.Context(), g); err == nil {
+	if decline, err := c.client.Countersign(t.Context(), g); err == nil {
 		t.Fatalf("a lease from a disk that hangs: %v", decline)
 	}
 	if !disk.waiting() {
 		t.Fatal("nothing was written")
 	}
 	open()
-	networktest.Eventually(t, "the lease", func() bool { _, ok := s.provider.provider.Lease(g.id); return ok })
-	rec, ok := s.provider.channels.Get(g.terms.Channel)
-	if _, has := rec.Leases[g.id]; !ok || !has {
+	networktest.Eventually(t, "the lease", func() bool { _, ok := s.provider.provider.Lease(g.ID); return ok })
+	rec, ok := s.provider.channels.Get(g.Terms.Channel)
+	if _, has := rec.Leases[g.ID]; !ok || !has {
 		t.Error("the ledger has a lease that the index of channels has not")
 	}
 	// The client asks again, as after any silence, and gets the same lease.
-	if decline, err := c.client.countersign(t.Context(), g); err != nil || decline != nil {
+	if decline, err := c.client.Countersign(t.Context(), g); err != nil || decline != nil {
 		t.Errorf("the same request again: %v, %v", decline, err)
 	}
 }

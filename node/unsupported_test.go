@@ -9,6 +9,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	role "github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
@@ -74,14 +75,14 @@ func TestUnsupported(t *testing.T) {
 			}
 			t.Run("lease/"+kind+"/"+name, func(t *testing.T) {
 				g := s.lease(t, client, stallJob(t, client, "brief"), souk.JobID{Digest: souk.Digest{1}})
-				promised := g.id
-				change(g.lease, g.request)
-				g.payload = network.MustMarshal(g.lease)
-				g.id.Digest = sha256.Sum256(g.payload)
-				g.request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.payload)
-				why, err := client.client.countersign(t.Context(), g)
+				promised := g.ID
+				change(g.Lease, g.Request)
+				g.Payload = network.MustMarshal(g.Lease)
+				g.ID.Digest = sha256.Sum256(g.Payload)
+				g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
+				why, err := client.client.Countersign(t.Context(), g)
 				wantUnsupported(t, why, err, name)
-				if err := client.client.abandon(t.Context(), g.terms.Channel, promised); err != nil {
+				if err := client.client.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 					t.Error(err)
 				}
 			})
@@ -92,10 +93,10 @@ func TestUnsupported(t *testing.T) {
 			use.job(hidden)
 			payload := network.MustMarshal(hidden)
 			g := s.lease(t, client, plain, souk.JobID{Digest: sha256.Sum256(payload)})
-			if why, err := client.client.countersign(t.Context(), g); why != nil || err != nil {
+			if why, err := client.client.Countersign(t.Context(), g); why != nil || err != nil {
 				t.Fatalf("lease: %v, %v", why, err)
 			}
-			end := lastState(t, client, g, &runv1.Attach{Lease: g.id.Digest[:], Job: payload})
+			end := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload})
 			if end.GetState().GetReason() != runv1.EndReason_END_REASON_UNSUPPORTED || !strings.HasSuffix(end.GetState().GetDetail(), "unsupported: "+name) {
 				t.Errorf("the run ended with %v", end)
 			}
@@ -113,30 +114,30 @@ func TestUnsupportedStreams(t *testing.T) {
 	msg := stallJob(t, client, "brief")
 	payload := network.MustMarshal(msg)
 	g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(payload)})
-	if why, err := client.client.countersign(t.Context(), g); why != nil || err != nil {
+	if why, err := client.client.Countersign(t.Context(), g); why != nil || err != nil {
 		t.Fatalf("lease: %v, %v", why, err)
 	}
-	f := lastState(t, client, g, &runv1.Attach{Lease: g.id.Digest[:], Job: payload, MustUnderstand: []string{"teleport"}})
-	why, err := openDecline(f.GetDecline(), g.id.Digest, g.terms.ProviderKey)
+	f := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload, MustUnderstand: []string{"teleport"}})
+	why, err := role.OpenDecline(f.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 	wantUnsupported(t, why, err, "teleport")
 
 	ask := &leasev1.ChannelRequest{MustUnderstand: []string{"teleport"}, Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}}
 	var reply leasev1.ChannelReply
-	if err := network.Exchange(t.Context(), client.host, g.peer, network.ChannelProtocol, ask, &reply, network.MaxChannelBytes); err != nil {
+	if err := network.Exchange(t.Context(), client.host, g.Peer, network.ChannelProtocol, ask, &reply, network.MaxChannelBytes); err != nil {
 		t.Fatal(err)
 	}
-	why, err = openDecline(reply.GetDecline(), souk.Digest{}, g.terms.ProviderKey)
+	why, err = role.OpenDecline(reply.GetDecline(), souk.Digest{}, g.Terms.ProviderKey)
 	wantUnsupported(t, why, err, "teleport")
 }
 
 // lease asks the stall's provider for a bid and signs a lease on it for the job id.
-func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *signing {
+func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *role.Proposal {
 	t.Helper()
 	bid, why, err := s.bid(t, c, msg)
 	if err != nil || why != nil {
 		t.Fatalf("ask: %v, %v", why, err)
 	}
-	g, err := c.client.propose(t.Context(), id, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	g, err := c.client.Propose(t.Context(), id, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,16 +148,16 @@ func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *sig
 func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why *market.Refusal, err error) {
 	t.Helper()
 	networktest.Eventually(t, "an answer", func() bool {
-		bid, why, err = c.client.ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, why, err = c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 		return why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_RATE
 	})
 	return bid, why, err
 }
 
 // lastState attaches to a run and returns the frame that ends the stream.
-func lastState(t *testing.T, c *Node, g *signing, attach *runv1.Attach) *runv1.ToClient {
+func lastState(t *testing.T, c *Node, g *role.Proposal, attach *runv1.Attach) *runv1.ToClient {
 	t.Helper()
-	st, done, err := network.OpenStream(t.Context(), c.host, g.peer, network.RunProtocol)
+	st, done, err := network.OpenStream(t.Context(), c.host, g.Peer, network.RunProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func wantUnsupported(t *testing.T, why *market.Refusal, err error, name string) 
 }
 
 // shown is what a job's owner reads of why nobody took it.
-func shown(rec jobRecord) string {
+func shown(rec role.Record) string {
 	var lines []string
 	for _, a := range rec.Attempts {
 		for _, d := range a.Declines {

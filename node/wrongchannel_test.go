@@ -108,7 +108,7 @@ func TestWhoReadsNothing(t *testing.T) {
 		return s.provider.streams.Rejects()[network.StreamReject{Protocol: network.RunProtocol, Reason: "deadline"}] > 0
 	})
 	networktest.Eventually(t, "the lease's end", func() bool { return s.over(p.client) })
-	if why := s.ended(t, h.s.id.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+	if why := s.ended(t, h.s.ID.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %s", why)
 	}
 	networktest.Eventually(t, "the device", s.idle)

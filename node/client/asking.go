@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 
 // reach connects to a provider, at the addresses of its offer if it has one now:
 // after a restart they may be others than before.
-func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
+func (c *Client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
 	key, err := network.PeerKey(p)
 	if err != nil {
 		return 0, err
@@ -33,9 +33,9 @@ func (c *client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
 	return c.cfg.Dial(ctx, p, addrs)
 }
 
-// ask sends one provider an order and returns its bid, or its decline, or our own
+// Ask sends one provider an order and returns its bid, or its decline, or our own
 // of a bid that needs what we do not understand.
-func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
+func (c *Client) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
 	key, err := network.PeerKey(to)
 	if err != nil {
 		return nil, nil, err
@@ -60,7 +60,7 @@ func (c *client) ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 		return nil, nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
-		d, err := openDecline(env, order.Digest, key)
+		d, err := OpenDecline(env, order.Digest, key)
 		return nil, d, err
 	}
 	bid, err := market.OpenBid(reply.GetBid(), time.Now(), order)
@@ -82,8 +82,8 @@ func UsageOf(job *jobv1.Job) market.Usage {
 	return market.UsageOf(job.Resources, job.Limits.MaxDurationMs)
 }
 
-// openDecline reads a decline of subject by the provider that was asked.
-func openDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*market.Refusal, error) {
+// OpenDecline reads a decline of subject by the provider that was asked.
+func OpenDecline(envelope []byte, subject souk.Digest, provider souk.NodeKey) (*market.Refusal, error) {
 	d, err := market.OpenDecline(envelope, subject)
 	if err != nil {
 		return nil, err

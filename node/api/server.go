@@ -1,4 +1,11 @@
-package node
+// Package api is the node as its owner and other programs on this machine see it:
+// the services of souk.api.v1 over Connect, the page, the market's events and the
+// log of receipts.
+//
+// The socket has full rights, the port asks for a token where something can be
+// spent or read that is not public. Each service knows only what it asks of the
+// node, by interfaces of its own.
+package api
 
 import (
 	"cmp"
@@ -22,6 +29,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -46,9 +54,9 @@ const (
 	httpStop       = time.Second
 )
 
-// apiConfig holds what the API shows and acts on. What only a node with a chain,
+// Config holds what the API shows and acts on. What only a node with a chain,
 // or one that sells, has is nil at the others.
-type apiConfig struct {
+type Config struct {
 	Home     string       // holds the socket and the token
 	Addr     string       // of the port; default 127.0.0.1:7071
 	Listener net.Listener // serves with full rights, in place of the port and the socket; default: none
@@ -68,33 +76,33 @@ type apiConfig struct {
 	Receipts *money.Receipts
 	Tree     *log.Log // digests of finished receipts
 
-	Chain   ownerChain      // nil: none, and so are the next two
+	Chain   Chain           // nil: none, and so are the next two
 	Keeper  *money.Keeper   //
-	Client  *client         //
+	Client  *client.Client  //
 	Anchors payment.Address // the contract that takes anchors
 	Seller  Seller          // nil: this node does not sell
 }
 
-// ownerChain is what the API asks of the chain.
-type ownerChain interface {
+// Chain is what the API asks of the chain.
+type Chain interface {
 	statusChain
 	walletChain
 	withdrawalChain
 }
 
-// apiServer serves the local API: the services of souk.api.v1 on a socket with full
+// Server serves the local API: the services of souk.api.v1 on a socket with full
 // rights and on a port with a token, and there the page, the log and the market's
 // events for anybody.
-type apiServer struct {
-	cfg      apiConfig
+type Server struct {
+	cfg      Config
 	listener net.Listener // of the port, or cfg.Listener
 	services http.Handler
 	events   *events
 }
 
-// newAPI takes the port and makes sure there is a token. Nothing is served before Run.
-func newAPI(cfg apiConfig) (*apiServer, error) {
-	s := &apiServer{cfg: cfg, listener: cfg.Listener, events: &events{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, tree: cfg.Tree}}
+// New takes the port and makes sure there is a token. Nothing is served before Run.
+func New(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg, listener: cfg.Listener, events: &events{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, tree: cfg.Tree}}
 	if s.listener == nil {
 		addr := cmp.Or(cfg.Addr, defaultAPI)
 		var err error
@@ -113,10 +121,10 @@ func newAPI(cfg apiConfig) (*apiServer, error) {
 }
 
 // Services is the Connect API with full rights, without a port.
-func (s *apiServer) Services() http.Handler { return s.services }
+func (s *Server) Services() http.Handler { return s.services }
 
 // Close gives the port back; Run does it too.
-func (s *apiServer) Close() error {
+func (s *Server) Close() error {
 	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
@@ -124,7 +132,7 @@ func (s *apiServer) Close() error {
 }
 
 // URL is where the page and the HTTP API are.
-func (s *apiServer) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
 // apiToken reads the home's token, and makes one where there is none.
 func apiToken(home string) (string, error) {
@@ -148,7 +156,7 @@ func apiToken(home string) (string, error) {
 
 // Run serves the socket, with full rights, and the port, with the token,
 // until ctx ends.
-func (s *apiServer) Run(ctx context.Context) error {
+func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Listener != nil {
 		return serveHTTP(ctx, s.listener, s.services)
 	}
@@ -208,7 +216,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 // newServices is the Connect API, with full rights.
-func newServices(cfg apiConfig, url string) http.Handler {
+func newServices(cfg Config, url string) http.Handler {
 	node := &nodeService{version: cfg.Version, started: cfg.Started, home: cfg.Home, url: url, host: cfg.Host, book: cfg.Book,
 		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, seller: cfg.Seller}
 	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts}
@@ -248,7 +256,7 @@ func requireToken(token string, next http.Handler) http.Handler {
 
 // guard refuses requests that a foreign page makes through its reader's browser:
 // another Origin, or a name that was rebound to this address.
-func (s *apiServer) guard(next http.Handler) http.Handler {
+func (s *Server) guard(next http.Handler) http.Handler {
 	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
 	hosts := []string{s.listener.Addr().String(), "localhost:" + port, "127.0.0.1:" + port, "[::1]:" + port}
 	if s.cfg.Addr != "" {
@@ -266,7 +274,7 @@ func (s *apiServer) guard(next http.Handler) http.Handler {
 
 // servePublic mounts what needs no token: the page, health, the log and the
 // market's events. All else is the services'.
-func (s *apiServer) servePublic(mux *http.ServeMux, services http.Handler) {
+func (s *Server) servePublic(mux *http.ServeMux, services http.Handler) {
 	page, err := fs.Sub(webFiles, "web")
 	if err != nil {
 		panic(err) // embedded at build time

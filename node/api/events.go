@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/offers"
 )
 
@@ -68,7 +69,7 @@ func (e *events) offer(w http.ResponseWriter, c offers.Change) {
 	o := row.Offer
 	sendEvent(w, "offer", map[string]any{"provider": row.Provider, "class": o.Class, "model": o.Model, "region": o.Region,
 		"free": o.Free, "count": o.Count, "price_atoms_per_hour": o.PriceAtomsPerHour, "memory_bytes": o.MemoryBytes,
-		"epoch": o.Epoch, "sequence": o.Sequence, "expires": stamp(c.Offer.Expires), "ended": c.Ended,
+		"epoch": o.Epoch, "sequence": o.Sequence, "expires": client.Stamp(c.Offer.Expires), "ended": c.Ended,
 		"envelope": c.Offer.Envelope})
 }
 

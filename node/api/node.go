@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
@@ -71,7 +72,7 @@ type statusChain interface {
 // Status tells what the daemon is doing.
 func (s *nodeService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv1.StatusResponse, error) {
 	out := &apiv1.StatusResponse{Peer: s.host.ID().String(), Peers: uint32(len(s.host.Network().Peers())), Offers: uint32(s.book.Len()),
-		Provider: s.seller != nil, Started: stamp(s.started), Rejects: s.rejects(), Api: s.url, Version: s.version}
+		Provider: s.seller != nil, Started: client.Stamp(s.started), Rejects: s.rejects(), Api: s.url, Version: s.version}
 	ahead, peers := s.clocks.Difference()
 	out.ClockAheadMs, out.ClockPeers = ahead.Milliseconds(), uint32(peers)
 	if low := s.space.Room(0); low != nil {

@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -74,14 +74,14 @@ func stoppingBooks(t *testing.T) *moneytest.Books {
 }
 
 // unfinished is a job that is under way.
-func unfinished(t *testing.T, b *moneytest.Books, store *files.Files, id souk.JobID, saveTo []string) *job {
+func unfinished(t *testing.T, b *moneytest.Books, store *files.Files, id souk.JobID, saveTo []string) *Job {
 	t.Helper()
-	c := &client{cfg: clientConfig{Key: b.Client, VoucherKey: b.VoucherKey, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels,
+	c := &Client{cfg: Config{Key: b.Client, VoucherKey: b.VoucherKey, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels,
 		Receipts: b.Receipts, Files: store, Space: b.Space, Log: b.Log, Waits: network.DefaultWaits()}}
 	msg := &jobv1.Job{Nonce: id.Digest[:16], Wasm: "program", Outputs: []*jobv1.Output{{From: "/out"}},
 		Resources: &marketv1.Resources{}, Price: &jobv1.Price{MaxAtomsPerHour: 1, MaxTotalAtoms: 1},
 		Limits: &jobv1.Limits{StartWithinMs: 60_000, MaxDurationMs: 60_000, HoldPausedMs: 5_000}}
-	return newJob(c, id, msg, jobRecord{Message: network.MustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
+	return newJob(c, id, msg, Record{Message: network.MustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
 }
 
 // noneEnded looks for jobs that have ended in the ledger, once all that was handed
@@ -92,7 +92,7 @@ func noneEnded(t *testing.T, b *moneytest.Books) {
 		t.Fatal(err)
 	}
 	err := b.Ledger.Scan("job/", func(key string, value []byte) error {
-		var rec jobRecord
+		var rec Record
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return err
 		}

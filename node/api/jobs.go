@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
@@ -17,8 +18,8 @@ import (
 // Jobs is the client role.
 type Jobs interface {
 	Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error)
-	Find(prefix string) (*job, error)
-	List() []*job
+	Find(prefix string) (*client.Job, error)
+	List() []*client.Job
 	Live() uint32
 }
 
@@ -41,10 +42,10 @@ type leaseReceipts interface {
 
 // Plan says what a job would cost and where it could run.
 func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.PlanResponse, error) {
-	if err := CheckJob(req.Job); err != nil {
+	if err := client.CheckJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	q := market.RequestQuery(req.Job.Resources, PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
+	q := market.RequestQuery(req.Job.Resources, client.PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
 	out := &apiv1.PlanResponse{Total: uint32(s.book.Len()), Query: q.String(), Removals: removalRows(s.book.Explain(q)),
 		AvailableAtoms: uint64(max(s.wallet.Balance(ledger.Wallet), 0))}
 	for _, o := range s.book.Match(q) {
@@ -67,7 +68,7 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 func (s *jobsService) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candidate, error) {
 	c := &apiv1.Candidate{Row: offerRow(o, s.scores)}
 	var known payment.Tariff
-	usage := UsageOf(job)
+	usage := client.UsageOf(job)
 	for _, l := range o.Lines() {
 		row := &apiv1.CostLine{Unit: l.Unit, PriceAtoms: l.Price, Per: l.Per, Unknown: !l.Known()}
 		if l.Known() {
@@ -77,7 +78,7 @@ func (s *jobsService) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candida
 		c.Lines = append(c.Lines, row)
 	}
 	c.EstimateAtoms = uint64(usage.Cost(known))
-	most, err := Reserve(job, known, market.Devices(job.Resources))
+	most, err := client.Reserve(job, known, market.Devices(job.Resources))
 	c.CapAtoms = uint64(most)
 	return c, err
 }
@@ -87,7 +88,7 @@ func (s *jobsService) Submit(ctx context.Context, req *apiv1.SubmitRequest) (*ap
 	if s.jobs == nil {
 		return nil, coded(ErrNoChain)
 	}
-	if err := CheckJob(req.Job); err != nil {
+	if err := client.CheckJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	id, err := s.jobs.Submit(ctx, req.Job, req.SaveTo)
@@ -108,10 +109,10 @@ func (s *jobsService) List(context.Context, *apiv1.ListRequest) (*apiv1.ListResp
 	return out, nil
 }
 
-func (s *jobsService) job(id string) (*job, error) { return findJob(s.jobs, id) }
+func (s *jobsService) job(id string) (*client.Job, error) { return findJob(s.jobs, id) }
 
 // findJob returns the job whose id begins so; jobs is nil on a node without a chain.
-func findJob(jobs Jobs, id string) (*job, error) {
+func findJob(jobs Jobs, id string) (*client.Job, error) {
 	if jobs == nil {
 		return nil, coded(ErrNoChain)
 	}

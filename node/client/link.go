@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -30,8 +30,8 @@ const (
 // and pays. A receipt is checked, then it and its voucher are durable, then they
 // are sent; the final one only after the outputs are verified.
 type link struct {
-	j     *job
-	s     *signing
+	j     *Job
+	s     *Proposal
 	payer *payment.Payer
 
 	allowed  chan struct{} // closed: the last voucher may go
@@ -68,7 +68,7 @@ func breach(err error) bool {
 
 func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
 
-func (l *link) giveUp() { l.quitOnce.Do(func() { close(l.quit) }) }
+func (l *link) abandonStream() { l.quitOnce.Do(func() { close(l.quit) }) }
 
 // run keeps a session with the provider until the run is over, the job lets go,
 // or ctx ends.
@@ -81,7 +81,7 @@ func (l *link) run(ctx context.Context) {
 			wait = reattachFirst
 			if lost {
 				lost = false
-				l.j.post(ctx, scheduler.LinkBack{Lease: l.s.id})
+				l.j.post(ctx, scheduler.LinkBack{Lease: l.s.ID})
 			}
 		})
 		if l.over || ctx.Err() != nil || errors.Is(err, errGivenUp) {
@@ -89,14 +89,14 @@ func (l *link) run(ctx context.Context) {
 		}
 		if breach(err) {
 			if err := l.cheated(ctx, err); err != nil {
-				l.j.c.cfg.Log.Error("end lease", "lease", l.s.id.Short(), "err", err)
+				l.j.c.cfg.Log.Error("end lease", "lease", l.s.ID.Short(), "err", err)
 			}
 			return
 		}
 		if !lost {
 			lost = true
-			l.j.post(ctx, scheduler.LinkLost{Lease: l.s.id})
-			l.j.c.cfg.Log.Warn("run stream lost", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
+			l.j.post(ctx, scheduler.LinkLost{Lease: l.s.ID})
+			l.j.c.cfg.Log.Warn("run stream lost", "lease", l.s.ID.Short(), "peer", l.s.Peer, "err", err)
 		}
 		t := time.NewTimer(wait)
 		wait = min(2*wait, reattachMost)
@@ -117,10 +117,10 @@ func (l *link) run(ctx context.Context) {
 func (l *link) session(ctx context.Context, opened func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := l.j.c.reach(ctx, l.s.peer); err != nil {
+	if _, err := l.j.c.reach(ctx, l.s.Peer); err != nil {
 		return err
 	}
-	st, done, err := network.OpenStream(ctx, l.j.c.cfg.Host, l.s.peer, network.RunProtocol)
+	st, done, err := network.OpenStream(ctx, l.j.c.cfg.Host, l.s.Peer, network.RunProtocol)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func ignoreCancel(err error) error {
 func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
 	rec, _ := l.j.Watch()
-	attach := &runv1.Attach{Lease: l.s.id.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
+	attach := &runv1.Attach{Lease: l.s.ID.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
 	if err := wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		return err
 	}
@@ -227,15 +227,15 @@ func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error 
 
 // declined ends a run whose provider does not understand its stream.
 func (l *link) declined(ctx context.Context, envelope []byte) error {
-	why, err := openDecline(envelope, l.s.id.Digest, l.s.terms.ProviderKey)
+	why, err := OpenDecline(envelope, l.s.ID.Digest, l.s.Terms.ProviderKey)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBreach, err)
 	}
-	l.j.declined(ctx, l.s.peer, why)
-	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
+	l.j.declined(ctx, l.s.Peer, why)
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.ID, Phase: runv1.Phase_PHASE_ENDED,
 		Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: network.Clip(why.Error(), 200)})
 	l.over = true
-	return l.closeMoney(ctx)
+	return l.closeLease(ctx)
 }
 
 func (l *link) state(ctx context.Context, s *runv1.State) error {
@@ -245,18 +245,18 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 		return fmt.Errorf("other outputs than before: %w", errBreach)
 	}
 	if tx := network.Clip(s.DepositTx, 100); tx != "" {
-		if rec, _ := l.j.Watch(); rec.byLease(l.s.id.String()) != nil && rec.byLease(l.s.id.String()).DepositTx != tx {
-			if err := l.j.note(ctx, func(r *jobRecord) { r.byLease(l.s.id.String()).DepositTx = tx }); err != nil {
+		if rec, _ := l.j.Watch(); rec.byLease(l.s.ID.String()) != nil && rec.byLease(l.s.ID.String()).DepositTx != tx {
+			if err := l.j.note(ctx, func(r *Record) { r.byLease(l.s.ID.String()).DepositTx = tx }); err != nil {
 				return err
 			}
 		}
 	}
-	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: network.Clip(s.Detail, 200)})
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.ID, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: network.Clip(s.Detail, 200)})
 	if s.Phase != runv1.Phase_PHASE_ENDED {
 		return nil
 	}
 	l.over = true
-	return l.closeMoney(ctx)
+	return l.closeLease(ctx)
 }
 
 // offset is how much of a log this attempt has brought.
@@ -268,13 +268,13 @@ func (l *link) offset(stream runv1.LogStream) uint64 {
 func (l *link) logOf(stream runv1.LogStream) (*disk.LogFile, uint64) {
 	rec, _ := l.j.Watch()
 	base := map[string]uint64{}
-	if a := rec.byLease(l.s.id.String()); a != nil {
+	if a := rec.byLease(l.s.ID.String()); a != nil {
 		base = a.LogBase
 	}
 	if stream == runv1.LogStream_LOG_STREAM_STDERR {
-		return l.j.stderr, base["stderr"]
+		return l.j.Stderr, base["stderr"]
 	}
-	return l.j.stdout, base["stdout"]
+	return l.j.Stdout, base["stdout"]
 }
 
 // keepLog appends what is new of a piece of log. What a full disk drops, and all

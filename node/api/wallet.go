@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
@@ -225,7 +226,7 @@ func (s *walletService) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest
 		out.AmountAtoms = uint64(left)
 		out.Tx, err = s.withdrawals.StartWithdraw(ctx, rec.Config, left)
 	case now.Before(rec.WithdrawReady):
-		out.AmountAtoms, out.Ready = uint64(rec.Withdrawing), stamp(rec.WithdrawReady)
+		out.AmountAtoms, out.Ready = uint64(rec.Withdrawing), client.Stamp(rec.WithdrawReady)
 		return out, nil
 	default:
 		out.AmountAtoms = uint64(rec.Withdrawing)
@@ -238,7 +239,7 @@ func (s *walletService) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest
 		err = s.keeper.Reconcile(ctx)
 	}
 	if now, ok := s.channels.Get(rec.ID()); ok {
-		out.Ready = stamp(now.WithdrawReady)
+		out.Ready = client.Stamp(now.WithdrawReady)
 	}
 	return out, coded(err)
 }
@@ -246,7 +247,7 @@ func (s *walletService) Withdraw(ctx context.Context, req *apiv1.WithdrawRequest
 func channelProto(r *money.Channel) *apiv1.Channel {
 	return &apiv1.Channel{Id: r.ID().String(), Peer: r.Peer, Paying: r.Paying, BalanceAtoms: uint64(r.Balance),
 		VouchedAtoms: uint64(r.Voucher.MaxClaimable), DueAtoms: uint64(r.Due()), ClaimedAtoms: uint64(r.Claimed),
-		ReservedAtoms: uint64(r.Reserved()), WithdrawReady: stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
+		ReservedAtoms: uint64(r.Reserved()), WithdrawReady: client.Stamp(r.WithdrawReady), DepositTx: r.DepositTx, ClaimTx: r.ClaimTx, RefundTx: r.RefundTx}
 }
 
 // Channels lists the channels of this node.
@@ -270,7 +271,7 @@ func (s *walletService) History(_ context.Context, req *apiv1.HistoryRequest) (*
 	}
 	out := &apiv1.HistoryResponse{}
 	for _, e := range entries {
-		out.Entries = append(out.Entries, &apiv1.LedgerEntry{Seq: e.Seq, Time: stamp(e.At), Kind: e.Kind, Debit: string(e.Debit),
+		out.Entries = append(out.Entries, &apiv1.LedgerEntry{Seq: e.Seq, Time: client.Stamp(e.At), Kind: e.Kind, Debit: string(e.Debit),
 			Credit: string(e.Credit), AmountAtoms: uint64(e.Amount), Ref: e.Ref,
 			DebitBalanceAtoms: int64(e.DebitBalance), CreditBalanceAtoms: int64(e.CreditBalance)})
 	}

@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -28,20 +28,20 @@ const (
 	depositValid  = 30 * time.Minute // how long a provider may take to submit a deposit
 )
 
-// signing is a lease the client signed, with what it became known with.
-type signing struct {
-	id       souk.LeaseID
-	peer     peer.ID
-	lease    *leasev1.Lease
-	payload  []byte
-	terms    payment.Terms
-	channel  payment.Channel
-	request  *leasev1.LeaseRequest
-	deposits souk.Atoms
+// Proposal is a lease the client signed, with what it became known with.
+type Proposal struct {
+	ID       souk.LeaseID
+	Peer     peer.ID
+	Lease    *leasev1.Lease
+	Payload  []byte
+	Terms    payment.Terms
+	Channel  payment.Channel
+	Request  *leasev1.LeaseRequest
+	Deposits souk.Atoms
 }
 
 // signed returns what was signed for a lease, from the ledger after a restart.
-func (j *job) signed(id souk.LeaseID) (*signing, error) {
+func (j *Job) signed(id souk.LeaseID) (*Proposal, error) {
 	j.mu.Lock()
 	s := j.signs[id]
 	j.mu.Unlock()
@@ -58,39 +58,39 @@ func (j *job) signed(id souk.LeaseID) (*signing, error) {
 	return s, nil
 }
 
-// propose builds the lease on a bid and makes the promise in it durable: its
+// Propose builds the lease on a bid and makes the promise in it durable: its
 // first voucher is in the ledger before any byte of it leaves.
-func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*signing, error) {
-	s, err := c.draft(jobID, job, to, bid, startBy)
+func (c *Client) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
+	s, err := c.Draft(jobID, job, to, bid, startBy)
 	if err != nil {
 		return nil, err
 	}
-	c.cfg.Channels.Open(s.channel, s.terms.Domain, to.String(), true)
+	c.cfg.Channels.Open(s.Channel, s.Terms.Domain, to.String(), true)
 	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
 	defer c.proposing.Unlock()
-	elsewhere := c.signedAway(s.terms.Channel)
-	err = c.cfg.Channels.Update(ctx, s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
-		if short := s.terms.Reserve - rec.Free(); short > 0 {
-			dep, err := c.deposit(s.channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
+	elsewhere := c.SignedAway(s.Terms.Channel)
+	err = c.cfg.Channels.Update(ctx, s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+		if short := s.Terms.Reserve - rec.Free(); short > 0 {
+			dep, err := c.Authorize(s.Channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
 			if err != nil {
 				return ledger.Batch{}, err
 			}
-			s.request.Deposit, s.deposits = dep.Proto(), dep.Amount
+			s.Request.Deposit, s.Deposits = dep.Proto(), dep.Amount
 		}
-		if err := rec.Open(s.id, s.terms.Reserve, s.deposits); err != nil {
+		if err := rec.Open(s.ID, s.Terms.Reserve, s.Deposits); err != nil {
 			return ledger.Batch{}, err
 		}
-		total, err := rec.Promise(s.id, s.terms.First())
+		total, err := rec.Promise(s.ID, s.Terms.First())
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		v := payment.Voucher{Channel: s.terms.Channel, MaxClaimable: total}
-		if err := v.Sign(s.terms.Domain, c.cfg.VoucherKey); err != nil {
+		v := payment.Voucher{Channel: s.Terms.Channel, MaxClaimable: total}
+		if err := v.Sign(s.Terms.Domain, c.cfg.VoucherKey); err != nil {
 			return ledger.Batch{}, err
 		}
-		s.request.Voucher = v.Proto()
+		s.Request.Voucher = v.Proto()
 		rec.Take(v)
-		return ledger.Batch{Records: []ledger.Record{{Key: "signed/" + s.id.String(), Value: s.payload}}}, nil
+		return ledger.Batch{Records: []ledger.Record{{Key: "signed/" + s.ID.String(), Value: s.Payload}}}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lease with %s: %w", to, err)
@@ -98,8 +98,8 @@ func (c *client) propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 	return s, nil
 }
 
-// draft fills in a lease; it promises nothing yet.
-func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*signing, error) {
+// Draft fills in a lease; it promises nothing yet.
+func (c *Client) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
 	keys, err := payment.OpenKeys(bid.Keys, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("provider keys: %w", err)
@@ -139,17 +139,17 @@ func (c *client) draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	} else if !in.IsZero() {
 		l.InputDigest = in[:]
 	}
-	s := &signing{peer: to, lease: l, payload: network.MustMarshal(l), channel: ch}
-	if s.terms, _, err = money.LeaseTerms(s.payload, l); err != nil {
+	s := &Proposal{Peer: to, Lease: l, Payload: network.MustMarshal(l), Channel: ch}
+	if s.Terms, _, err = money.LeaseTerms(s.Payload, l); err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
-	s.id = s.terms.Lease
-	s.request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.payload), Version: market.Version}
+	s.ID = s.Terms.Lease
+	s.Request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.Payload), Version: market.Version}
 	return s, nil
 }
 
 // channelFor is the one channel from this client to a provider.
-func (c *client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.EIP712Domain, error) {
+func (c *Client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.EIP712Domain, error) {
 	ours := c.cfg.Chain.Domain()
 	d := payment.EIP712Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
 	token := payment.Address(st.GetToken())
@@ -178,9 +178,9 @@ func Reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
 	return min(most, souk.Atoms(job.Price.MaxTotalAtoms)), nil
 }
 
-// deposit signs an ERC-3009 authorization, if the wallet has the tokens beside
+// Authorize signs an ERC-3009 authorization, if the wallet has the tokens beside
 // those that it signed away already.
-func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
+func (c *Client) Authorize(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
 	if have := c.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
 		return chain.Deposit{}, &money.FundsError{Need: amount, Have: have}
 	}
@@ -189,53 +189,53 @@ func (c *client) deposit(ch payment.Channel, amount, away souk.Atoms) (chain.Dep
 	return c.cfg.Chain.SignDeposit(ch, amount, depositValid, time.Now(), salt)
 }
 
-// countersign asks the provider to sign the lease too.
-func (c *client) countersign(ctx context.Context, s *signing) (*market.Refusal, error) {
+// Countersign asks the provider to sign the lease too.
+func (c *Client) Countersign(ctx context.Context, s *Proposal) (*market.Refusal, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
 	defer cancel()
 	var reply leasev1.LeaseReply
-	if err := network.Exchange(ctx, c.cfg.Host, s.peer, network.LeaseProtocol, s.request, &reply, network.MaxLeaseBytes); err != nil {
+	if err := network.Exchange(ctx, c.cfg.Host, s.Peer, network.LeaseProtocol, s.Request, &reply, network.MaxLeaseBytes); err != nil {
 		return nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
-		return openDecline(env, s.id.Digest, s.terms.ProviderKey)
+		return OpenDecline(env, s.ID.Digest, s.Terms.ProviderKey)
 	}
 	payload, signer, err := wire.Open(souk.DomainLease, reply.GetLease(), network.MaxLeaseBytes)
 	if err != nil {
 		return nil, fmt.Errorf("countersigned lease: %w", err)
 	}
-	if signer != s.terms.ProviderKey || sha256.Sum256(payload) != s.id.Digest {
+	if signer != s.Terms.ProviderKey || sha256.Sum256(payload) != s.ID.Digest {
 		return nil, fmt.Errorf("the provider signed another lease")
 	}
-	c.cfg.Log.Info("lease", "lease", s.id.Short(), "peer", s.peer, "price", souk.Atoms(s.lease.PriceAtomsPerHour))
+	c.cfg.Log.Info("lease", "lease", s.ID.Short(), "peer", s.Peer, "price", souk.Atoms(s.Lease.PriceAtomsPerHour))
 	return nil, nil
 }
 
-// abandon gives back what a lease reserved when nothing came of it. The provider
+// CloseLease gives back what a lease reserved when nothing came of it. The provider
 // may hold its first voucher: the next lease with it is paid by that one first,
 // so a provider that takes vouchers and declines never holds more than one.
-func (c *client) abandon(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
+func (c *Client) CloseLease(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
 	return c.cfg.Channels.Update(ctx, ch, func(rec *money.Channel) (ledger.Batch, error) {
 		rec.Close(lease)
 		return ledger.Batch{}, nil
 	})
 }
 
-func (j *job) lastSigned(peer souk.NodeKey) souk.LeaseID {
+func (j *Job) lastSigned(peer souk.NodeKey) souk.LeaseID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var last souk.LeaseID
 	var at int64
 	for id, s := range j.signs {
-		if s.terms.ProviderKey == peer && s.lease.SignedMs >= at {
-			last, at = id, s.lease.SignedMs
+		if s.Terms.ProviderKey == peer && s.Lease.SignedMs >= at {
+			last, at = id, s.Lease.SignedMs
 		}
 	}
 	return last
 }
 
 // signed reads from the ledger what was signed for a lease.
-func (c *client) signed(id souk.LeaseID) (*signing, error) {
+func (c *Client) signed(id souk.LeaseID) (*Proposal, error) {
 	payload, err := c.cfg.Ledger.Get("signed/" + id.String())
 	if err != nil || payload == nil {
 		return nil, fmt.Errorf("lease %s is not in the ledger: %w", id.Short(), err)
@@ -244,19 +244,19 @@ func (c *client) signed(id souk.LeaseID) (*signing, error) {
 	if err := proto.Unmarshal(payload, &l); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
-	s := &signing{id: id, payload: payload, lease: &l}
-	if s.terms, s.channel, err = money.LeaseTerms(payload, &l); err != nil {
+	s := &Proposal{ID: id, Payload: payload, Lease: &l}
+	if s.Terms, s.Channel, err = money.LeaseTerms(payload, &l); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
-	if s.peer, err = network.PeerID(s.terms.ProviderKey); err != nil {
+	if s.Peer, err = network.PeerID(s.Terms.ProviderKey); err != nil {
 		return nil, fmt.Errorf("lease %s: %w", id.Short(), err)
 	}
 	return s, nil
 }
 
-// signedAway is what deposits on other channels will take of the wallet, that
+// SignedAway is what deposits on other channels will take of the wallet, that
 // were signed for leases and that the chain has not shown yet.
-func (c *client) signedAway(but souk.ChannelID) (sum souk.Atoms) {
+func (c *Client) SignedAway(but souk.ChannelID) (sum souk.Atoms) {
 	for _, rec := range c.cfg.Channels.All() {
 		if rec.Paying && rec.ID() != but {
 			sum += rec.PendingDeposits()

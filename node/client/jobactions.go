@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -36,7 +36,7 @@ type bookFilled struct {
 }
 
 // untilBook waits for an offer that meets q, until the book counts as whole.
-func (j *job) untilBook(ctx context.Context, q market.Query) {
+func (j *Job) untilBook(ctx context.Context, q market.Query) {
 	wait, cancel := context.WithDeadline(ctx, j.c.wholeBy)
 	defer cancel()
 	if changes, err := j.c.cfg.Book.Watch(wait); err == nil {
@@ -50,9 +50,9 @@ func (j *job) untilBook(ctx context.Context, q market.Query) {
 }
 
 // find matches the job against the book.
-func (j *job) find(ctx context.Context, g *errgroup.Group) error {
+func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
-	q := market.RequestQuery(j.msg.Resources, PricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
+	q := market.RequestQuery(j.Message.Resources, PricePerDevice(j.Message), j.Message.Limits.MaxDurationMs)
 	q.Limit = maxOffers
 	found := j.c.cfg.Book.Match(q)
 	j.offers = map[souk.NodeKey]*market.Offer{}
@@ -71,7 +71,7 @@ func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 	if len(peers) == 0 {
 		removals = j.c.cfg.Book.Explain(q)
 	}
-	err := j.note(ctx, func(r *jobRecord) {
+	err := j.note(ctx, func(r *Record) {
 		for _, t := range r.Snapshot.Over {
 			if a := r.byLease(t.Lease.String()); a != nil && a.Ended.IsZero() {
 				a.Ended, a.Reason = now.UTC(), string(t.Reason)
@@ -87,7 +87,7 @@ func (j *job) find(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
+func (j *Job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 	p, err := network.PeerID(key)
 	var rtt time.Duration
 	if err == nil {
@@ -104,12 +104,12 @@ func (j *job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 	j.post(ctx, scheduler.Dialed{Peer: key, RTT: rtt})
 }
 
-func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
+func (j *Job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 	p, err := network.PeerID(a.Peer)
 	var bid *market.Bid
 	var decline *market.Refusal
 	if err == nil {
-		bid, decline, err = j.c.ask(ctx, p, offer, j.msg, a.Deadline)
+		bid, decline, err = j.c.Ask(ctx, p, offer, j.Message, a.Deadline)
 	}
 	switch {
 	case err != nil:
@@ -122,13 +122,13 @@ func (j *job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.bids = append(j.bids, bid)
 		n := len(j.bids) - 1
 		j.mu.Unlock()
-		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.msg).Cost(bid.Lines)})
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.Message).Cost(bid.Lines)})
 	}
 }
 
 // declined keeps a refusal where souk job shows it.
-func (j *job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
-	err := j.note(ctx, func(r *jobRecord) {
+func (j *Job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
+	err := j.note(ctx, func(r *Record) {
 		n := 0
 		for _, a := range r.Attempts {
 			n += len(a.Declines)
@@ -137,27 +137,27 @@ func (j *job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
 			return
 		}
 		c := r.current()
-		c.Declines = append(c.Declines, declineRecord{Provider: p.String(), Reason: market.ReasonName(d.Reason),
+		c.Declines = append(c.Declines, DeclineRecord{Provider: p.String(), Reason: market.ReasonName(d.Reason),
 			Shortfall: d.Shortfall, Detail: d.Error()})
 	})
 	if err != nil {
-		j.c.cfg.Log.Error("note decline", "job", j.id.Short(), "err", err)
+		j.c.cfg.Log.Error("note decline", "job", j.ID.Short(), "err", err)
 	}
 }
 
-func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
+func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 	p, err := network.PeerID(a.Peer)
 	if err != nil {
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
 		return
 	}
 	j.mu.Lock()
-	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.msg.Limits.StartWithinMs)*time.Millisecond)
+	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.Message.Limits.StartWithinMs)*time.Millisecond)
 	j.mu.Unlock()
 	if soon := time.Now().Add(j.c.cfg.Waits.Fund); startBy.Before(soon) {
 		startBy = soon // a retry starts late: the job's own limit is the machine's to keep
 	}
-	s, err := j.c.propose(ctx, j.id, j.msg, p, bid, startBy)
+	s, err := j.c.Propose(ctx, j.ID, j.Message, p, bid, startBy)
 	if err != nil {
 		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: network.Clip(err.Error(), 200)}
 		if f := (*money.FundsError)(nil); errors.As(err, &f) {
@@ -172,38 +172,38 @@ func (j *job) sign(ctx context.Context, a scheduler.SignLease) {
 		return
 	}
 	j.mu.Lock()
-	j.signs[s.id] = s
+	j.signs[s.ID] = s
 	j.mu.Unlock()
-	decline, err := j.c.countersign(ctx, s)
+	decline, err := j.c.Countersign(ctx, s)
 	switch {
 	case err != nil:
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
 		return
 	case decline != nil:
-		if err := j.c.abandon(ctx, s.terms.Channel, s.id); err != nil {
-			j.c.cfg.Log.Error("abandon lease", "lease", s.id.Short(), "err", err)
+		if err := j.c.CloseLease(ctx, s.Terms.Channel, s.ID); err != nil {
+			j.c.cfg.Log.Error("abandon lease", "lease", s.ID.Short(), "err", err)
 		}
 		j.declined(ctx, p, decline)
 		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Why: *decline})
 		return
 	}
-	err = j.note(ctx, func(r *jobRecord) {
+	err = j.note(ctx, func(r *Record) {
 		if !r.Ended.IsZero() {
 			return // stopped meanwhile: it is released at once
 		}
 		c := r.current()
-		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.id.String(), s.lease.PriceAtomsPerHour, s.terms.Reserve
-		c.LogBase = map[string]uint64{"stdout": j.stdout.Len(), "stderr": j.stderr.Len()}
+		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.ID.String(), s.Lease.PriceAtomsPerHour, s.Terms.Reserve
+		c.LogBase = map[string]uint64{"stdout": j.Stdout.Len(), "stderr": j.Stderr.Len()}
 	})
 	if err != nil {
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
 		return
 	}
-	j.post(ctx, scheduler.LeaseSigned{Peer: a.Peer, Lease: s.id})
+	j.post(ctx, scheduler.LeaseSigned{Peer: a.Peer, Lease: s.ID})
 }
 
 // fetch brings the outputs home and verifies them, block by block.
-func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
+func (j *Job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 	ctx, cancel := context.WithTimeout(ctx, j.c.cfg.Waits.Collect) // the provider keeps them no longer
 	defer cancel()
 	s, err := j.signed(a.Lease)
@@ -215,8 +215,8 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 				j.post(ctx, scheduler.OutputsMoving{Lease: a.Lease})
 			}
 		}
-		limit := files.Limit{Bytes: 2 * j.msg.Resources.GetDiskBytes(), Blocks: maxOutputBlocks}
-		err = j.c.cfg.Files.Fetch(ctx, a.Output, s.peer, limit, moving)
+		limit := files.Limit{Bytes: 2 * j.Message.Resources.GetDiskBytes(), Blocks: maxOutputBlocks}
+		err = j.c.cfg.Files.Fetch(ctx, a.Output, s.Peer, limit, moving)
 	}
 	if err != nil {
 		j.post(ctx, scheduler.OutputsFailed{Lease: a.Lease, Err: err.Error()})
@@ -227,7 +227,7 @@ func (j *job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 
 // finish closes the books on a job: outputs get their names, and its inputs are
 // served to nobody any more.
-func (j *job) finish(ctx context.Context, end scheduler.End) error {
+func (j *Job) finish(ctx context.Context, end scheduler.End) error {
 	outputs, err := j.keepOutputs(ctx, end.Output)
 	if err != nil && ctx.Err() != nil {
 		return err // the next start writes them
@@ -242,7 +242,7 @@ func (j *job) finish(ctx context.Context, end scheduler.End) error {
 	case short != nil && end.Reason == scheduler.ReasonPaymentRefused:
 		detail = short.Error() + "; fund " + j.c.cfg.Chain.Address().Hex() + " and run again (souk wallet faucet on a test chain)"
 	}
-	err = j.note(ctx, func(r *jobRecord) {
+	err = j.note(ctx, func(r *Record) {
 		r.State, r.Reason, r.Detail, r.ExitCode = end.State.String(), string(end.Reason), detail, end.Exit
 		r.Outputs, r.Ended = outputs, time.Now().UTC()
 		if c := r.current(); c.Ended.IsZero() {
@@ -250,22 +250,22 @@ func (j *job) finish(ctx context.Context, end scheduler.End) error {
 		}
 	})
 	for _, l := range j.links {
-		l.giveUp()
+		l.abandonStream()
 	}
-	j.c.cfg.Log.Info("job ended", "job", j.id.Short(), "state", end.State, "reason", string(end.Reason))
+	j.c.cfg.Log.Info("job ended", "job", j.ID.Short(), "state", end.State, "reason", string(end.Reason))
 	j.c.cfg.Keeper.Wake()
 	return err
 }
 
 // keepOutputs names the outputs and writes them where their owner wants them.
 // What cannot be written stays in the store, and the error says so.
-func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, error) {
+func (j *Job) keepOutputs(ctx context.Context, root string) (map[string]string, error) {
 	outputs, errs := map[string]string{}, []error(nil)
 	if root == "" {
 		return outputs, nil
 	}
 	rec, _ := j.Watch()
-	for i, o := range j.msg.Outputs {
+	for i, o := range j.Message.Outputs {
 		name := strings.Trim(o.From, "/")
 		cid, err := j.c.cfg.Files.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
 		if err != nil {
@@ -284,13 +284,13 @@ func (j *job) keepOutputs(ctx context.Context, root string) (map[string]string, 
 }
 
 // attach opens the run's stream and lets the provider have the job's files.
-func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach) error {
+func (j *Job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach) error {
 	s, err := j.signed(a.Lease)
 	if err != nil {
 		return err
 	}
-	for _, cid := range runner.Contents(j.msg) {
-		if err := j.c.cfg.Files.Grant(ctx, cid, s.peer); err != nil {
+	for _, cid := range runner.Contents(j.Message) {
+		if err := j.c.cfg.Files.Grant(ctx, cid, s.Peer); err != nil {
 			return fmt.Errorf("serve inputs: %w", err)
 		}
 	}
@@ -299,21 +299,21 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 		return err
 	}
 	l.paid = l.payer.Done()
-	j.links[s.id] = l
+	j.links[s.ID] = l
 	g.Go(func() error {
 		guard := j.c.cfg.Host.ConnManager()
-		guard.Protect(s.peer, s.id.String())
-		defer guard.Unprotect(s.peer, s.id.String())
+		guard.Protect(s.Peer, s.ID.String())
+		defer guard.Unprotect(s.Peer, s.ID.String())
 		l.run(ctx)
 		if ctx.Err() == nil && !l.over {
-			if err := l.closeMoney(ctx); err != nil { // given up: nothing more is paid on the lease
-				j.c.cfg.Log.Error("end lease", "lease", s.id.Short(), "err", err)
+			if err := l.closeLease(ctx); err != nil { // given up: nothing more is paid on the lease
+				j.c.cfg.Log.Error("end lease", "lease", s.ID.Short(), "err", err)
 			}
 		}
-		for _, cid := range runner.Contents(j.msg) {
-			j.c.cfg.Files.Withdraw(cid, s.peer)
+		for _, cid := range runner.Contents(j.Message) {
+			j.c.cfg.Files.Withdraw(cid, s.Peer)
 		}
-		j.post(ctx, linkClosed{lease: s.id})
+		j.post(ctx, linkClosed{lease: s.ID})
 		return nil
 	})
 	return nil
@@ -321,7 +321,7 @@ func (j *job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 
 // release ends a lease: by its stream where there is one; else the client tells
 // the provider when it can.
-func (j *job) release(ctx context.Context, a scheduler.Release) error {
+func (j *Job) release(ctx context.Context, a scheduler.Release) error {
 	id := a.Lease
 	if id == (souk.LeaseID{}) {
 		id = j.lastSigned(a.Peer)
@@ -332,7 +332,7 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 		default: // asked already
 		}
 		if a.Drop {
-			l.giveUp()
+			l.abandonStream()
 		}
 		return nil
 	}
@@ -340,6 +340,6 @@ func (j *job) release(ctx context.Context, a scheduler.Release) error {
 	if err != nil {
 		return nil // nothing was signed: nothing to release
 	}
-	j.c.letGo(s, a.Discard)
-	return j.c.abandon(ctx, s.terms.Channel, id)
+	j.c.releaseLater(s, a.Discard)
+	return j.c.CloseLease(ctx, s.Terms.Channel, id)
 }

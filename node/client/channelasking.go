@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 )
 
 // channelAsk sends one request about a channel to a provider.
-func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
+func (c *Client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.ChannelRequest) (*leasev1.ChannelReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Channel)
 	defer cancel()
 	if _, err := c.reach(ctx, to); err != nil {
@@ -33,7 +33,7 @@ func (c *client) channelAsk(ctx context.Context, to peer.ID, req *leasev1.Channe
 		if err != nil {
 			return nil, err
 		}
-		d, err := openDecline(env, souk.Digest{}, key)
+		d, err := OpenDecline(env, souk.Digest{}, key)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (e *declinedError) Error() string { return "the provider declined: " + e.wh
 var errAnswer = errors.New("the provider did not answer what it was asked")
 
 // Fund deposits into the channel with a provider ahead of any job.
-func (c *client) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
+func (c *Client) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.ChannelID, string, error) {
 	reply, err := c.channelAsk(ctx, to, &leasev1.ChannelRequest{Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}})
 	if err != nil {
 		return souk.ChannelID{}, "", err
@@ -70,7 +70,7 @@ func (c *client) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}
-	dep, err := c.deposit(ch, amount, c.signedAway(souk.ChannelID{}))
+	dep, err := c.Authorize(ch, amount, c.SignedAway(souk.ChannelID{}))
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}
@@ -94,7 +94,7 @@ func (c *client) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 }
 
 // Refund asks a provider to claim what is due and to give the rest back.
-func (c *client) Refund(ctx context.Context, rec *money.Channel) (*leasev1.Refunded, error) {
+func (c *Client) Refund(ctx context.Context, rec *money.Channel) (*leasev1.Refunded, error) {
 	to, err := peer.Decode(rec.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("peer of channel %s: %w", rec.ID().Short(), err)

@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -24,14 +24,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// job is one job of this client. Its goroutine owns the machine and does what it
+// Job is one job of this client. Its goroutine owns the machine and does what it
 // asks; what came of it returns as events.
-type job struct {
-	c      *client
-	id     souk.JobID
-	msg    *jobv1.Job
-	stdout *disk.LogFile
-	stderr *disk.LogFile
+type Job struct {
+	c       *Client
+	ID      souk.JobID
+	Message *jobv1.Job
+	Stdout  *disk.LogFile
+	Stderr  *disk.LogFile
 
 	events chan scheduler.Event
 	stops  chan struct{} // the owner's wish; one is enough
@@ -47,22 +47,22 @@ type job struct {
 
 	mu    sync.Mutex // guards what follows
 	bids  []*market.Bid
-	signs map[souk.LeaseID]*signing
-	rec   jobRecord
+	signs map[souk.LeaseID]*Proposal
+	rec   Record
 	short *money.FundsError // the wallet could not pay a deposit
 }
 
-func newJob(c *client, id souk.JobID, msg *jobv1.Job, rec jobRecord) *job {
-	j := &job{c: c, id: id, msg: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
-		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*signing{}}
+func newJob(c *Client, id souk.JobID, msg *jobv1.Job, rec Record) *Job {
+	j := &Job{c: c, ID: id, Message: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
+		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*Proposal{}}
 	dir := filepath.Join(c.cfg.Home, "jobs", id.String())
-	j.stdout, j.stderr = disk.NewLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.LedgerRoom),
+	j.Stdout, j.Stderr = disk.NewLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.LedgerRoom),
 		disk.NewLogFile(filepath.Join(dir, "stderr.log"), j.changes.Announce, c.cfg.Space.LedgerRoom)
 	return j
 }
 
 // Watch returns a copy of the record, and a channel that closes at the next change.
-func (j *job) Watch() (jobRecord, <-chan struct{}) {
+func (j *Job) Watch() (Record, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.rec
@@ -72,25 +72,25 @@ func (j *job) Watch() (jobRecord, <-chan struct{}) {
 }
 
 // note changes the record; it is durable when note returns nil, together with extra.
-func (j *job) note(ctx context.Context, change func(*jobRecord), extra ...ledger.Record) error {
+func (j *Job) note(ctx context.Context, change func(*Record), extra ...ledger.Record) error {
 	j.noting.Lock()
 	defer j.noting.Unlock()
 	r, _ := j.Watch()
 	change(&r)
 	value, err := json.Marshal(&r)
 	if err != nil {
-		return fmt.Errorf("encode job %s: %w", j.id.Short(), err)
+		return fmt.Errorf("encode job %s: %w", j.ID.Short(), err)
 	}
-	batch := ledger.Batch{Records: append(extra, ledger.Record{Key: jobKey(j.id), Value: value})}
+	batch := ledger.Batch{Records: append(extra, ledger.Record{Key: jobKey(j.ID), Value: value})}
 	if err := j.c.cfg.Ledger.Commit(ctx, batch); err != nil {
-		return fmt.Errorf("job %s: %w", j.id.Short(), err)
+		return fmt.Errorf("job %s: %w", j.ID.Short(), err)
 	}
 	j.replace(r)
 	return nil
 }
 
 // show changes the record that others see; the next note makes it durable.
-func (j *job) show(change func(*jobRecord)) {
+func (j *Job) show(change func(*Record)) {
 	j.noting.Lock()
 	defer j.noting.Unlock()
 	r, _ := j.Watch()
@@ -98,28 +98,28 @@ func (j *job) show(change func(*jobRecord)) {
 	j.replace(r)
 }
 
-func (j *job) replace(r jobRecord) {
+func (j *Job) replace(r Record) {
 	j.mu.Lock()
 	j.rec = r
 	j.mu.Unlock()
 	j.changes.Announce()
 }
 
-func (j *job) machineConfig() scheduler.JobConfig {
+func (j *Job) machineConfig() scheduler.JobConfig {
 	ms := func(v uint64) time.Duration { return time.Duration(v) * time.Millisecond }
 	cfg := j.c.cfg.Waits.Job
-	cfg.MaxDuration, cfg.StartWithin = ms(j.msg.Limits.MaxDurationMs), ms(j.msg.Limits.StartWithinMs)
-	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.msg.Limits.HoldPausedMs), PricePerDevice(j.msg), j.msg.Retry
+	cfg.MaxDuration, cfg.StartWithin = ms(j.Message.Limits.MaxDurationMs), ms(j.Message.Limits.StartWithinMs)
+	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.Message.Limits.HoldPausedMs), PricePerDevice(j.Message), j.Message.Retry
 	return cfg
 }
 
 // run takes the job to its end, or until ctx ends: then the next start resumes it.
-func (j *job) run(ctx context.Context) error {
-	if err := errors.Join(j.stdout.Resume(), j.stderr.Resume()); err != nil {
+func (j *Job) run(ctx context.Context) error {
+	if err := errors.Join(j.Stdout.Resume(), j.Stderr.Resume()); err != nil {
 		return err
 	}
-	defer j.stdout.Close()
-	defer j.stderr.Close()
+	defer j.Stdout.Close()
+	defer j.Stderr.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -136,7 +136,7 @@ func (j *job) run(ctx context.Context) error {
 
 // again goes on with a job whose run could not write its record, from the last
 // record there is: what a restart of the node would do.
-func (j *job) again(ctx context.Context) error {
+func (j *Job) again(ctx context.Context) error {
 	j.links, j.next, j.inFlight = map[souk.LeaseID]*link{}, nil, 0
 	for len(j.events) > 0 {
 		<-j.events // of the run before; nothing of it sends any more
@@ -151,7 +151,7 @@ func (j *job) again(ctx context.Context) error {
 }
 
 // drive feeds the machine until it has finished and nothing it started is open.
-func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
+func (j *Job) drive(ctx context.Context, g *errgroup.Group) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -183,7 +183,7 @@ func (j *job) drive(ctx context.Context, g *errgroup.Group) error {
 }
 
 // step gives the machine one event, stores what changed, and only then acts.
-func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (done bool, err error) {
+func (j *Job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (done bool, err error) {
 	switch e := ev.(type) {
 	case scheduler.LeaseSigned, scheduler.LeaseDeclined, scheduler.LeaseFailed:
 		j.inFlight--
@@ -204,7 +204,7 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 	rec, _ := j.Watch()
 	state := j.machine.State().String()
 	if state != rec.State && rec.Ended.IsZero() || !snapshotEqual(snap, rec.Snapshot) {
-		change := func(r *jobRecord) { r.Snapshot = snap; r.State = stateOr(r, state) }
+		change := func(r *Record) { r.Snapshot = snap; r.State = stateOr(r, state) }
 		// What is promised in a lease is stored before it leaves (see propose), and
 		// that it was signed after it came back. Before that a restart searches
 		// again: to store that one asks to sign would only make the provider wait.
@@ -223,7 +223,7 @@ func (j *job) step(ctx context.Context, g *errgroup.Group, ev scheduler.Event) (
 }
 
 // stateOr keeps the state of a job that has ended: it is set with its reason.
-func stateOr(r *jobRecord, state string) string {
+func stateOr(r *Record, state string) string {
 	if !r.Ended.IsZero() || slices.Contains([]string{"done", "failed", "no-match", "unpaid", "stopped"}, state) {
 		return r.State
 	}
@@ -236,13 +236,13 @@ func snapshotEqual(a, b scheduler.Snapshot) bool {
 	return string(x) == string(y)
 }
 
-func (j *job) finished() bool {
+func (j *Job) finished() bool {
 	rec, _ := j.Watch()
 	return !rec.Ended.IsZero() && j.inFlight == 0 && len(j.links) == 0
 }
 
 // post hands an event to the job's goroutine.
-func (j *job) post(ctx context.Context, ev scheduler.Event) {
+func (j *Job) post(ctx context.Context, ev scheduler.Event) {
 	select {
 	case j.events <- ev:
 	case <-ctx.Done():
@@ -250,7 +250,7 @@ func (j *job) post(ctx context.Context, ev scheduler.Event) {
 }
 
 // act does one action; what takes time runs on g and answers by an event.
-func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) error {
+func (j *Job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) error {
 	switch a := act.(type) {
 	case scheduler.FindCandidates:
 		return j.find(ctx, g)
@@ -285,13 +285,13 @@ func (j *job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 }
 
 // Summary is the job in a line.
-func (j *job) Summary() *apiv1.JobSummary {
+func (j *Job) Summary() *apiv1.JobSummary {
 	r, _ := j.Watch()
-	return r.summary(j.id, j.msg)
+	return r.Summary(j.ID, j.Message)
 }
 
 // Stop asks for a job's end.
-func (j *job) Stop() {
+func (j *Job) Stop() {
 	select {
 	case j.stops <- struct{}{}:
 	default: // asked already

@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"context"
@@ -20,33 +20,33 @@ import (
 
 // payer checks the receipts of a lease, from those that were countersigned on.
 // No run began before its lease was signed.
-func (j *job) payer(s *signing) (*payment.Payer, error) {
-	had, err := j.c.cfg.Receipts.Of(s.id)
+func (j *Job) payer(s *Proposal) (*payment.Payer, error) {
+	had, err := j.c.cfg.Receipts.Of(s.ID)
 	if err != nil {
 		return nil, err
 	}
 	receipts := make([]payment.Receipt, len(had))
 	for i, msg := range had {
 		if receipts[i], err = payment.ReceiptFromProto(msg); err != nil {
-			return nil, fmt.Errorf("receipt of lease %s: %w", s.id.Short(), err)
+			return nil, fmt.Errorf("receipt of lease %s: %w", s.ID.Short(), err)
 		}
 	}
-	p, err := payment.RestorePayer(s.terms, receipts)
+	p, err := payment.RestorePayer(s.Terms, receipts)
 	if err != nil {
 		return nil, err
 	}
-	p.Start(time.UnixMilli(s.lease.SignedMs))
+	p.Start(time.UnixMilli(s.Lease.SignedMs))
 	return p, nil
 }
 
-// closeMoney frees what the lease reserved and did not use.
-func (l *link) closeMoney(ctx context.Context) error {
-	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
-		rec.Close(l.s.id)
+// closeLease frees what the lease reserved and did not use.
+func (l *link) closeLease(ctx context.Context) error {
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+		rec.Close(l.s.ID)
 		return ledger.Batch{}, nil
 	})
 	if l.paid {
-		l.j.post(ctx, scheduler.Settled{Lease: l.s.id})
+		l.j.post(ctx, scheduler.Settled{Lease: l.s.ID})
 	}
 	return err
 }
@@ -69,7 +69,7 @@ func (l *link) pay(ctx context.Context, w io.Writer, msg *runv1.Receipt) error {
 	if err != nil {
 		return l.cheated(ctx, err)
 	}
-	r.SignClient(l.s.terms.Domain, l.j.c.cfg.Key)
+	r.SignClient(l.s.Terms.Domain, l.j.c.cfg.Key)
 	if err := l.book(ctx, r, paid); err != nil {
 		return err
 	}
@@ -83,24 +83,24 @@ func (l *link) pay(ctx context.Context, w io.Writer, msg *runv1.Receipt) error {
 // answer sends our signature on a receipt, with the channel's voucher as it is in
 // the ledger.
 func (l *link) answer(w io.Writer, r payment.Receipt, paid souk.Atoms) error {
-	rec, ok := l.j.c.cfg.Channels.Get(l.s.terms.Channel)
+	rec, ok := l.j.c.cfg.Channels.Get(l.s.Terms.Channel)
 	if !ok {
-		return fmt.Errorf("channel %s is not known here", l.s.terms.Channel.Short())
+		return fmt.Errorf("channel %s is not known here", l.s.Terms.Channel.Short())
 	}
-	digest := r.Digest(l.s.terms.Domain)
+	digest := r.Digest(l.s.Terms.Domain)
 	return wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Countersign{Countersign: &runv1.Countersign{
 		Receipt: digest[:], Signature: r.ClientSig, Voucher: rec.Voucher.Proto(), LeasePaidAtoms: uint64(paid)}}})
 }
 
 // signedBefore is the receipt as we countersigned it, or nil where we did not.
 func (l *link) signedBefore(r payment.Receipt) *payment.Receipt {
-	had, err := l.j.c.cfg.Receipts.Of(l.s.id)
+	had, err := l.j.c.cfg.Receipts.Of(l.s.ID)
 	if err != nil {
 		return nil
 	}
 	for _, msg := range had {
 		signed, err := payment.ReceiptFromProto(msg)
-		if err == nil && signed.Digest(l.s.terms.Domain) == r.Digest(l.s.terms.Domain) && len(signed.ClientSig) > 0 {
+		if err == nil && signed.Digest(l.s.Terms.Domain) == r.Digest(l.s.Terms.Domain) && len(signed.ClientSig) > 0 {
 			return &signed
 		}
 	}
@@ -125,24 +125,24 @@ func (l *link) checkOutput(r payment.Receipt) error {
 
 // cheated ends the run at our side: nothing more is paid on it.
 func (l *link) cheated(ctx context.Context, err error) error {
-	l.j.c.cfg.Log.Warn("provider refused", "lease", l.s.id.Short(), "peer", l.s.peer, "err", err)
-	l.j.post(ctx, scheduler.RunState{Lease: l.s.id, Phase: runv1.Phase_PHASE_ENDED,
+	l.j.c.cfg.Log.Warn("provider refused", "lease", l.s.ID.Short(), "peer", l.s.Peer, "err", err)
+	l.j.post(ctx, scheduler.RunState{Lease: l.s.ID, Phase: runv1.Phase_PHASE_ENDED,
 		Reason: runv1.EndReason_END_REASON_PROVIDER_CHEATED, Detail: network.Clip(err.Error(), 200)})
 	l.over = true
-	return l.closeMoney(ctx)
+	return l.closeLease(ctx)
 }
 
 // book posts a receipt and its voucher in one transaction, then logs the receipt.
 func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) error {
-	err := l.j.c.cfg.Channels.Update(ctx, l.s.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
-		total, err := rec.Promise(l.s.id, paid)
+	err := l.j.c.cfg.Channels.Update(ctx, l.s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+		total, err := rec.Promise(l.s.ID, paid)
 		if err != nil {
 			return ledger.Batch{}, err
 		}
 		v := rec.Voucher
 		if total > v.MaxClaimable {
-			v = payment.Voucher{Channel: l.s.terms.Channel, MaxClaimable: total}
-			if err := v.Sign(l.s.terms.Domain, l.j.c.cfg.VoucherKey); err != nil {
+			v = payment.Voucher{Channel: l.s.Terms.Channel, MaxClaimable: total}
+			if err := v.Sign(l.s.Terms.Domain, l.j.c.cfg.VoucherKey); err != nil {
 				return ledger.Batch{}, err
 			}
 		}
@@ -152,10 +152,10 @@ func (l *link) book(ctx context.Context, r payment.Receipt, paid souk.Atoms) err
 		return err
 	}
 	if err := l.j.c.cfg.Receipts.Log(ctx, r); err != nil {
-		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.id.Short(), "err", err) // the next start logs it
+		l.j.c.cfg.Log.Error("receipts log", "lease", l.s.ID.Short(), "err", err) // the next start logs it
 	}
-	return l.j.note(ctx, func(rec *jobRecord) {
-		if a := rec.byLease(l.s.id.String()); a != nil {
+	return l.j.note(ctx, func(rec *Record) {
+		if a := rec.byLease(l.s.ID.String()); a != nil {
 			a.Paid, a.Receipts = max(a.Paid, r.CumulativeDue), max(a.Receipts, uint32(r.Seq))
 		}
 	})

@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"encoding/json"
@@ -38,7 +38,7 @@ func TestLogOnFullDisk(t *testing.T) {
 		for at := uint64(1000); at <= 3000; at += 1000 {
 			piece(at)
 		}
-		if have := h.l.j.stderr.Len(); have != 4000 {
+		if have := h.l.j.Stderr.Len(); have != 4000 {
 			t.Errorf("%d bytes of the log are kept, of 4000", have)
 		}
 		h.end()
@@ -50,14 +50,14 @@ func TestLogOnFullDisk(t *testing.T) {
 func TestJobRecordFits(t *testing.T) {
 	const most = 256 << 10 // of a record; see ledger.Record
 	long := strings.Repeat("x", 200)
-	job := jobRecord{Message: make([]byte, maxJobBytes), Detail: long}
+	job := Record{Message: make([]byte, maxJobBytes), Detail: long}
 	for range 17 {
-		job.Attempts = append(job.Attempts, attemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
+		job.Attempts = append(job.Attempts, AttemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
 			LogBase: map[string]uint64{"stdout": 1 << 60, "stderr": 1 << 60}})
 		job.Snapshot.Over = append(job.Snapshot.Over, scheduler.Attempt{Reason: scheduler.ReasonProviderCheated, Detail: long})
 	}
 	for range maxDeclines {
-		job.Attempts[0].Declines = append(job.Attempts[0].Declines, declineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
+		job.Attempts[0].Declines = append(job.Attempts[0].Declines, DeclineRecord{Provider: long[:60], Reason: long[:20], Detail: long + long[:60]})
 	}
 	if b, err := json.Marshal(job); err != nil || len(b) > most {
 		t.Errorf("a job's record takes %d bytes of at most %d, %v", len(b), most, err)

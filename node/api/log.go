@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -133,7 +134,7 @@ func hexes(ds []souk.Digest) []string {
 
 func (s *logService) anchorProto(a money.Anchor) *apiv1.Anchor {
 	return &apiv1.Anchor{Checkpoint: string(a.Checkpoint), Root: a.Root.String(), Count: a.Count, Index: a.Index, Proof: hexes(a.Proof),
-		Tx: a.Tx, Block: a.Block, ChainId: s.chainID, Time: stamp(a.Time), Contract: s.contract.Hex(), Size: a.Size}
+		Tx: a.Tx, Block: a.Block, ChainId: s.chainID, Time: client.Stamp(a.Time), Contract: s.contract.Hex(), Size: a.Size}
 }
 
 // Anchors lists checkpoints that were anchored.

@@ -1,4 +1,4 @@
-package node
+package api
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/network"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
@@ -20,12 +21,12 @@ func (s *jobsService) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetR
 		return nil, err
 	}
 	rec, _ := j.Watch()
-	out := &apiv1.GetResponse{Summary: rec.summary(j.id, j.msg), Job: j.msg, Removals: removalRows(rec.Removals)}
+	out := &apiv1.GetResponse{Summary: rec.Summary(j.ID, j.Message), Job: j.Message, Removals: removalRows(rec.Removals)}
 	for _, at := range rec.Attempts {
-		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: stamp(at.Started), Ended: stamp(at.Ended),
+		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: client.Stamp(at.Started), Ended: client.Stamp(at.Ended),
 			DepositTx: at.DepositTx, PaidAtoms: uint64(at.Paid)}
 		for _, d := range at.Declines {
-			row.Declines = append(row.Declines, d.proto())
+			row.Declines = append(row.Declines, declineRow(d))
 		}
 		out.Attempts = append(out.Attempts, row)
 	}
@@ -35,12 +36,13 @@ func (s *jobsService) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetR
 	return out, nil
 }
 
-func (d declineRecord) proto() *apiv1.Decline {
+// declineRow shows one provider's refusal.
+func declineRow(d client.DeclineRecord) *apiv1.Decline {
 	return &apiv1.Decline{Provider: d.Provider, Reason: d.Reason, Shortfall: d.Shortfall, Detail: d.Detail}
 }
 
 // jobReceipts returns the countersigned receipts of all attempts, oldest first.
-func jobReceipts(receipts leaseReceipts, rec jobRecord) (out []*runv1.Receipt, err error) {
+func jobReceipts(receipts leaseReceipts, rec client.Record) (out []*runv1.Receipt, err error) {
 	for _, at := range rec.Attempts {
 		if at.Lease == "" {
 			continue
@@ -60,7 +62,7 @@ func jobReceipts(receipts leaseReceipts, rec jobRecord) (out []*runv1.Receipt, e
 
 // follower is how far one Follow stream has come.
 type follower struct {
-	j        *job
+	j        *client.Job
 	s        *connect.ServerStream[apiv1.FollowResponse]
 	logs     bool
 	summary  []byte
@@ -95,13 +97,13 @@ func (s *jobsService) Follow(ctx context.Context, req *apiv1.FollowRequest, out 
 
 // catchUp sends what the stream has not seen. Logs and receipts go before the
 // summary: who sees the end has seen all.
-func (f *follower) catchUp(receipts leaseReceipts, rec jobRecord) error {
+func (f *follower) catchUp(receipts leaseReceipts, rec client.Record) error {
 	if f.logs {
 		for _, l := range []struct {
 			stream runv1.LogStream
 			from   *disk.LogFile
 			offset *uint64
-		}{{runv1.LogStream_LOG_STREAM_STDOUT, f.j.stdout, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, f.j.stderr, &f.stderr}} {
+		}{{runv1.LogStream_LOG_STREAM_STDOUT, f.j.Stdout, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, f.j.Stderr, &f.stderr}} {
 			if err := f.log(l.stream, l.from, l.offset); err != nil {
 				return err
 			}
@@ -111,7 +113,7 @@ func (f *follower) catchUp(receipts leaseReceipts, rec jobRecord) error {
 	for _, at := range rec.Attempts {
 		for _, d := range at.Declines {
 			if declines++; declines > f.declines {
-				if err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Decline{Decline: d.proto()}}); err != nil {
+				if err := f.s.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Decline{Decline: declineRow(d)}}); err != nil {
 					return err
 				}
 			}
@@ -128,7 +130,7 @@ func (f *follower) catchUp(receipts leaseReceipts, rec jobRecord) error {
 		}
 	}
 	f.receipts = len(all)
-	return f.line(rec.summary(f.j.id, f.j.msg))
+	return f.line(rec.Summary(f.j.ID, f.j.Message))
 }
 
 func (f *follower) log(stream runv1.LogStream, from *disk.LogFile, offset *uint64) error {

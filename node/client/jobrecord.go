@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 	"github.com/souk-market/souk/scheduler"
 )
 
-// jobRecord is what a client must not forget of a job.
-type jobRecord struct {
+// Record is what a client must not forget of a job.
+type Record struct {
 	Message  []byte             `json:"message"` // the job, as its id was computed
 	SaveTo   []string           `json:"save_to,omitempty"`
 	Started  time.Time          `json:"started"`
@@ -24,19 +24,19 @@ type jobRecord struct {
 	Detail   string             `json:"detail,omitempty"`
 	ExitCode int32              `json:"exit_code"`
 	Outputs  map[string]string  `json:"outputs,omitempty"`
-	Attempts []attemptRecord    `json:"attempts,omitempty"`
+	Attempts []AttemptRecord    `json:"attempts,omitempty"`
 	Removals []market.Removal   `json:"removals,omitempty"` // what ruled offers out, when none was left
 	Snapshot scheduler.Snapshot `json:"snapshot"`
 }
 
-// attemptRecord is one try at one provider.
-type attemptRecord struct {
+// AttemptRecord is one try at one provider.
+type AttemptRecord struct {
 	Provider  string            `json:"provider,omitempty"`
 	Lease     string            `json:"lease,omitempty"`
 	Reason    string            `json:"reason,omitempty"`
 	Started   time.Time         `json:"started"`
 	Ended     time.Time         `json:"ended"`
-	Declines  []declineRecord   `json:"declines,omitempty"`
+	Declines  []DeclineRecord   `json:"declines,omitempty"`
 	DepositTx string            `json:"deposit_tx,omitempty"`
 	Price     uint64            `json:"price_atoms_per_hour,omitempty"`
 	Reserve   souk.Atoms        `json:"reserve_atoms,omitempty"`
@@ -45,7 +45,8 @@ type attemptRecord struct {
 	LogBase   map[string]uint64 `json:"log_base,omitempty"` // bytes of log that earlier attempts left
 }
 
-type declineRecord struct {
+// DeclineRecord is one provider's refusal, as souk job shows it.
+type DeclineRecord struct {
 	Provider  string `json:"provider"`
 	Reason    string `json:"reason"`
 	Shortfall uint64 `json:"shortfall,omitempty"`
@@ -61,16 +62,16 @@ const (
 func jobKey(id souk.JobID) string { return "job/" + id.String() }
 
 // current is the attempt under way; note must hold the record.
-func (r *jobRecord) current() *attemptRecord {
+func (r *Record) current() *AttemptRecord {
 	if len(r.Attempts) == 0 || !r.Attempts[len(r.Attempts)-1].Ended.IsZero() {
-		r.Attempts = append(r.Attempts, attemptRecord{Started: time.Now().UTC()})
+		r.Attempts = append(r.Attempts, AttemptRecord{Started: time.Now().UTC()})
 	}
 	return &r.Attempts[len(r.Attempts)-1]
 }
 
 // adopt goes on with a lease that was countersigned when the node ended, before
 // the job's attempt heard of it: its devices wait for nobody else.
-func (r *jobRecord) adopt() error {
+func (r *Record) adopt() error {
 	s := &r.Snapshot
 	if !r.Ended.IsZero() || s.State != scheduler.Leasing || len(r.Attempts) == 0 {
 		return nil
@@ -89,7 +90,7 @@ func (r *jobRecord) adopt() error {
 	return nil
 }
 
-func (r *jobRecord) byLease(lease string) *attemptRecord {
+func (r *Record) byLease(lease string) *AttemptRecord {
 	for i := range r.Attempts {
 		if r.Attempts[i].Lease == lease {
 			return &r.Attempts[i]
@@ -98,10 +99,10 @@ func (r *jobRecord) byLease(lease string) *attemptRecord {
 	return nil
 }
 
-// summary is a job in a line, with its money over all attempts.
-func (r *jobRecord) summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
+// Summary is a job in a line, with its money over all attempts.
+func (r *Record) Summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
 	s := &apiv1.JobSummary{Job: id.String(), Name: msg.Name, State: r.State, ExitCode: r.ExitCode, Outputs: r.Outputs,
-		Started: stamp(r.Started), Ended: stamp(r.Ended), Reason: r.Reason, Detail: r.Detail}
+		Started: Stamp(r.Started), Ended: Stamp(r.Ended), Reason: r.Reason, Detail: r.Detail}
 	for _, a := range r.Attempts {
 		if a.Lease == "" {
 			continue
@@ -115,8 +116,8 @@ func (r *jobRecord) summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
 	return s
 }
 
-// stamp shows a time as the API does; the zero time is empty.
-func stamp(t time.Time) string {
+// Stamp shows a time as the API does; the zero time is empty.
+func Stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}

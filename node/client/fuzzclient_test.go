@@ -1,4 +1,4 @@
-package node
+package client
 
 import (
 	"bytes"
@@ -82,23 +82,23 @@ const logBefore = disk.MaxLogBytes - 100_000
 func newHearing(t *testing.T, tree *log.Log) *hearing {
 	t.Helper()
 	h := &hearing{t: t, Books: moneytest.NewBooks(t, tree, true, nil)}
-	c := &client{cfg: clientConfig{Key: h.Client, VoucherKey: h.VoucherKey, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels,
+	c := &Client{cfg: Config{Key: h.Client, VoucherKey: h.VoucherKey, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels,
 		Receipts: h.Receipts, Space: h.Space, Log: h.Log, Waits: network.DefaultWaits()}}
-	rec := jobRecord{State: "running", Attempts: []attemptRecord{{Lease: h.Terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
+	rec := Record{State: "running", Attempts: []AttemptRecord{{Lease: h.Terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
 	j := newJob(c, h.Terms.Job, nil, rec)
-	if err := j.stdout.Reset(); err != nil {
+	if err := j.Stdout.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(j.stdout.Path, logBefore); err != nil {
+	if err := os.Truncate(j.Stdout.Path, logBefore); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []*disk.LogFile{j.stdout, j.stderr} {
+	for _, f := range []*disk.LogFile{j.Stdout, j.Stderr} {
 		if err := f.Resume(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(f.Close)
 	}
-	h.l = &link{j: j, s: &signing{id: h.Terms.Lease, lease: h.Lease, payload: h.Payload, terms: h.Terms, channel: h.Channel},
+	h.l = &link{j: j, s: &Proposal{ID: h.Terms.Lease, Lease: h.Lease, Payload: h.Payload, Terms: h.Terms, Channel: h.Channel},
 		allowed: make(chan struct{})}
 	h.start()
 	return h
@@ -297,12 +297,12 @@ func (h *hearing) end() {
 		h.t.Error(err)
 	}
 	for _, name := range []string{"stdout.log", "stderr.log"} {
-		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.stdout.Path), name))
+		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.Stdout.Path), name))
 		if err != nil || info.Size() > disk.MaxLogBytes {
 			h.t.Errorf("%s has %d bytes, %v", name, info.Size(), err)
 		}
 	}
-	kept, err := os.ReadFile(h.l.j.stderr.Path)
+	kept, err := os.ReadFile(h.l.j.Stderr.Path)
 	if err != nil {
 		h.t.Fatal(err)
 	}

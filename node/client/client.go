@@ -1,4 +1,11 @@
-package node
+// Package client is the role that buys: it takes a job, finds it a provider, signs
+// the lease and its first voucher, follows the run, answers its receipts and brings
+// the outputs home.
+//
+// What a job promised or was told is in the ledger before anything follows from it,
+// so a job goes on after a restart where it stood. scheduler's machine decides, and
+// this package does what it asks.
+package client
 
 import (
 	"context"
@@ -34,15 +41,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// clientChain is what the client role asks of the chain. None of it waits for a node.
-type clientChain interface {
+// Chain is what the client role asks of the chain. None of it waits for a node.
+type Chain interface {
 	Domain() payment.EIP712Domain
 	Address() payment.Address
 	SignDeposit(ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (chain.Deposit, error)
 }
 
-// clientConfig holds what the client role needs.
-type clientConfig struct {
+// Config holds what the client role needs.
+type Config struct {
 	Key        ed25519.PrivateKey
 	VoucherKey *ecdsa.PrivateKey
 	Keys       *money.KeyBinding
@@ -55,7 +62,7 @@ type clientConfig struct {
 	Channels  *money.Channels
 	Receipts  *money.Receipts
 	Files     *files.Files
-	Chain     clientChain
+	Chain     Chain
 	Contracts chain.Contracts
 	Keeper    *money.Keeper
 	Space     *disk.Space
@@ -63,31 +70,32 @@ type clientConfig struct {
 	Log       *slog.Logger
 }
 
-// client runs this node's jobs on other nodes' devices.
-type client struct {
-	cfg        clientConfig
+// Client runs this node's jobs on other nodes' devices.
+type Client struct {
+	cfg        Config
 	key        souk.NodeKey
 	authorizer payment.Address
 	wholeBy    time.Time // when the book is taken for whole
-	queue      chan *job // jobs whose goroutine Run starts
-	restored   []*job    // jobs of an earlier life, for Run to start
-	letGoes    chan letGo
+	queue      chan *Job // jobs whose goroutine Run starts
+	restored   []*Job    // jobs of an earlier life, for Run to start
+	releases    chan pendingRelease
 
 	proposing sync.Mutex // one lease is proposed at a time: each sees what the last one promised
 
 	mu   sync.Mutex // guards jobs
-	jobs map[souk.JobID]*job
+	jobs map[souk.JobID]*Job
 }
 
-func newClient(cfg clientConfig) (*client, error) {
+// New restores the jobs that the ledger has. It starts nothing: Run does.
+func New(cfg Config) (*Client, error) {
 	keys, err := payment.OpenKeys(cfg.Keys.At(time.Now()), time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *job, 2*maxJobs),
-		letGoes: make(chan letGo, 64), jobs: map[souk.JobID]*job{}}
+	c := &Client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *Job, 2*maxJobs),
+		releases: make(chan pendingRelease, 64), jobs: map[souk.JobID]*Job{}}
 	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
-		var rec jobRecord
+		var rec Record
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
@@ -106,7 +114,7 @@ func newClient(cfg clientConfig) (*client, error) {
 	return c, nil
 }
 
-func (c *client) restore(rec jobRecord) (*job, error) {
+func (c *Client) restore(rec Record) (*Job, error) {
 	var msg jobv1.Job
 	if err := proto.Unmarshal(rec.Message, &msg); err != nil {
 		return nil, err
@@ -121,19 +129,19 @@ func (c *client) restore(rec jobRecord) (*job, error) {
 }
 
 // Run runs the jobs until ctx ends.
-func (c *client) Run(ctx context.Context) error {
-	if err := c.forget(ctx); err != nil {
+func (c *Client) Run(ctx context.Context) error {
+	if err := c.releaseUnheld(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	start := func(j *job) {
+	start := func(j *Job) {
 		g.Go(func() error {
 			err := j.run(ctx)
 			for errors.Is(err, badger.ErrLowDisk) && c.cfg.Space.Wait(ctx) {
 				err = j.again(ctx)
 			}
 			if err != nil && ctx.Err() == nil {
-				c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
+				c.cfg.Log.Error("job", "job", j.ID.Short(), "err", err)
 			}
 			return nil
 		})
@@ -148,18 +156,18 @@ func (c *client) Run(ctx context.Context) error {
 				return nil
 			case j := <-c.queue:
 				start(j)
-			case l := <-c.letGoes:
-				g.Go(func() error { c.tellProvider(ctx, l); return nil })
+			case l := <-c.releases:
+				g.Go(func() error { c.releaseUntilHeard(ctx, l); return nil })
 			}
 		}
 	})
 	return g.Wait()
 }
 
-// forget ends the reserves of leases that no unfinished job holds: the last run
+// releaseUnheld ends the reserves of leases that no unfinished job holds: the last run
 // of this node ended between a lease and the job's record of it. A provider that
 // signed one is told.
-func (c *client) forget(ctx context.Context) error {
+func (c *Client) releaseUnheld(ctx context.Context) error {
 	held := map[souk.LeaseID]bool{}
 	for _, j := range c.List() {
 		if rec, _ := j.Watch(); rec.Ended.IsZero() {
@@ -175,10 +183,10 @@ func (c *client) forget(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := c.abandon(ctx, rec.ID(), s.id); err != nil {
+			if err := c.CloseLease(ctx, rec.ID(), s.ID); err != nil {
 				return err
 			}
-			c.letGo(s, true)
+			c.releaseLater(s, true)
 		}
 	}
 	return nil
@@ -191,7 +199,7 @@ const maxJobs = 1024
 var errTooMany = &souk.Error{Code: souk.CodeExhausted, Err: errors.New("too many jobs are waiting"), Fix: "wait for some to end"}
 
 // Submit makes a job durable and starts it. The same job again is the same job.
-func (c *client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
+func (c *Client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (souk.JobID, error) {
 	payload := network.MustMarshal(msg)
 	id := souk.JobID{Digest: sha256.Sum256(payload)}
 	c.mu.Lock()
@@ -211,8 +219,8 @@ func (c *client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 			return id, errors.Join(&inputError{cid}, err)
 		}
 	}
-	j := newJob(c, id, msg, jobRecord{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
-	if err := j.note(ctx, func(*jobRecord) {}); err != nil {
+	j := newJob(c, id, msg, Record{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
+	if err := j.note(ctx, func(*Record) {}); err != nil {
 		return id, err
 	}
 	c.mu.Lock()
@@ -270,10 +278,10 @@ var (
 )
 
 // Find returns the job whose id begins with prefix.
-func (c *client) Find(prefix string) (*job, error) {
+func (c *Client) Find(prefix string) (*Job, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var found *job
+	var found *Job
 	for id, j := range c.jobs {
 		if prefix != "" && strings.HasPrefix(id.String(), strings.ToLower(prefix)) {
 			if found != nil {
@@ -289,14 +297,14 @@ func (c *client) Find(prefix string) (*job, error) {
 }
 
 // List returns the jobs, newest first.
-func (c *client) List() []*job {
+func (c *Client) List() []*Job {
 	c.mu.Lock()
-	jobs := make([]*job, 0, len(c.jobs))
+	jobs := make([]*Job, 0, len(c.jobs))
 	for _, j := range c.jobs {
 		jobs = append(jobs, j)
 	}
 	c.mu.Unlock()
-	slices.SortFunc(jobs, func(a, b *job) int {
+	slices.SortFunc(jobs, func(a, b *Job) int {
 		ra, _ := a.Watch()
 		rb, _ := b.Watch()
 		return rb.Started.Compare(ra.Started)
@@ -305,7 +313,7 @@ func (c *client) List() []*job {
 }
 
 // Live counts the jobs that have not ended.
-func (c *client) Live() (n uint32) {
+func (c *Client) Live() (n uint32) {
 	for _, j := range c.List() {
 		if rec, _ := j.Watch(); rec.Ended.IsZero() {
 			n++
