@@ -325,3 +325,8 @@ func framePoints(id protocol.ID, asking bool, frame []byte) []string {
 	}
 	return nil
 }
+
+// phaseName is a phase as the names of the points have it.
+func phaseName(p runv1.Phase) string {
+	return strings.ToLower(strings.TrimPrefix(p.String(), "PHASE_"))
+}

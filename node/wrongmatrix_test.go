@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -248,7 +249,7 @@ func TestLyingClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o.end = reasonName(s.ended(t, sum.Lease).Reason)
+			o.end = string(scheduler.ReasonOf(s.ended(t, sum.Lease).Reason))
 			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+2*time.Second)
 		}
 		o.took = time.Since(began)
