@@ -78,7 +78,7 @@ type Client struct {
 	wholeBy    time.Time // when the book is taken for whole
 	queue      chan *Job // jobs whose goroutine Run starts
 	restored   []*Job    // jobs of an earlier life, for Run to start
-	releases    chan pendingRelease
+	releases   chan pendingRelease
 
 	proposing sync.Mutex // one lease is proposed at a time: each sees what the last one promised
 
