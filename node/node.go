@@ -1,22 +1,15 @@
-// Package node joins the rooms into one daemon: it builds the libp2p host, the
-// stores, the chain client and the roles, hands each only what it uses, and runs
-// them.
+// Package node builds one daemon: the libp2p host, the stores, the chain client,
+// the roles and the API. It hands each only what it uses, and runs them.
 //
 // [New] builds, [Node.Run] runs. Run owns every goroutine, ends within three
 // seconds of its context, and leaves nothing behind. What a role promised is in
 // the ledger before a peer hears of it, so a node that is killed goes on from
 // there.
 //
-// One order is read from file to file. At its client: client.go takes the job,
-// job.go drives its attempt, jobactions.go does what that asks for, asking.go puts
-// the order to providers, signing.go makes the lease and its first voucher, link.go
-// follows the run, paying.go answers its receipts. At its provider, in package
-// provider: advertising.go, bidding.go, leasing.go with what money/lease.go asks of
-// every lease, then tenancy.go, which drives scheduler.Tenancy: what that wants is in
-// funding.go, staging.go, execution.go and billing.go, and runstream.go shows it all
-// to the client. jobrecord.go, and in provider leaserecord.go and recovery.go, are
-// what a restart finds again. Package money keeps the channels and receipts of both,
-// and holds the ledger against the chain.
+// The parts are packages below this one, and import each other one way: network;
+// offers and disk; money; provider and client, which do not know of each other;
+// api. docs/architecture.md says what each is, and README.md lists the files of one
+// order as a reader opens them.
 package node
 
 import (
@@ -387,20 +380,4 @@ func (n *Node) watchSpace(ctx context.Context) error {
 			n.keeper.Wake()
 		}
 	})
-}
-
-// buildAPI takes the API's port, and shows it all that was built.
-func (n *Node) buildAPI() (err error) {
-	cfg := api.Config{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
-		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
-		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
-		Keeper: n.keeper, Client: n.client, Anchors: n.cfg.Contracts.Anchors}
-	if n.chain != nil { // a nil interface of another type would not be nil
-		cfg.Chain = n.chain
-	}
-	if n.provider != nil {
-		cfg.Seller = n.provider
-	}
-	n.api, err = api.New(cfg)
-	return err
 }

@@ -156,3 +156,19 @@ func (n *Node) watchGas(ctx context.Context) error {
 func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) (time.Duration, error) {
 	return n.peers.Connect(ctx, p, network.ParseAddrs(p, addrs))
 }
+
+// buildAPI takes the API's port, and shows it all that was built.
+func (n *Node) buildAPI() (err error) {
+	cfg := api.Config{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
+		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
+		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
+		Keeper: n.keeper, Client: n.client, Anchors: n.cfg.Contracts.Anchors}
+	if n.chain != nil { // a nil interface of another type would not be nil
+		cfg.Chain = n.chain
+	}
+	if n.provider != nil {
+		cfg.Seller = n.provider
+	}
+	n.api, err = api.New(cfg)
+	return err
+}
