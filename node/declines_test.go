@@ -22,7 +22,7 @@ func bidFor(t *testing.T, provider, client *Node) (*role.Proposal, *market.Bid) 
 	t.Helper()
 	msg := testJob(t, client, "train")
 	ask := func() (*market.Bid, *market.Refusal, error) {
-		return client.client.Ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		return client.dealer.Ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	}
 	bid, decline, err := ask()
 	for decline != nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_RATE {
@@ -36,7 +36,7 @@ func bidFor(t *testing.T, provider, client *Node) (*role.Proposal, *market.Bid) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := client.client.Draft(souk.JobID{Digest: id}, msg, provider.host.ID(), bid, time.Now().Add(time.Minute))
+	s, err := client.dealer.Draft(souk.JobID{Digest: id}, msg, provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func bidFor(t *testing.T, provider, client *Node) (*role.Proposal, *market.Bid) 
 // declined with its reason, and none takes the device or touches the channel.
 func TestLeaseRefusals(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
-	c, p := client.client, provider.provider
+	c, p := client.dealer, provider.provider
 	for _, tt := range []struct {
 		name    string
 		lease   func(*leasev1.Lease)
@@ -131,7 +131,7 @@ func goodRequest(t *testing.T, n *Node, s *role.Proposal) *leasev1.LeaseRequest 
 	if err := v.Sign(s.Terms.Domain, n.cfg.VoucherKey); err != nil {
 		t.Fatal(err)
 	}
-	d, err := n.client.Authorize(s.Channel, souk.AtomsPerToken, 0)
+	d, err := n.dealer.Authorize(s.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestTaken(t *testing.T) {
 	if end := finished(t, j); end.State != "no-match" {
 		t.Errorf("job beside a busy provider ended as %v", end)
 	}
-	got, err := calls(first).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID.String()})
+	got, err := calls(first).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,11 +34,11 @@ func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *lea
 	t.Helper()
 	msg := stallJob(t, c, "forever")
 	msg.Limits.MaxDurationMs = 72_000 // the reserve is most of the least deposit
-	bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
-	g, err := c.client.Draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	g, err := c.dealer.Draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +56,12 @@ func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
 	c := s.client(t, &networktest.Liar{})
 	first := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.Authorize(first.Channel, minDeposit, 0)
+	d, err := c.dealer.Authorize(first.Channel, minDeposit, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Request.Deposit = d.Proto()
-	if decline, err := c.client.Countersign(t.Context(), first); err != nil || decline != nil {
+	if decline, err := c.dealer.Countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("first lease: %v, %v", decline, err)
 	}
 	networktest.Eventually(t, "the deposit", func() bool {
@@ -70,7 +70,7 @@ func TestDepositCountsOnce(t *testing.T) {
 	})
 	for range 3 { // the reserve of one is covered, of two not
 		g := leaseFor(t, s, c, 100_000, d.Proto())
-		decline, err := c.client.Countersign(t.Context(), g)
+		decline, err := c.dealer.Countersign(t.Context(), g)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,11 +115,11 @@ func TestDepositOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Request.Deposit = huge.Proto()
-	if decline, err := c.client.Countersign(t.Context(), first); err != nil || decline != nil {
+	if decline, err := c.dealer.Countersign(t.Context(), first); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
 	second := leaseFor(t, s, c, 10_000, nil)
-	if decline, err := c.client.Countersign(t.Context(), second); err != nil || decline != nil {
+	if decline, err := c.dealer.Countersign(t.Context(), second); err != nil || decline != nil {
 		t.Fatalf("lease: %v, %v", decline, err)
 	}
 	close(slow.let)

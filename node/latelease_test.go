@@ -22,11 +22,11 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	var taken []souk.LeaseID
 	for i := range leases {
 		msg := stallJob(t, c, "forever")
-		bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 		if err != nil || decline != nil {
 			t.Fatalf("ask: %v, %v", decline, err)
 		}
-		g, err := c.client.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+		g, err := c.dealer.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -101,7 +101,7 @@ func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID)
 func depositFor(t *testing.T, provider, client *Node) (payment.Channel, chain.Deposit) {
 	t.Helper()
 	s, _ := bidFor(t, provider, client)
-	d, err := client.client.Authorize(s.Channel, souk.AtomsPerToken, 0)
+	d, err := client.dealer.Authorize(s.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

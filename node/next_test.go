@@ -117,7 +117,7 @@ func TestNextClient(t *testing.T) {
 		}
 		why, err := role.OpenDecline(reply.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 		wantUnsupported(t, why, err, tt.want)
-		if err := client.client.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
+		if err := client.dealer.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 			t.Error(err)
 		}
 	}

@@ -113,7 +113,7 @@ type Chain interface {
 	money.DepositChain
 	money.ClaimChain
 	money.AnchorChain
-	client.Chain
+	client.DepositSigner
 	api.Chain
 }
 
@@ -142,8 +142,9 @@ type Node struct {
 	syncer   *offers.Syncer
 	clocks   *offers.Clocks
 	rpc      *chain.Client // nil: the chain is not ours to close
-	chain    Chain         // nil: watch only, and so are the next three
+	chain    Chain         // nil: watch only, and so are the next four
 	keeper   *money.Keeper
+	dealer   *client.Dealer
 	client   *client.Client
 	provider *provider.Provider // nil: this node does not sell
 }

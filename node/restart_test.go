@@ -101,7 +101,7 @@ func (p *duo) agree(t *testing.T) souk.Atoms {
 // goes on, is paid to the end, and its log has no gap and no line twice.
 func TestClientRestart(t *testing.T) {
 	p := newDuo(t, serveChain(t))
-	id := submit(t, p.client, testJob(t, p.client, "long")).ID
+	id := submit(t, p.client, testJob(t, p.client, "long")).ID()
 	networktest.Eventually(t, "two receipts", func() bool { j, _ := p.client.client.Find(id.String()); return j.Summary().Receipts >= 2 })
 	p.restartClient(t)
 	j, err := p.client.client.Find(id.String())
@@ -113,7 +113,7 @@ func TestClientRestart(t *testing.T) {
 		t.Fatalf("after a restart of its client the job ended as %v", s)
 	}
 	buf := make([]byte, 1<<10)
-	if got := string(buf[:j.Stdout.ReadAt(buf, 0)]); got != longLog {
+	if got := string(buf[:j.ReadLog(runv1.LogStream_LOG_STREAM_STDOUT, buf, 0)]); got != longLog {
 		t.Errorf("log is %q", got)
 	}
 	if due := p.agree(t); due != souk.Atoms(s.PaidAtoms) {
@@ -230,7 +230,7 @@ type hand struct {
 // signByHand takes a lease for a job.
 func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *role.Proposal {
 	t.Helper()
-	c, to := p.client.client, p.provider.host.ID()
+	c, to := p.client.dealer, p.provider.host.ID()
 	id := souk.JobID{Digest: sha256.Sum256(network.MustMarshal(msg))}
 	bid, decline, err := c.Ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {

@@ -39,10 +39,13 @@ func (n *Node) buildRoles() (err error) {
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	n.client, err = client.New(client.Config{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
-		Dial: n.dial, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts,
-		Files: n.files, Chain: n.chain, Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits,
-		Space: n.space, Log: n.cfg.Log})
+	if n.dealer, err = client.NewDealer(client.DealerConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
+		Dial: n.dial, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Chain: n.chain,
+		Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits, Log: n.cfg.Log}); err != nil {
+		return err
+	}
+	n.client, err = client.New(client.Config{Dealer: n.dealer, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels,
+		Inputs: n.files, Outputs: n.files, Keeper: n.keeper, Space: n.space, Waits: n.cfg.waits, Log: n.cfg.Log})
 	if err != nil || !n.cfg.Provide {
 		return err
 	}
@@ -162,7 +165,7 @@ func (n *Node) buildAPI() (err error) {
 	cfg := api.Config{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
 		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
 		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
-		Keeper: n.keeper, Client: n.client, Anchors: n.cfg.Contracts.Anchors}
+		Keeper: n.keeper, Client: n.client, Dealer: n.dealer, Anchors: n.cfg.Contracts.Anchors}
 	if n.chain != nil { // a nil interface of another type would not be nil
 		cfg.Chain = n.chain
 	}

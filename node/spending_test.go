@@ -29,7 +29,7 @@ import (
 func TestOneChannelManyLeases(t *testing.T) {
 	s := newStall(t, 8, nil)
 	c := s.client(t, &networktest.Liar{})
-	if _, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
+	if _, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
 		t.Fatal(err)
 	}
 	var asks []*role.Proposal
@@ -49,7 +49,7 @@ func TestOneChannelManyLeases(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, g := range asks {
 		wg.Go(func() {
-			decline, err := c.client.Countersign(t.Context(), g)
+			decline, err := c.dealer.Countersign(t.Context(), g)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -86,7 +86,7 @@ func TestManyClientsOneDevice(t *testing.T) {
 	var asks []*role.Proposal
 	for _, c := range clients { // strangers all: each gets a bid for the same device
 		g := leaseFor(t, s, c, 1000, nil)
-		d, err := c.client.Authorize(g.Channel, souk.AtomsPerToken, 0)
+		d, err := c.dealer.Authorize(g.Channel, souk.AtomsPerToken, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestManyClientsOneDevice(t *testing.T) {
 	results := make(chan got, len(asks))
 	for i, g := range asks {
 		go func() {
-			decline, err := clients[i].client.Countersign(t.Context(), g)
+			decline, err := clients[i].dealer.Countersign(t.Context(), g)
 			results <- got{g, decline, err}
 		}()
 	}
@@ -178,7 +178,7 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	have := c.ledger.Balance(ledger.Wallet)
 	msg := stallJob(t, c, "forever")
 	msg.Price.MaxTotalAtoms, msg.Limits.MaxDurationMs = uint64(have), 3_600_000*uint64(have)*2/3/2/uint64(souk.AtomsPerToken)
-	bid, decline, err := c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}
@@ -187,13 +187,13 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	elsewhere.Settlement.Receiver = slices.Repeat([]byte{7}, 20)
 	var refused *money.FundsError
 	for i, b := range []*market.Bid{bid, &elsewhere} {
-		g, err := c.client.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
+		g, err := c.dealer.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
 		switch {
 		case i == 0 && (err != nil || g.Deposits == 0):
 			t.Fatalf("the first deposit: %v", err)
 		case i == 1 && !errors.As(err, &refused):
 			t.Errorf("the wallet of %s signed away more than it has: %v", have, err)
-		case i == 1 && refused.Have != have-c.client.SignedAway(souk.ChannelID{}):
+		case i == 1 && refused.Have != have-c.dealer.SignedAway(souk.ChannelID{}):
 			t.Errorf("short by another sum: %v", refused)
 		}
 	}
@@ -308,14 +308,14 @@ func TestLateCommitIsKept(t *testing.T) {
 	s := newStall(t, 1, func(c *Config) { c.Store = disk })
 	c := s.client(t, &networktest.Liar{})
 	g := leaseFor(t, s, c, 1000, nil)
-	d, err := c.client.Authorize(g.Channel, souk.AtomsPerToken, 0)
+	d, err := c.dealer.Authorize(g.Channel, souk.AtomsPerToken, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.Request.Deposit = d.Proto()
 	open := disk.close()
 	defer open()
-	if decline, err := c.client.Countersign(t.Context(), g); err == nil {
+	if decline, err := c.dealer.Countersign(t.Context(), g); err == nil {
 		t.Fatalf("a lease from a disk that hangs: %v", decline)
 	}
 	if !disk.waiting() {
@@ -328,7 +328,7 @@ func TestLateCommitIsKept(t *testing.T) {
 		t.Error("the ledger has a lease that the index of channels has not")
 	}
 	// The client asks again, as after any silence, and gets the same lease.
-	if decline, err := c.client.Countersign(t.Context(), g); err != nil || decline != nil {
+	if decline, err := c.dealer.Countersign(t.Context(), g); err != nil || decline != nil {
 		t.Errorf("the same request again: %v, %v", decline, err)
 	}
 }

@@ -30,7 +30,7 @@ func TestTariff(t *testing.T) {
 	if end := finished(t, j); end.State != "done" {
 		t.Fatalf("the job ended as %v", end)
 	}
-	got, err := calls(client).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID.String()})
+	got, err := calls(client).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID().String()})
 	if err != nil || len(got.Receipts) == 0 {
 		t.Fatalf("receipts: %v, %v", got, err)
 	}

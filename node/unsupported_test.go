@@ -80,9 +80,9 @@ func TestUnsupported(t *testing.T) {
 				g.Payload = network.MustMarshal(g.Lease)
 				g.ID.Digest = sha256.Sum256(g.Payload)
 				g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
-				why, err := client.client.Countersign(t.Context(), g)
+				why, err := client.dealer.Countersign(t.Context(), g)
 				wantUnsupported(t, why, err, name)
-				if err := client.client.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
+				if err := client.dealer.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 					t.Error(err)
 				}
 			})
@@ -93,7 +93,7 @@ func TestUnsupported(t *testing.T) {
 			use.job(hidden)
 			payload := network.MustMarshal(hidden)
 			g := s.lease(t, client, plain, souk.JobID{Digest: sha256.Sum256(payload)})
-			if why, err := client.client.Countersign(t.Context(), g); why != nil || err != nil {
+			if why, err := client.dealer.Countersign(t.Context(), g); why != nil || err != nil {
 				t.Fatalf("lease: %v, %v", why, err)
 			}
 			end := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload})
@@ -114,7 +114,7 @@ func TestUnsupportedStreams(t *testing.T) {
 	msg := stallJob(t, client, "brief")
 	payload := network.MustMarshal(msg)
 	g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(payload)})
-	if why, err := client.client.Countersign(t.Context(), g); why != nil || err != nil {
+	if why, err := client.dealer.Countersign(t.Context(), g); why != nil || err != nil {
 		t.Fatalf("lease: %v, %v", why, err)
 	}
 	f := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload, MustUnderstand: []string{"teleport"}})
@@ -137,7 +137,7 @@ func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *rol
 	if err != nil || why != nil {
 		t.Fatalf("ask: %v, %v", why, err)
 	}
-	g, err := c.client.Propose(t.Context(), id, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
+	g, err := c.dealer.Propose(t.Context(), id, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *rol
 func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why *market.Refusal, err error) {
 	t.Helper()
 	networktest.Eventually(t, "an answer", func() bool {
-		bid, why, err = c.client.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, why, err = c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
 		return why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_RATE
 	})
 	return bid, why, err

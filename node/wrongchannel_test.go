@@ -49,12 +49,12 @@ func TestLyingAboutChannels(t *testing.T) {
 		})
 		networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 		talk := func() error {
-			_, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
+			_, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
 			rec, ok := c.channels.With(s.provider.host.ID().String(), true)
 			if err != nil || !ok {
 				return err
 			}
-			_, err = c.client.Refund(t.Context(), rec)
+			_, err = c.dealer.Refund(t.Context(), rec)
 			return err
 		}
 		wg.Go(func() {

@@ -99,7 +99,7 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 	for range 16 / networktest.Slow {
 		lies := &networktest.Liar{}
 		c := s.client(t, lies)
-		if _, _, err := c.client.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
+		if _, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
 			t.Fatal(err) // who has a channel is held what it was bid
 		}
 		workers.Go(func() {
@@ -220,7 +220,7 @@ func nothingRuns(t *testing.T) {
 	buf := make([]byte, 16<<20)
 	networktest.Eventually(t, "the end of all goroutines", func() bool {
 		stacks := string(buf[:runtime.Stack(buf, true)])
-		for _, f := range []string{"provider.(*tenancy).", "provider.(*Provider).Serve", "node.(*link).", "node.(*job).run"} {
+		for _, f := range []string{"provider.(*tenancy).", "provider.(*Provider).Serve", "client.(*runLink).", "client.(*Job).run"} {
 			if strings.Contains(stacks, f) {
 				return false
 			}

@@ -7,7 +7,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/client"
-	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/network"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -21,7 +20,7 @@ func (s *jobsService) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetR
 		return nil, err
 	}
 	rec, _ := j.Watch()
-	out := &apiv1.GetResponse{Summary: rec.Summary(j.ID, j.Message), Job: j.Message, Removals: removalRows(rec.Removals)}
+	out := &apiv1.GetResponse{Summary: rec.Summary(j.ID(), j.Message()), Job: j.Message(), Removals: removalRows(rec.Removals)}
 	for _, at := range rec.Attempts {
 		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: client.Stamp(at.Started), Ended: client.Stamp(at.Ended),
 			DepositTx: at.DepositTx, PaidAtoms: uint64(at.Paid)}
@@ -101,10 +100,9 @@ func (f *follower) catchUp(receipts leaseReceipts, rec client.Record) error {
 	if f.logs {
 		for _, l := range []struct {
 			stream runv1.LogStream
-			from   *disk.LogFile
 			offset *uint64
-		}{{runv1.LogStream_LOG_STREAM_STDOUT, f.j.Stdout, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, f.j.Stderr, &f.stderr}} {
-			if err := f.log(l.stream, l.from, l.offset); err != nil {
+		}{{runv1.LogStream_LOG_STREAM_STDOUT, &f.stdout}, {runv1.LogStream_LOG_STREAM_STDERR, &f.stderr}} {
+			if err := f.log(l.stream, l.offset); err != nil {
 				return err
 			}
 		}
@@ -130,13 +128,13 @@ func (f *follower) catchUp(receipts leaseReceipts, rec client.Record) error {
 		}
 	}
 	f.receipts = len(all)
-	return f.line(rec.Summary(f.j.ID, f.j.Message))
+	return f.line(rec.Summary(f.j.ID(), f.j.Message()))
 }
 
-func (f *follower) log(stream runv1.LogStream, from *disk.LogFile, offset *uint64) error {
+func (f *follower) log(stream runv1.LogStream, offset *uint64) error {
 	buf := make([]byte, network.LogPiece)
 	for {
-		n := from.ReadAt(buf, *offset)
+		n := f.j.ReadLog(stream, buf, *offset)
 		if n == 0 {
 			return nil
 		}

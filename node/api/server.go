@@ -76,9 +76,10 @@ type Config struct {
 	Receipts *money.Receipts
 	Tree     *log.Log // digests of finished receipts
 
-	Chain   Chain           // nil: none, and so are the next two
+	Chain   Chain           // nil: none, and so are the next three
 	Keeper  *money.Keeper   //
 	Client  *client.Client  //
+	Dealer  *client.Dealer  //
 	Anchors payment.Address // the contract that takes anchors
 	Seller  Seller          // nil: this node does not sell
 }
@@ -226,7 +227,7 @@ func newServices(cfg Config, url string) http.Handler {
 	if cfg.Chain != nil { // a nil pointer in an interface would not be nil
 		node.chain, node.jobs = cfg.Chain, cfg.Client
 		jobs.jobs = cfg.Client
-		wallet.chain, wallet.withdrawals, wallet.keeper, wallet.client = cfg.Chain, cfg.Chain, cfg.Keeper, cfg.Client
+		wallet.chain, wallet.withdrawals, wallet.keeper, wallet.client = cfg.Chain, cfg.Chain, cfg.Keeper, cfg.Dealer
 		log.jobs, log.anchors, log.chainID = cfg.Client, cfg.Keeper, cfg.Chain.Domain().ChainID
 	}
 	mux := http.NewServeMux()

@@ -19,36 +19,23 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// reach connects to a provider, at the addresses of its offer if it has one now:
-// after a restart they may be others than before.
-func (c *Client) reach(ctx context.Context, p peer.ID) (time.Duration, error) {
-	key, err := network.PeerKey(p)
-	if err != nil {
-		return 0, err
-	}
-	var addrs []string
-	if offers := c.cfg.Book.Of(key); len(offers) > 0 {
-		addrs = offers[0].Addresses
-	}
-	return c.cfg.Dial(ctx, p, addrs)
-}
-
-// Ask sends one provider an order and returns its bid, or its decline, or our own
-// of a bid that needs what we do not understand.
-func (c *Client) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
+// Ask sends one provider an order for a job and returns its bid, or its decline,
+// or our own of a bid that needs what this node does not understand. The bid is at
+// most what the offer posted.
+func (d *Dealer) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
 	key, err := network.PeerKey(to)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.cfg.Log.Debug("order", "peer", to)
+	d.cfg.Log.Debug("order", "peer", to)
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
 	m := &marketv1.Order{Nonce: nonce, Resources: job.Resources, MaxDurationMs: job.Limits.MaxDurationMs,
 		MaxPriceAtomsPerHour: PricePerDevice(job), DeadlineMs: deadline.UnixMilli(), ProviderKey: key[:],
 		Version: market.Version, MustUnderstand: market.JobExtensions(job)}
 	payload := network.MustMarshal(m)
-	envelope := wire.Seal(c.cfg.Key, souk.DomainOrder, payload)
-	order := market.Order{Order: m, Client: c.key, Digest: sha256.Sum256(payload), Deadline: deadline}
+	envelope := wire.Seal(d.cfg.Key, souk.DomainOrder, payload)
+	order := market.Order{Order: m, Client: d.key, Digest: sha256.Sum256(payload), Deadline: deadline}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var out wirev1.Signed
@@ -56,12 +43,12 @@ func (c *Client) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 		return nil, nil, err
 	}
 	var reply marketv1.OrderReply
-	if err := network.Exchange(ctx, c.cfg.Host, to, network.OrderProtocol, &out, &reply, network.MaxOrderReplyBytes); err != nil {
+	if err := network.Exchange(ctx, d.cfg.Host, to, network.OrderProtocol, &out, &reply, network.MaxOrderReplyBytes); err != nil {
 		return nil, nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
-		d, err := OpenDecline(env, order.Digest, key)
-		return nil, d, err
+		why, err := OpenDecline(env, order.Digest, key)
+		return nil, why, err
 	}
 	bid, err := market.OpenBid(reply.GetBid(), time.Now(), order)
 	if r, ok := errors.AsType[*market.Refusal](err); ok {

@@ -5,12 +5,15 @@
 // What a job promised or was told is in the ledger before anything follows from it,
 // so a job goes on after a restart where it stood. scheduler's machine decides, and
 // this package does what it asks.
+//
+// A [Client] has the jobs: client.go takes one, job.go drives its machine,
+// jobactions.go does what that asks for, runlink.go follows the run and paying.go
+// answers its receipts. A [Dealer] speaks with providers and promises: asking.go,
+// proposal.go, vouching.go, releasing.go and, for channels, channelasking.go.
 package client
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -22,16 +25,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
-	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -41,60 +42,69 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Chain is what the client role asks of the chain. None of it waits for a node.
-type Chain interface {
-	Domain() payment.EIP712Domain
-	Address() payment.Address
-	SignDeposit(ch payment.Channel, amount souk.Atoms, validFor time.Duration, now time.Time, salt [32]byte) (chain.Deposit, error)
+// Config holds what a [Client] needs.
+type Config struct {
+	Dealer   *Dealer
+	Home     string // job folders go below jobs/
+	Book     Book
+	Ledger   JobStore
+	Channels ChannelList
+	Inputs   Inputs
+	Outputs  Outputs
+	Keeper   interface{ Wake() } // reads the chain soon
+	Space    *disk.Space
+	Waits    *network.Waits
+	Log      *slog.Logger
 }
 
-// Config holds what the client role needs.
-type Config struct {
-	Key        ed25519.PrivateKey
-	VoucherKey *ecdsa.PrivateKey
-	Keys       *money.KeyBinding
-	Host       host.Host
-	Dial       func(ctx context.Context, p peer.ID, addrs []string) (rtt time.Duration, err error)
-	Home       string // job folders go below jobs/
+// Book is the market as a job searches it.
+type Book interface {
+	Match(market.Query) []*market.Offer
+	Explain(market.Query) []market.Removal
+	Watch(context.Context) (<-chan offers.Change, error)
+}
 
-	Book      *offers.Book
-	Ledger    *ledger.Ledger
-	Channels  *money.Channels
-	Receipts  *money.Receipts
-	Files     *files.Files
-	Chain     Chain
-	Contracts chain.Contracts
-	Keeper    *money.Keeper
-	Space     *disk.Space
-	Waits     *network.Waits
-	Log       *slog.Logger
+// JobStore is the ledger as jobs are written to it.
+type JobStore interface {
+	Commit(context.Context, ledger.Batch) error
+	Scan(prefix string, fn func(key string, value []byte) error) error
+}
+
+// ChannelList is every channel of this node.
+type ChannelList interface{ All() []*money.Channel }
+
+// Inputs serves what a job needs to its provider.
+type Inputs interface {
+	Complete(ctx context.Context, root string) (bool, error)
+	Grant(ctx context.Context, root string, to peer.ID) error
+	Withdraw(root string, to peer.ID)
+}
+
+// Outputs brings home what a job left.
+type Outputs interface {
+	Fetch(ctx context.Context, root string, from peer.ID, limit files.Limit, progress func(bytes uint64)) error
+	Resolve(ctx context.Context, root, path string) (string, error)
+	Save(ctx context.Context, root, dest string) (bytes uint64, nfiles int, err error)
 }
 
 // Client runs this node's jobs on other nodes' devices.
 type Client struct {
-	cfg        Config
-	key        souk.NodeKey
-	authorizer payment.Address
-	wholeBy    time.Time // when the book is taken for whole
-	queue      chan *Job // jobs whose goroutine Run starts
-	restored   []*Job    // jobs of an earlier life, for Run to start
-	releases   chan pendingRelease
-
-	proposing sync.Mutex // one lease is proposed at a time: each sees what the last one promised
+	cfg      Config
+	wholeBy  time.Time // when the book is taken for whole
+	queue    chan *Job // jobs whose goroutine Run starts
+	restored []*Job    // jobs of an earlier life, for Run to start
+	releases releases
 
 	mu   sync.Mutex // guards jobs
 	jobs map[souk.JobID]*Job
 }
 
-// New restores the jobs that the ledger has. It starts nothing: Run does.
+// New returns a client with the jobs of its earlier life. Run goes on with
+// them.
 func New(cfg Config) (*Client, error) {
-	keys, err := payment.OpenKeys(cfg.Keys.At(time.Now()), time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
-	c := &Client{cfg: cfg, key: keys.Node, authorizer: keys.Authorizer, wholeBy: time.Now().Add(bookWithin), queue: make(chan *Job, 2*maxJobs),
-		releases: make(chan pendingRelease, 64), jobs: map[souk.JobID]*Job{}}
-	err = cfg.Ledger.Scan("job/", func(key string, value []byte) error {
+	c := &Client{cfg: cfg, wholeBy: time.Now().Add(bookWithin), queue: make(chan *Job, 2*maxJobs),
+		releases: make(releases, 64), jobs: map[souk.JobID]*Job{}}
+	err := cfg.Ledger.Scan("job/", func(key string, value []byte) error {
 		var rec Record
 		if err := json.Unmarshal(value, &rec); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
@@ -123,14 +133,14 @@ func (c *Client) restore(rec Record) (*Job, error) {
 	if err := rec.adopt(); err != nil {
 		return nil, err
 	}
-	j := newJob(c, id, &msg, rec)
+	j := c.newJob(id, &msg, rec)
 	c.jobs[id] = j
 	return j, nil
 }
 
 // Run runs the jobs until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
-	if err := c.releaseUnheld(ctx); err != nil {
+	if err := c.closeUnheld(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -141,7 +151,7 @@ func (c *Client) Run(ctx context.Context) error {
 				err = j.again(ctx)
 			}
 			if err != nil && ctx.Err() == nil {
-				c.cfg.Log.Error("job", "job", j.ID.Short(), "err", err)
+				c.cfg.Log.Error("job", "job", j.id.Short(), "err", err)
 			}
 			return nil
 		})
@@ -156,18 +166,18 @@ func (c *Client) Run(ctx context.Context) error {
 				return nil
 			case j := <-c.queue:
 				start(j)
-			case l := <-c.releases:
-				g.Go(func() error { c.releaseUntilHeard(ctx, l); return nil })
+			case u := <-c.releases:
+				g.Go(func() error { c.cfg.Dealer.release(ctx, u); return nil })
 			}
 		}
 	})
 	return g.Wait()
 }
 
-// releaseUnheld ends the reserves of leases that no unfinished job holds: the last run
+// closeUnheld closes leases that no unfinished job holds: the last run
 // of this node ended between a lease and the job's record of it. A provider that
 // signed one is told.
-func (c *Client) releaseUnheld(ctx context.Context) error {
+func (c *Client) closeUnheld(ctx context.Context) error {
 	held := map[souk.LeaseID]bool{}
 	for _, j := range c.List() {
 		if rec, _ := j.Watch(); rec.Ended.IsZero() {
@@ -179,14 +189,14 @@ func (c *Client) releaseUnheld(ctx context.Context) error {
 			if !rec.Paying || !share.Live || held[id] {
 				continue
 			}
-			s, err := c.signed(id)
+			s, err := c.cfg.Dealer.signed(id)
 			if err != nil {
 				return err
 			}
-			if err := c.CloseLease(ctx, rec.ID(), s.ID); err != nil {
+			if err := c.cfg.Dealer.CloseLease(ctx, rec.ID(), id); err != nil {
 				return err
 			}
-			c.releaseLater(s, true)
+			c.releases.add(s, true)
 		}
 	}
 	return nil
@@ -215,11 +225,11 @@ func (c *Client) Submit(ctx context.Context, msg *jobv1.Job, saveTo []string) (s
 		return id, errTooMany
 	}
 	for _, cid := range runner.Contents(msg) {
-		if ok, err := c.cfg.Files.Complete(ctx, cid); err != nil || !ok {
+		if ok, err := c.cfg.Inputs.Complete(ctx, cid); err != nil || !ok {
 			return id, errors.Join(&inputError{cid}, err)
 		}
 	}
-	j := newJob(c, id, msg, Record{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
+	j := c.newJob(id, msg, Record{Message: payload, SaveTo: saveTo, Started: time.Now().UTC(), State: scheduler.Matching.String()})
 	if err := j.note(ctx, func(*Record) {}); err != nil {
 		return id, err
 	}

@@ -68,7 +68,7 @@ func FuzzToClient(f *testing.F) {
 type hearing struct {
 	*moneytest.Books
 	t *testing.T
-	l *link
+	l *runLink
 
 	said    []payment.Receipt
 	raw     bool // something came that is not of our making
@@ -82,35 +82,36 @@ const logBefore = disk.MaxLogBytes - 100_000
 func newHearing(t *testing.T, tree *log.Log) *hearing {
 	t.Helper()
 	h := &hearing{t: t, Books: moneytest.NewBooks(t, tree, true, nil)}
-	c := &Client{cfg: Config{Key: h.Client, VoucherKey: h.VoucherKey, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels,
-		Receipts: h.Receipts, Space: h.Space, Log: h.Log, Waits: network.DefaultWaits()}}
+	d := &Dealer{cfg: DealerConfig{Key: h.Client, VoucherKey: h.VoucherKey, Ledger: h.Ledger, Channels: h.Channels,
+		Receipts: h.Receipts, Log: h.Log, Waits: network.DefaultWaits()}}
+	c := &Client{cfg: Config{Dealer: d, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels, Space: h.Space, Log: h.Log, Waits: network.DefaultWaits()}}
 	rec := Record{State: "running", Attempts: []AttemptRecord{{Lease: h.Terms.Lease.String(), LogBase: map[string]uint64{"stdout": logBefore}}}}
-	j := newJob(c, h.Terms.Job, nil, rec)
-	if err := j.Stdout.Reset(); err != nil {
+	j := c.newJob(h.Terms.Job, nil, rec)
+	if err := j.stdout.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(j.Stdout.Path, logBefore); err != nil {
+	if err := os.Truncate(j.stdout.Path, logBefore); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []*disk.LogFile{j.Stdout, j.Stderr} {
+	for _, f := range []*disk.LogFile{j.stdout, j.stderr} {
 		if err := f.Resume(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(f.Close)
 	}
-	h.l = &link{j: j, s: &Proposal{ID: h.Terms.Lease, Lease: h.Lease, Payload: h.Payload, Terms: h.Terms, Channel: h.Channel},
-		allowed: make(chan struct{})}
+	h.l = &runLink{j: j, with: j.with, dealer: d, allowed: make(chan struct{}),
+		s: &Proposal{ID: h.Terms.Lease, Lease: h.Lease, Payload: h.Payload, Terms: h.Terms, Channel: h.Channel}}
 	h.start()
 	return h
 }
 
 // start is what a client does when it attaches.
 func (h *hearing) start() {
-	payer, err := h.l.j.payer(h.l.s)
+	payer, err := h.l.dealer.Payer(h.l.s)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.l = &link{j: h.l.j, s: h.l.s, payer: payer, allowed: h.l.allowed}
+	h.l = &runLink{j: h.l.j, with: h.l.with, dealer: h.l.dealer, s: h.l.s, payer: payer, allowed: h.l.allowed}
 }
 
 // next is the receipt that is due now.
@@ -231,7 +232,7 @@ func (h *hearing) show(r payment.Receipt) {
 
 func (h *hearing) hear(f *runv1.ToClient) { h.answered(h.l.heard(h.t.Context(), h, f)) }
 
-// answered ends the run for what only a cheat says, as link.run does.
+// answered ends the run for what only a cheat says, as runLink.run does.
 func (h *hearing) answered(err error) {
 	if err == nil {
 		return
@@ -297,12 +298,12 @@ func (h *hearing) end() {
 		h.t.Error(err)
 	}
 	for _, name := range []string{"stdout.log", "stderr.log"} {
-		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.Stdout.Path), name))
+		info, err := os.Stat(filepath.Join(filepath.Dir(h.l.j.stdout.Path), name))
 		if err != nil || info.Size() > disk.MaxLogBytes {
 			h.t.Errorf("%s has %d bytes, %v", name, info.Size(), err)
 		}
 	}
-	kept, err := os.ReadFile(h.l.j.Stderr.Path)
+	kept, err := os.ReadFile(h.l.j.stderr.Path)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -27,38 +27,57 @@ import (
 // Job is one job of this client. Its goroutine owns the machine and does what it
 // asks; what came of it returns as events.
 type Job struct {
-	c       *Client
-	ID      souk.JobID
-	Message *jobv1.Job
-	Stdout  *disk.LogFile
-	Stderr  *disk.LogFile
+	with     *Config
+	dealer   *Dealer
+	releases releases
+	wholeBy  time.Time // when the book is taken for whole
+	id       souk.JobID
+	msg      *jobv1.Job
+	stdout   *disk.LogFile
+	stderr   *disk.LogFile
 
 	events chan scheduler.Event
 	stops  chan struct{} // the owner's wish; one is enough
 
 	machine  *scheduler.Job                 // owned by run
 	offers   map[souk.NodeKey]*market.Offer // owned by run: the candidates of this attempt
-	links    map[souk.LeaseID]*link         // owned by run
+	links    map[souk.LeaseID]*runLink      // owned by run
 	next     []scheduler.Event              // owned by run: what its own actions answered at once
 	inFlight int                            // owned by run: leases being signed
 
-	noting  sync.Mutex // held from reading the record to replacing it
-	changes network.Changes
+	noting  sync.Mutex      // held from reading the record to replacing it
+	changes network.Changes // of the record and the logs
 
-	mu    sync.Mutex // guards what follows
-	bids  []*market.Bid
-	signs map[souk.LeaseID]*Proposal
-	rec   Record
-	short *money.FundsError // the wallet could not pay a deposit
+	mu     sync.Mutex // guards what follows
+	bids   []*market.Bid
+	leases map[souk.LeaseID]*Proposal
+	rec    Record
+	short  *money.FundsError // the wallet could not pay a deposit
 }
 
-func newJob(c *Client, id souk.JobID, msg *jobv1.Job, rec Record) *Job {
-	j := &Job{c: c, ID: id, Message: msg, rec: rec, events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
-		links: map[souk.LeaseID]*link{}, signs: map[souk.LeaseID]*Proposal{}}
+func (c *Client) newJob(id souk.JobID, msg *jobv1.Job, rec Record) *Job {
+	j := &Job{with: &c.cfg, dealer: c.cfg.Dealer, releases: c.releases, wholeBy: c.wholeBy, id: id, msg: msg, rec: rec,
+		events: make(chan scheduler.Event, 256), stops: make(chan struct{}, 1),
+		links: map[souk.LeaseID]*runLink{}, leases: map[souk.LeaseID]*Proposal{}}
 	dir := filepath.Join(c.cfg.Home, "jobs", id.String())
-	j.Stdout, j.Stderr = disk.NewLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.LedgerRoom),
+	j.stdout, j.stderr = disk.NewLogFile(filepath.Join(dir, "stdout.log"), j.changes.Announce, c.cfg.Space.LedgerRoom),
 		disk.NewLogFile(filepath.Join(dir, "stderr.log"), j.changes.Announce, c.cfg.Space.LedgerRoom)
 	return j
+}
+
+// ID is the job's id.
+func (j *Job) ID() souk.JobID { return j.id }
+
+// Message is the job as its owner wrote it; not to be changed.
+func (j *Job) Message() *jobv1.Job { return j.msg }
+
+// ReadLog copies what stands at offset of one output stream into b; 0 bytes mean
+// that there is no more yet.
+func (j *Job) ReadLog(stream runv1.LogStream, b []byte, offset uint64) int {
+	if stream == runv1.LogStream_LOG_STREAM_STDERR {
+		return j.stderr.ReadAt(b, offset)
+	}
+	return j.stdout.ReadAt(b, offset)
 }
 
 // Watch returns a copy of the record, and a channel that closes at the next change.
@@ -79,11 +98,11 @@ func (j *Job) note(ctx context.Context, change func(*Record), extra ...ledger.Re
 	change(&r)
 	value, err := json.Marshal(&r)
 	if err != nil {
-		return fmt.Errorf("encode job %s: %w", j.ID.Short(), err)
+		return fmt.Errorf("encode job %s: %w", j.id.Short(), err)
 	}
-	batch := ledger.Batch{Records: append(extra, ledger.Record{Key: jobKey(j.ID), Value: value})}
-	if err := j.c.cfg.Ledger.Commit(ctx, batch); err != nil {
-		return fmt.Errorf("job %s: %w", j.ID.Short(), err)
+	batch := ledger.Batch{Records: append(extra, ledger.Record{Key: jobKey(j.id), Value: value})}
+	if err := j.with.Ledger.Commit(ctx, batch); err != nil {
+		return fmt.Errorf("job %s: %w", j.id.Short(), err)
 	}
 	j.replace(r)
 	return nil
@@ -107,19 +126,19 @@ func (j *Job) replace(r Record) {
 
 func (j *Job) machineConfig() scheduler.JobConfig {
 	ms := func(v uint64) time.Duration { return time.Duration(v) * time.Millisecond }
-	cfg := j.c.cfg.Waits.Job
-	cfg.MaxDuration, cfg.StartWithin = ms(j.Message.Limits.MaxDurationMs), ms(j.Message.Limits.StartWithinMs)
-	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.Message.Limits.HoldPausedMs), PricePerDevice(j.Message), j.Message.Retry
+	cfg := j.with.Waits.Job
+	cfg.MaxDuration, cfg.StartWithin = ms(j.msg.Limits.MaxDurationMs), ms(j.msg.Limits.StartWithinMs)
+	cfg.HoldPaused, cfg.MaxPrice, cfg.Retry = ms(j.msg.Limits.HoldPausedMs), PricePerDevice(j.msg), j.msg.Retry
 	return cfg
 }
 
 // run takes the job to its end, or until ctx ends: then the next start resumes it.
 func (j *Job) run(ctx context.Context) error {
-	if err := errors.Join(j.Stdout.Resume(), j.Stderr.Resume()); err != nil {
+	if err := errors.Join(j.stdout.Resume(), j.stderr.Resume()); err != nil {
 		return err
 	}
-	defer j.Stdout.Close()
-	defer j.Stderr.Close()
+	defer j.stdout.Close()
+	defer j.stderr.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -137,7 +156,7 @@ func (j *Job) run(ctx context.Context) error {
 // again goes on with a job whose run could not write its record, from the last
 // record there is: what a restart of the node would do.
 func (j *Job) again(ctx context.Context) error {
-	j.links, j.next, j.inFlight = map[souk.LeaseID]*link{}, nil, 0
+	j.links, j.next, j.inFlight = map[souk.LeaseID]*runLink{}, nil, 0
 	for len(j.events) > 0 {
 		<-j.events // of the run before; nothing of it sends any more
 	}
@@ -284,16 +303,16 @@ func (j *Job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 	return nil
 }
 
-// Summary is the job in a line.
-func (j *Job) Summary() *apiv1.JobSummary {
-	r, _ := j.Watch()
-	return r.Summary(j.ID, j.Message)
-}
-
 // Stop asks for a job's end.
 func (j *Job) Stop() {
 	select {
 	case j.stops <- struct{}{}:
 	default: // asked already
 	}
+}
+
+// Summary is the job in a line.
+func (j *Job) Summary() *apiv1.JobSummary {
+	r, _ := j.Watch()
+	return r.Summary(j.id, j.msg)
 }

@@ -37,10 +37,10 @@ type bookFilled struct {
 
 // untilBook waits for an offer that meets q, until the book counts as whole.
 func (j *Job) untilBook(ctx context.Context, q market.Query) {
-	wait, cancel := context.WithDeadline(ctx, j.c.wholeBy)
+	wait, cancel := context.WithDeadline(ctx, j.wholeBy)
 	defer cancel()
-	if changes, err := j.c.cfg.Book.Watch(wait); err == nil {
-		for len(j.c.cfg.Book.Match(q)) == 0 {
+	if changes, err := j.with.Book.Watch(wait); err == nil {
+		for len(j.with.Book.Match(q)) == 0 {
 			if _, ok := <-changes; !ok {
 				break
 			}
@@ -52,24 +52,24 @@ func (j *Job) untilBook(ctx context.Context, q market.Query) {
 // find matches the job against the book.
 func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
-	q := market.RequestQuery(j.Message.Resources, PricePerDevice(j.Message), j.Message.Limits.MaxDurationMs)
+	q := market.RequestQuery(j.msg.Resources, PricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
 	q.Limit = maxOffers
-	found := j.c.cfg.Book.Match(q)
+	found := j.with.Book.Match(q)
 	j.offers = map[souk.NodeKey]*market.Offer{}
 	var peers []souk.NodeKey
 	for _, o := range found {
-		if _, ok := j.offers[o.Provider]; !ok && o.Provider != j.c.key {
+		if _, ok := j.offers[o.Provider]; !ok && !j.dealer.isSelf(o.Provider) {
 			j.offers[o.Provider] = o
 			peers = append(peers, o.Provider)
 		}
 	}
-	if len(peers) == 0 && now.Before(j.c.wholeBy) {
+	if len(peers) == 0 && now.Before(j.wholeBy) {
 		g.Go(func() error { j.untilBook(ctx, q); return nil })
 		return nil
 	}
 	var removals []market.Removal
 	if len(peers) == 0 {
-		removals = j.c.cfg.Book.Explain(q)
+		removals = j.with.Book.Explain(q)
 	}
 	err := j.note(ctx, func(r *Record) {
 		for _, t := range r.Snapshot.Over {
@@ -88,15 +88,7 @@ func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 }
 
 func (j *Job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
-	p, err := network.PeerID(key)
-	var rtt time.Duration
-	if err == nil {
-		var addrs []string
-		if offer != nil {
-			addrs = offer.Addresses
-		}
-		rtt, err = j.c.cfg.Dial(ctx, p, addrs)
-	}
+	rtt, err := j.dealer.dial(ctx, key, offer)
 	if err != nil {
 		j.post(ctx, scheduler.DialFailed{Peer: key, Err: network.Clip(err.Error(), 200)})
 		return
@@ -109,7 +101,7 @@ func (j *Job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 	var bid *market.Bid
 	var decline *market.Refusal
 	if err == nil {
-		bid, decline, err = j.c.Ask(ctx, p, offer, j.Message, a.Deadline)
+		bid, decline, err = j.dealer.Ask(ctx, p, offer, j.msg, a.Deadline)
 	}
 	switch {
 	case err != nil:
@@ -122,7 +114,7 @@ func (j *Job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.bids = append(j.bids, bid)
 		n := len(j.bids) - 1
 		j.mu.Unlock()
-		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.Message).Cost(bid.Lines)})
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.msg).Cost(bid.Lines)})
 	}
 }
 
@@ -141,7 +133,7 @@ func (j *Job) declined(ctx context.Context, p peer.ID, d *market.Refusal) {
 			Shortfall: d.Shortfall, Detail: d.Error()})
 	})
 	if err != nil {
-		j.c.cfg.Log.Error("note decline", "job", j.ID.Short(), "err", err)
+		j.with.Log.Error("note decline", "job", j.id.Short(), "err", err)
 	}
 }
 
@@ -152,12 +144,12 @@ func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 		return
 	}
 	j.mu.Lock()
-	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.Message.Limits.StartWithinMs)*time.Millisecond)
+	bid, startBy := j.bids[a.Bid], j.rec.Started.Add(time.Duration(j.msg.Limits.StartWithinMs)*time.Millisecond)
 	j.mu.Unlock()
-	if soon := time.Now().Add(j.c.cfg.Waits.Fund); startBy.Before(soon) {
+	if soon := time.Now().Add(j.with.Waits.Fund); startBy.Before(soon) {
 		startBy = soon // a retry starts late: the job's own limit is the machine's to keep
 	}
-	s, err := j.c.Propose(ctx, j.ID, j.Message, p, bid, startBy)
+	s, err := j.dealer.Propose(ctx, j.id, j.msg, p, bid, startBy)
 	if err != nil {
 		d := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_PAYMENT, Detail: network.Clip(err.Error(), 200)}
 		if f := (*money.FundsError)(nil); errors.As(err, &f) {
@@ -172,16 +164,16 @@ func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 		return
 	}
 	j.mu.Lock()
-	j.signs[s.ID] = s
+	j.leases[s.ID] = s
 	j.mu.Unlock()
-	decline, err := j.c.Countersign(ctx, s)
+	decline, err := j.dealer.Countersign(ctx, s)
 	switch {
 	case err != nil:
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
 		return
 	case decline != nil:
-		if err := j.c.CloseLease(ctx, s.Terms.Channel, s.ID); err != nil {
-			j.c.cfg.Log.Error("abandon lease", "lease", s.ID.Short(), "err", err)
+		if err := j.dealer.CloseLease(ctx, s.Terms.Channel, s.ID); err != nil {
+			j.with.Log.Error("close lease", "lease", s.ID.Short(), "err", err)
 		}
 		j.declined(ctx, p, decline)
 		j.post(ctx, scheduler.LeaseDeclined{Peer: a.Peer, Why: *decline})
@@ -193,7 +185,7 @@ func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 		}
 		c := r.current()
 		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.ID.String(), s.Lease.PriceAtomsPerHour, s.Terms.Reserve
-		c.LogBase = map[string]uint64{"stdout": j.Stdout.Len(), "stderr": j.Stderr.Len()}
+		c.LogBase = map[string]uint64{"stdout": j.stdout.Len(), "stderr": j.stderr.Len()}
 	})
 	if err != nil {
 		j.post(ctx, scheduler.LeaseFailed{Peer: a.Peer, Err: err.Error()})
@@ -202,9 +194,41 @@ func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 	j.post(ctx, scheduler.LeaseSigned{Peer: a.Peer, Lease: s.ID})
 }
 
+// signed returns what was signed for a lease, from the ledger after a restart.
+func (j *Job) signed(id souk.LeaseID) (*Proposal, error) {
+	j.mu.Lock()
+	s := j.leases[id]
+	j.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := j.dealer.signed(id)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	j.leases[id] = s
+	j.mu.Unlock()
+	return s, nil
+}
+
+// lastSigned is the newest lease that was signed for a provider; zero: none.
+func (j *Job) lastSigned(provider souk.NodeKey) souk.LeaseID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var last souk.LeaseID
+	var at int64
+	for id, s := range j.leases {
+		if s.Terms.ProviderKey == provider && s.Lease.SignedMs >= at {
+			last, at = id, s.Lease.SignedMs
+		}
+	}
+	return last
+}
+
 // fetch brings the outputs home and verifies them, block by block.
 func (j *Job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
-	ctx, cancel := context.WithTimeout(ctx, j.c.cfg.Waits.Collect) // the provider keeps them no longer
+	ctx, cancel := context.WithTimeout(ctx, j.with.Waits.Collect) // the provider keeps them no longer
 	defer cancel()
 	s, err := j.signed(a.Lease)
 	if err == nil {
@@ -215,8 +239,8 @@ func (j *Job) fetch(ctx context.Context, a scheduler.FetchOutputs) {
 				j.post(ctx, scheduler.OutputsMoving{Lease: a.Lease})
 			}
 		}
-		limit := files.Limit{Bytes: 2 * j.Message.Resources.GetDiskBytes(), Blocks: maxOutputBlocks}
-		err = j.c.cfg.Files.Fetch(ctx, a.Output, s.Peer, limit, moving)
+		limit := files.Limit{Bytes: 2 * j.msg.Resources.GetDiskBytes(), Blocks: maxOutputBlocks}
+		err = j.with.Outputs.Fetch(ctx, a.Output, s.Peer, limit, moving)
 	}
 	if err != nil {
 		j.post(ctx, scheduler.OutputsFailed{Lease: a.Lease, Err: err.Error()})
@@ -240,7 +264,7 @@ func (j *Job) finish(ctx context.Context, end scheduler.End) error {
 	case err != nil:
 		detail = network.Clip(err.Error(), 200)
 	case short != nil && end.Reason == scheduler.ReasonPaymentRefused:
-		detail = short.Error() + "; fund " + j.c.cfg.Chain.Address().Hex() + " and run again (souk wallet faucet on a test chain)"
+		detail = short.Error() + "; fund " + j.dealer.wallet() + " and run again (souk wallet faucet on a test chain)"
 	}
 	err = j.note(ctx, func(r *Record) {
 		r.State, r.Reason, r.Detail, r.ExitCode = end.State.String(), string(end.Reason), detail, end.Exit
@@ -250,10 +274,10 @@ func (j *Job) finish(ctx context.Context, end scheduler.End) error {
 		}
 	})
 	for _, l := range j.links {
-		l.abandonStream()
+		l.leave()
 	}
-	j.c.cfg.Log.Info("job ended", "job", j.ID.Short(), "state", end.State, "reason", string(end.Reason))
-	j.c.cfg.Keeper.Wake()
+	j.with.Log.Info("job ended", "job", j.id.Short(), "state", end.State, "reason", string(end.Reason))
+	j.with.Keeper.Wake()
 	return err
 }
 
@@ -265,9 +289,9 @@ func (j *Job) keepOutputs(ctx context.Context, root string) (map[string]string, 
 		return outputs, nil
 	}
 	rec, _ := j.Watch()
-	for i, o := range j.Message.Outputs {
+	for i, o := range j.msg.Outputs {
 		name := strings.Trim(o.From, "/")
-		cid, err := j.c.cfg.Files.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
+		cid, err := j.with.Outputs.Resolve(ctx, root, strings.TrimPrefix(strings.TrimPrefix(name, "out"), "/"))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("output %s: %w", o.From, err))
 			continue
@@ -276,7 +300,7 @@ func (j *Job) keepOutputs(ctx context.Context, root string) (map[string]string, 
 		if i >= len(rec.SaveTo) || rec.SaveTo[i] == "" {
 			continue
 		}
-		if _, _, err := j.c.cfg.Files.Save(ctx, cid, rec.SaveTo[i]); err != nil {
+		if _, _, err := j.with.Outputs.Save(ctx, cid, rec.SaveTo[i]); err != nil {
 			errs = append(errs, fmt.Errorf("output %s is in the store as %s but was not written: %w", o.From, cid, err))
 		}
 	}
@@ -289,29 +313,27 @@ func (j *Job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 	if err != nil {
 		return err
 	}
-	for _, cid := range runner.Contents(j.Message) {
-		if err := j.c.cfg.Files.Grant(ctx, cid, s.Peer); err != nil {
+	for _, cid := range runner.Contents(j.msg) {
+		if err := j.with.Inputs.Grant(ctx, cid, s.Peer); err != nil {
 			return fmt.Errorf("serve inputs: %w", err)
 		}
 	}
-	l := &link{j: j, s: s, allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
-	if l.payer, err = j.payer(s); err != nil {
+	l := &runLink{j: j, with: j.with, dealer: j.dealer, s: s, allowed: make(chan struct{}), releases: make(chan bool, 1), quit: make(chan struct{})}
+	if l.payer, err = j.dealer.Payer(s); err != nil {
 		return err
 	}
 	l.paid = l.payer.Done()
 	j.links[s.ID] = l
 	g.Go(func() error {
-		guard := j.c.cfg.Host.ConnManager()
-		guard.Protect(s.Peer, s.ID.String())
-		defer guard.Unprotect(s.Peer, s.ID.String())
+		defer j.dealer.guard(s)()
 		l.run(ctx)
 		if ctx.Err() == nil && !l.over {
-			if err := l.closeLease(ctx); err != nil { // given up: nothing more is paid on the lease
-				j.c.cfg.Log.Error("end lease", "lease", s.ID.Short(), "err", err)
+			if err := l.closeLease(ctx); err != nil { // the stream was left: nothing more is paid on the lease
+				j.with.Log.Error("close lease", "lease", s.ID.Short(), "err", err)
 			}
 		}
-		for _, cid := range runner.Contents(j.Message) {
-			j.c.cfg.Files.Withdraw(cid, s.Peer)
+		for _, cid := range runner.Contents(j.msg) {
+			j.with.Inputs.Withdraw(cid, s.Peer)
 		}
 		j.post(ctx, linkClosed{lease: s.ID})
 		return nil
@@ -332,7 +354,7 @@ func (j *Job) release(ctx context.Context, a scheduler.Release) error {
 		default: // asked already
 		}
 		if a.Drop {
-			l.abandonStream()
+			l.leave()
 		}
 		return nil
 	}
@@ -340,6 +362,6 @@ func (j *Job) release(ctx context.Context, a scheduler.Release) error {
 	if err != nil {
 		return nil // nothing was signed: nothing to release
 	}
-	j.c.releaseLater(s, a.Discard)
-	return j.c.CloseLease(ctx, s.Terms.Channel, id)
+	j.releases.add(s, a.Discard)
+	return j.dealer.CloseLease(ctx, s.Terms.Channel, id)
 }

@@ -38,7 +38,7 @@ func TestLogOnFullDisk(t *testing.T) {
 		for at := uint64(1000); at <= 3000; at += 1000 {
 			piece(at)
 		}
-		if have := h.l.j.Stderr.Len(); have != 4000 {
+		if have := h.l.j.stderr.Len(); have != 4000 {
 			t.Errorf("%d bytes of the log are kept, of 4000", have)
 		}
 		h.end()

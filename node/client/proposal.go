@@ -28,50 +28,32 @@ const (
 	depositValid  = 30 * time.Minute // how long a provider may take to submit a deposit
 )
 
-// Proposal is a lease the client signed, with what it became known with.
+// Proposal is a lease that this node signed, with what it became known with.
 type Proposal struct {
 	ID       souk.LeaseID
-	Peer     peer.ID
+	Peer     peer.ID // the provider
 	Lease    *leasev1.Lease
-	Payload  []byte
+	Payload  []byte // the lease as it was signed
 	Terms    payment.Terms
 	Channel  payment.Channel
-	Request  *leasev1.LeaseRequest
+	Request  *leasev1.LeaseRequest // what asks for the countersignature; nil once it came from the ledger
 	Deposits souk.Atoms
-}
-
-// signed returns what was signed for a lease, from the ledger after a restart.
-func (j *Job) signed(id souk.LeaseID) (*Proposal, error) {
-	j.mu.Lock()
-	s := j.signs[id]
-	j.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
-	s, err := j.c.signed(id)
-	if err != nil {
-		return nil, err
-	}
-	j.mu.Lock()
-	j.signs[id] = s
-	j.mu.Unlock()
-	return s, nil
 }
 
 // Propose builds the lease on a bid and makes the promise in it durable: its
 // first voucher is in the ledger before any byte of it leaves.
-func (c *Client) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
-	s, err := c.Draft(jobID, job, to, bid, startBy)
+func (d *Dealer) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
+	s, err := d.Draft(jobID, job, to, bid, startBy)
 	if err != nil {
 		return nil, err
 	}
-	c.cfg.Channels.Open(s.Channel, s.Terms.Domain, to.String(), true)
-	c.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
-	defer c.proposing.Unlock()
-	elsewhere := c.SignedAway(s.Terms.Channel)
-	err = c.cfg.Channels.Update(ctx, s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
+	d.cfg.Channels.Open(s.Channel, s.Terms.Domain, to.String(), true)
+	d.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
+	defer d.proposing.Unlock()
+	elsewhere := d.SignedAway(s.Terms.Channel)
+	err = d.cfg.Channels.Update(ctx, s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		if short := s.Terms.Reserve - rec.Free(); short > 0 {
-			dep, err := c.Authorize(s.Channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
+			dep, err := d.Authorize(s.Channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
 			if err != nil {
 				return ledger.Batch{}, err
 			}
@@ -85,7 +67,7 @@ func (c *Client) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 			return ledger.Batch{}, err
 		}
 		v := payment.Voucher{Channel: s.Terms.Channel, MaxClaimable: total}
-		if err := v.Sign(s.Terms.Domain, c.cfg.VoucherKey); err != nil {
+		if err := v.Sign(s.Terms.Domain, d.cfg.VoucherKey); err != nil {
 			return ledger.Batch{}, err
 		}
 		s.Request.Voucher = v.Proto()
@@ -99,7 +81,7 @@ func (c *Client) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 }
 
 // Draft fills in a lease; it promises nothing yet.
-func (c *Client) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
+func (d *Dealer) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market.Bid, startBy time.Time) (*Proposal, error) {
 	keys, err := payment.OpenKeys(bid.Keys, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("provider keys: %w", err)
@@ -108,7 +90,7 @@ func (c *Client) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
-	ch, d, err := c.channelFor(bid.Settlement, keys)
+	ch, domain, err := d.channelFor(bid.Settlement, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -120,16 +102,16 @@ func (c *Client) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, err
 	}
-	startBy = startBy.Add(c.cfg.Waits.Start)
+	startBy = startBy.Add(d.cfg.Waits.Start)
 	if most := time.Now().Add(money.MaxStart); startBy.After(most) {
 		startBy = most
 	}
-	me := souk.NodeKey(c.key)
+	me := souk.NodeKey(d.key)
 	l := &leasev1.Lease{Job: jobID.Digest[:], Bid: bid.Digest[:], ProviderKey: key[:], ClientKey: me[:], Devices: bid.Devices,
 		PriceAtomsPerHour: bid.PriceAtomsPerHour, IntervalMs: max(job.Price.PayEveryMs, bid.MinIntervalMs),
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
-		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: d.ChainID, Settlement: d.Settlement[:],
-		Resources: job.Resources, Runner: bid.Runner, ClientKeys: c.cfg.Keys.At(time.Now()), ProviderKeys: bid.Keys,
+		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: domain.ChainID, Settlement: domain.Settlement[:],
+		Resources: job.Resources, Runner: bid.Runner, ClientKeys: d.cfg.Keys.At(time.Now()), ProviderKeys: bid.Keys,
 		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, MustUnderstand: market.JobExtensions(job)}
 	if l.Version >= 2 {
 		l.Tariff = tariff.Proto()
@@ -144,24 +126,24 @@ func (c *Client) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		return nil, fmt.Errorf("lease: %w", err)
 	}
 	s.ID = s.Terms.Lease
-	s.Request = &leasev1.LeaseRequest{Lease: wire.Seal(c.cfg.Key, souk.DomainLease, s.Payload), Version: market.Version}
+	s.Request = &leasev1.LeaseRequest{Lease: wire.Seal(d.cfg.Key, souk.DomainLease, s.Payload), Version: market.Version}
 	return s, nil
 }
 
 // channelFor is the one channel from this client to a provider.
-func (c *Client) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.EIP712Domain, error) {
-	ours := c.cfg.Chain.Domain()
-	d := payment.EIP712Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
+func (d *Dealer) channelFor(st *marketv1.Settlement, provider payment.Keys) (payment.Channel, payment.EIP712Domain, error) {
+	ours := d.cfg.Chain.Domain()
+	domain := payment.EIP712Domain{ChainID: st.GetChainId(), Settlement: payment.Address(st.GetContract())}
 	token := payment.Address(st.GetToken())
-	if d != ours || token != c.cfg.Contracts.Token || payment.Address(st.GetCollector()) != c.cfg.Contracts.Collector {
-		return payment.Channel{}, d, fmt.Errorf("the provider is paid on chain %d at %s, this node is on chain %d at %s",
-			d.ChainID, d.Settlement, ours.ChainID, ours.Settlement)
+	if domain != ours || token != d.cfg.Contracts.Token || payment.Address(st.GetCollector()) != d.cfg.Contracts.Collector {
+		return payment.Channel{}, domain, fmt.Errorf("the provider is paid on chain %d at %s, this node is on chain %d at %s",
+			domain.ChainID, domain.Settlement, ours.ChainID, ours.Settlement)
 	}
 	if withdrawDelay < st.WithdrawDelayMinS || withdrawDelay > st.WithdrawDelayMaxS {
-		return payment.Channel{}, d, fmt.Errorf("the provider wants a withdrawal delay of %d to %d s", st.WithdrawDelayMinS, st.WithdrawDelayMaxS)
+		return payment.Channel{}, domain, fmt.Errorf("the provider wants a withdrawal delay of %d to %d s", st.WithdrawDelayMinS, st.WithdrawDelayMaxS)
 	}
-	return payment.Channel{Payer: c.cfg.Chain.Address(), PayerAuthorizer: c.authorizer, Receiver: payment.Address(st.Receiver),
-		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, d, nil
+	return payment.Channel{Payer: d.cfg.Chain.Address(), PayerAuthorizer: d.authorizer, Receiver: payment.Address(st.Receiver),
+		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, domain, nil
 }
 
 // Reserve is the most a job may cost by a tariff on n devices: what its lease
@@ -180,21 +162,21 @@ func Reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
 
 // Authorize signs an ERC-3009 authorization, if the wallet has the tokens beside
 // those that it signed away already.
-func (c *Client) Authorize(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
-	if have := c.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
+func (d *Dealer) Authorize(ch payment.Channel, amount, away souk.Atoms) (chain.Deposit, error) {
+	if have := d.cfg.Ledger.Balance(ledger.Wallet) - away; have < amount {
 		return chain.Deposit{}, &money.FundsError{Need: amount, Have: have}
 	}
 	var salt [32]byte
 	rand.Read(salt[:])
-	return c.cfg.Chain.SignDeposit(ch, amount, depositValid, time.Now(), salt)
+	return d.cfg.Chain.SignDeposit(ch, amount, depositValid, time.Now(), salt)
 }
 
 // Countersign asks the provider to sign the lease too.
-func (c *Client) Countersign(ctx context.Context, s *Proposal) (*market.Refusal, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Waits.Lease) // the provider's own limit
+func (d *Dealer) Countersign(ctx context.Context, s *Proposal) (*market.Refusal, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Waits.Lease) // the provider's own limit
 	defer cancel()
 	var reply leasev1.LeaseReply
-	if err := network.Exchange(ctx, c.cfg.Host, s.Peer, network.LeaseProtocol, s.Request, &reply, network.MaxLeaseBytes); err != nil {
+	if err := network.Exchange(ctx, d.cfg.Host, s.Peer, network.LeaseProtocol, s.Request, &reply, network.MaxLeaseBytes); err != nil {
 		return nil, err
 	}
 	if env := reply.GetDecline(); env != nil {
@@ -207,36 +189,23 @@ func (c *Client) Countersign(ctx context.Context, s *Proposal) (*market.Refusal,
 	if signer != s.Terms.ProviderKey || sha256.Sum256(payload) != s.ID.Digest {
 		return nil, fmt.Errorf("the provider signed another lease")
 	}
-	c.cfg.Log.Info("lease", "lease", s.ID.Short(), "peer", s.Peer, "price", souk.Atoms(s.Lease.PriceAtomsPerHour))
+	d.cfg.Log.Info("lease", "lease", s.ID.Short(), "peer", s.Peer, "price", souk.Atoms(s.Lease.PriceAtomsPerHour))
 	return nil, nil
 }
 
-// CloseLease gives back what a lease reserved when nothing came of it. The provider
-// may hold its first voucher: the next lease with it is paid by that one first,
+// CloseLease gives back what a lease reserved and did not use: nothing more becomes due
+// on it. Where nothing came of it, the provider may hold its first voucher: the next lease with it is paid by that one first,
 // so a provider that takes vouchers and declines never holds more than one.
-func (c *Client) CloseLease(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
-	return c.cfg.Channels.Update(ctx, ch, func(rec *money.Channel) (ledger.Batch, error) {
+func (d *Dealer) CloseLease(ctx context.Context, ch souk.ChannelID, lease souk.LeaseID) error {
+	return d.cfg.Channels.Update(ctx, ch, func(rec *money.Channel) (ledger.Batch, error) {
 		rec.Close(lease)
 		return ledger.Batch{}, nil
 	})
 }
 
-func (j *Job) lastSigned(peer souk.NodeKey) souk.LeaseID {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var last souk.LeaseID
-	var at int64
-	for id, s := range j.signs {
-		if s.Terms.ProviderKey == peer && s.Lease.SignedMs >= at {
-			last, at = id, s.Lease.SignedMs
-		}
-	}
-	return last
-}
-
 // signed reads from the ledger what was signed for a lease.
-func (c *Client) signed(id souk.LeaseID) (*Proposal, error) {
-	payload, err := c.cfg.Ledger.Get("signed/" + id.String())
+func (d *Dealer) signed(id souk.LeaseID) (*Proposal, error) {
+	payload, err := d.cfg.Ledger.Get("signed/" + id.String())
 	if err != nil || payload == nil {
 		return nil, fmt.Errorf("lease %s is not in the ledger: %w", id.Short(), err)
 	}
@@ -256,8 +225,8 @@ func (c *Client) signed(id souk.LeaseID) (*Proposal, error) {
 
 // SignedAway is what deposits on other channels will take of the wallet, that
 // were signed for leases and that the chain has not shown yet.
-func (c *Client) SignedAway(but souk.ChannelID) (sum souk.Atoms) {
-	for _, rec := range c.cfg.Channels.All() {
+func (d *Dealer) SignedAway(but souk.ChannelID) (sum souk.Atoms) {
+	for _, rec := range d.cfg.Channels.All() {
 		if rec.Paying && rec.ID() != but {
 			sum += rec.PendingDeposits()
 		}

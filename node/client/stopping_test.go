@@ -76,12 +76,14 @@ func stoppingBooks(t *testing.T) *moneytest.Books {
 // unfinished is a job that is under way.
 func unfinished(t *testing.T, b *moneytest.Books, store *files.Files, id souk.JobID, saveTo []string) *Job {
 	t.Helper()
-	c := &Client{cfg: Config{Key: b.Client, VoucherKey: b.VoucherKey, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels,
-		Receipts: b.Receipts, Files: store, Space: b.Space, Log: b.Log, Waits: network.DefaultWaits()}}
+	d := &Dealer{cfg: DealerConfig{Key: b.Client, VoucherKey: b.VoucherKey, Ledger: b.Ledger, Channels: b.Channels,
+		Receipts: b.Receipts, Log: b.Log, Waits: network.DefaultWaits()}}
+	c := &Client{cfg: Config{Dealer: d, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels, Inputs: store, Outputs: store,
+		Space: b.Space, Log: b.Log, Waits: network.DefaultWaits()}}
 	msg := &jobv1.Job{Nonce: id.Digest[:16], Wasm: "program", Outputs: []*jobv1.Output{{From: "/out"}},
 		Resources: &marketv1.Resources{}, Price: &jobv1.Price{MaxAtomsPerHour: 1, MaxTotalAtoms: 1},
 		Limits: &jobv1.Limits{StartWithinMs: 60_000, MaxDurationMs: 60_000, HoldPausedMs: 5_000}}
-	return newJob(c, id, msg, Record{Message: network.MustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
+	return c.newJob(id, msg, Record{Message: network.MustMarshal(msg), SaveTo: saveTo, Started: time.Now()})
 }
 
 // noneEnded looks for jobs that have ended in the ledger, once all that was handed

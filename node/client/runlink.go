@@ -26,13 +26,15 @@ const (
 	reattachMost  = 5 * time.Second
 )
 
-// link is a client's end of one run: it keeps the stream open, keeps the logs,
+// runLink is a client's end of one run: it keeps the stream open, keeps the logs,
 // and pays. A receipt is checked, then it and its voucher are durable, then they
 // are sent; the final one only after the outputs are verified.
-type link struct {
-	j     *Job
-	s     *Proposal
-	payer *payment.Payer
+type runLink struct {
+	j      *Job
+	with   *Config
+	dealer *Dealer
+	s      *Proposal
+	payer  *payment.Payer
 
 	allowed  chan struct{} // closed: the last voucher may go
 	once     sync.Once
@@ -48,14 +50,14 @@ type link struct {
 	gap    bool           // a full disk made this session drop a piece of log
 }
 
-// linkClosed tells the job's goroutine that a link is gone.
+// linkClosed tells the job's goroutine that a run link is gone.
 type linkClosed struct {
 	scheduler.Tick // an event like any other
 	lease          souk.LeaseID
 }
 
-// errGivenUp ends a session that the job has let go of.
-var errGivenUp = errors.New("the job has let go of the lease")
+// errLeft ends a session that the job has left.
+var errLeft = errors.New("the job has left the run stream")
 
 // errBreach is what no provider says that keeps to the protocol.
 var errBreach = errors.New("not the protocol")
@@ -66,13 +68,15 @@ func breach(err error) bool {
 	return errors.Is(err, errBreach) || errors.Is(err, wire.ErrTooLarge) || errors.Is(err, proto.Error)
 }
 
-func (l *link) allow() { l.once.Do(func() { close(l.allowed) }) }
+// allow lets the last voucher go.
+func (l *runLink) allow() { l.once.Do(func() { close(l.allowed) }) }
 
-func (l *link) abandonStream() { l.quitOnce.Do(func() { close(l.quit) }) }
+// leave gives the stream up after what is under way.
+func (l *runLink) leave() { l.quitOnce.Do(func() { close(l.quit) }) }
 
-// run keeps a session with the provider until the run is over, the job lets go,
+// run keeps a session with the provider until the run is over, the job leaves it,
 // or ctx ends.
-func (l *link) run(ctx context.Context) {
+func (l *runLink) run(ctx context.Context) {
 	wait, lost := reattachFirst, false
 	var deadline <-chan time.Time
 	quit := l.quit
@@ -84,19 +88,19 @@ func (l *link) run(ctx context.Context) {
 				l.j.post(ctx, scheduler.LinkBack{Lease: l.s.ID})
 			}
 		})
-		if l.over || ctx.Err() != nil || errors.Is(err, errGivenUp) {
+		if l.over || ctx.Err() != nil || errors.Is(err, errLeft) {
 			return
 		}
 		if breach(err) {
 			if err := l.cheated(ctx, err); err != nil {
-				l.j.c.cfg.Log.Error("end lease", "lease", l.s.ID.Short(), "err", err)
+				l.with.Log.Error("close lease", "lease", l.s.ID.Short(), "err", err)
 			}
 			return
 		}
 		if !lost {
 			lost = true
 			l.j.post(ctx, scheduler.LinkLost{Lease: l.s.ID})
-			l.j.c.cfg.Log.Warn("run stream lost", "lease", l.s.ID.Short(), "peer", l.s.Peer, "err", err)
+			l.with.Log.Warn("run stream lost", "lease", l.s.ID.Short(), "peer", l.s.Peer, "err", err)
 		}
 		t := time.NewTimer(wait)
 		wait = min(2*wait, reattachMost)
@@ -106,7 +110,7 @@ func (l *link) run(ctx context.Context) {
 			t.Stop()
 			return
 		case <-quit:
-			quit, deadline = nil, time.After(l.j.c.cfg.Waits.Release)
+			quit, deadline = nil, time.After(l.with.Waits.Release)
 		case <-t.C:
 		}
 		t.Stop()
@@ -114,13 +118,10 @@ func (l *link) run(ctx context.Context) {
 }
 
 // session is one stream, from attach to its end.
-func (l *link) session(ctx context.Context, opened func()) error {
+func (l *runLink) session(ctx context.Context, opened func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := l.j.c.reach(ctx, l.s.Peer); err != nil {
-		return err
-	}
-	st, done, err := network.OpenStream(ctx, l.j.c.cfg.Host, l.s.Peer, network.RunProtocol)
+	st, done, err := l.dealer.openRun(ctx, l.s.Peer)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (l *link) session(ctx context.Context, opened func()) error {
 			}
 		}
 	})
-	err = l.attachAndFollow(ctx, network.DeadlineWriter{Stream: st, Within: l.j.c.cfg.Waits.Write}, frames, opened)
+	err = l.attachAndFollow(ctx, network.DeadlineWriter{Stream: st, Within: l.with.Waits.Write}, frames, opened)
 	cancel()
 	done() // resets the stream, which ends the reader
 	return errors.Join(err, ignoreCancel(g.Wait()))
@@ -154,7 +155,7 @@ func ignoreCancel(err error) error {
 	return err
 }
 
-func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
+func (l *runLink) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
 	rec, _ := l.j.Watch()
 	attach := &runv1.Attach{Lease: l.s.ID.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
@@ -167,9 +168,9 @@ func (l *link) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *
 }
 
 // follow takes what the provider says and answers it.
-func (l *link) follow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient) error {
+func (l *runLink) follow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient) error {
 	allowed, quit := l.allowed, l.quit
-	var giveUp <-chan time.Time
+	var deadline <-chan time.Time
 	for {
 		var err error
 		select {
@@ -188,9 +189,9 @@ func (l *link) follow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToC
 		case discard := <-l.releases:
 			err = wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: discard}}})
 		case <-quit:
-			quit, giveUp = nil, time.After(l.j.c.cfg.Waits.Release)
-		case <-giveUp:
-			return errGivenUp
+			quit, deadline = nil, time.After(l.with.Waits.Release)
+		case <-deadline:
+			return errLeft
 		}
 		if err != nil || l.over {
 			return err
@@ -199,7 +200,7 @@ func (l *link) follow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToC
 }
 
 // heard handles one frame.
-func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error {
+func (l *runLink) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error {
 	switch m := f.Message.(type) {
 	case *runv1.ToClient_Log:
 		return l.keepLog(m.Log)
@@ -226,7 +227,7 @@ func (l *link) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) error 
 }
 
 // declined ends a run whose provider does not understand its stream.
-func (l *link) declined(ctx context.Context, envelope []byte) error {
+func (l *runLink) declined(ctx context.Context, envelope []byte) error {
 	why, err := OpenDecline(envelope, l.s.ID.Digest, l.s.Terms.ProviderKey)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBreach, err)
@@ -238,7 +239,7 @@ func (l *link) declined(ctx context.Context, envelope []byte) error {
 	return l.closeLease(ctx)
 }
 
-func (l *link) state(ctx context.Context, s *runv1.State) error {
+func (l *runLink) state(ctx context.Context, s *runv1.State) error {
 	if l.output == "" {
 		l.output = network.Clip(s.Output, 200)
 	} else if s.Output != "" && s.Output != l.output {
@@ -260,26 +261,26 @@ func (l *link) state(ctx context.Context, s *runv1.State) error {
 }
 
 // offset is how much of a log this attempt has brought.
-func (l *link) offset(stream runv1.LogStream) uint64 {
+func (l *runLink) offset(stream runv1.LogStream) uint64 {
 	f, base := l.logOf(stream)
 	return f.Len() - min(base, f.Len())
 }
 
-func (l *link) logOf(stream runv1.LogStream) (*disk.LogFile, uint64) {
+func (l *runLink) logOf(stream runv1.LogStream) (*disk.LogFile, uint64) {
 	rec, _ := l.j.Watch()
 	base := map[string]uint64{}
 	if a := rec.byLease(l.s.ID.String()); a != nil {
 		base = a.LogBase
 	}
 	if stream == runv1.LogStream_LOG_STREAM_STDERR {
-		return l.j.Stderr, base["stderr"]
+		return l.j.stderr, base["stderr"]
 	}
-	return l.j.Stdout, base["stdout"]
+	return l.j.stdout, base["stdout"]
 }
 
 // keepLog appends what is new of a piece of log. What a full disk drops, and all
 // that follows it, comes again with the next connection.
-func (l *link) keepLog(p *runv1.Log) error {
+func (l *runLink) keepLog(p *runv1.Log) error {
 	if p.Stream > runv1.LogStream_LOG_STREAM_STDERR {
 		return nil // a stream of a later version
 	}
