@@ -37,7 +37,7 @@ type Config struct {
 	Command     []string      // argv of the process that holds a module: it calls [Main]
 	CacheDir    string        // compiled modules; this runner's own
 	CacheBytes  uint64        // what is kept there, about; default 1 GiB
-	StartWithin time.Duration // for reading and compiling a module; default 60s
+	StartWithin time.Duration // for reading and compiling a module; default 3m: a loaded machine is slow
 	Log         *slog.Logger  // runs that ended oddly; default: discarded
 }
 
@@ -59,7 +59,7 @@ func New(c Config) (*Runner, error) {
 		c.CacheBytes = 1 << 30
 	}
 	if c.StartWithin == 0 {
-		c.StartWithin = time.Minute
+		c.StartWithin = 3 * time.Minute
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
