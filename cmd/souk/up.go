@@ -118,20 +118,9 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 }
 
 func (a *app) up(ctx context.Context, c config) error {
-	if !keys.Have(a.home) {
-		return fmt.Errorf("up: no keys in %s: run `souk init` first", a.home)
-	}
-	if err := keys.Complete(a.home); err != nil {
-		return fmt.Errorf("up: %w", err)
-	}
-	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
-	password, err := source.ForHome(a.home)
+	k, err := a.unlock(ctx)
 	if err != nil {
-		return a.passwordFault("up", err)
-	}
-	k, err := keys.Open(a.home, password)
-	if err != nil {
-		return fmt.Errorf("up: %w", err)
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -179,6 +168,25 @@ func (a *app) up(ctx context.Context, c config) error {
 		return nil // being told to stop is how a daemon ends well
 	}
 	return err
+}
+
+// unlock opens the keys of the home for the daemon.
+func (a *app) unlock(ctx context.Context) (k keys.Keys, err error) {
+	if !keys.Have(a.home) {
+		return k, fmt.Errorf("up: no keys in %s: run `souk init` first", a.home)
+	}
+	if err := keys.Complete(a.home); err != nil {
+		return k, fmt.Errorf("up: %w", err)
+	}
+	source := keys.Source{Env: a.env, Prompt: a.prompt(ctx)}
+	password, err := source.ForHome(a.home)
+	if err != nil {
+		return k, a.passwordFault("up", err)
+	}
+	if k, err = keys.Open(a.home, password); err != nil {
+		return k, fmt.Errorf("up: %w", err)
+	}
+	return k, nil
 }
 
 // passwordFault is why there is no password: wrong usage, if a variable named a
