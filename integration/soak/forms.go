@@ -43,6 +43,7 @@ var long = []form{
 	{name: "crash", pkg: "./integration/crash", test: "TestCrash", unit: "rounds", share: 40, wanted: 1000, chunk: 50, flags: counted("rounds")},
 	{name: "lies", pkg: "./payment", test: "TestBoundUnderLies", unit: "channels", share: 4, chunk: 500_000, flags: counted("seeds")},
 	{name: "lying", pkg: "./node", test: "TestLying.*", unit: "times every row", share: 4, chunk: 1, flags: func(_, _ uint64) []string { return nil }},
+	{name: "lying-sync", pkg: "./node/offers", test: "TestLyingSync", unit: "times every row", share: 1, chunk: 1, flags: func(_, _ uint64) []string { return nil }},
 	{name: "bubble", pkg: "./integration/bubble", test: "TestMarket", unit: "virtual hours of 20 daemons", share: 8, chunk: 1, flags: played("-hours", "1", "-jobs", "100")},
 	{name: "sim-seeds", pkg: "./integration/sim", test: "TestSeeds", unit: "markets", share: 8, chunk: 100, flags: counted("seeds")},
 	{name: "sim-day", pkg: "./integration/sim", test: "TestHour", unit: "virtual days of 100 nodes", share: 4, chunk: 1, flags: played("-hours", "24")},
