@@ -25,7 +25,7 @@ import (
 func shortWaits() *network.Waits {
 	const second = networktest.Slow * time.Second
 	return &network.Waits{Order: 3 * second / 2, Lease: 5 * second / 2, Channel: 5 * second, Sync: 2 * second, Attach: 2 * second, Write: 2 * second,
-		Start: second / 2, Fund: 3 * second, Send: 5 * second, Collect: 3 * second, Release: second / 2, LetGo: 2 * second,
+		Start: second / 2, Fund: 3 * second, Send: 5 * second, Collect: 3 * second, Release: second / 2, ReleaseAway: 2 * second,
 		Job: scheduler.JobConfig{Window: 2 * second, DialWithin: 4 * second, LeaseWithin: 14 * second / 5, FundWithin: 3 * second,
 			Reconnect: 2 * second, FetchWithin: 3 * second / 2, FetchFor: 5 * second, SettleFor: 2 * second, Slack: second}}
 }

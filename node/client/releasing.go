@@ -31,7 +31,7 @@ func (r releases) add(s *Proposal, discard bool) {
 // release tells a lease's provider until it has ended the lease, for a while: it
 // finds out by itself, but its devices wait till then.
 func (d *Dealer) release(ctx context.Context, u unreleased) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Waits.LetGo)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Waits.ReleaseAway)
 	defer cancel()
 	for wait := reattachFirst; ; wait = min(2*wait, reattachMost) {
 		err := d.releaseOnce(ctx, u)

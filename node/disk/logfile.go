@@ -15,9 +15,9 @@ const MaxLogBytes = 64 << 20
 // they miss by offset. Writes past [MaxLogBytes], or on a full disk, are
 // counted as written and dropped, so a job that talks too much goes on.
 type LogFile struct {
-	Path string
-	tell func() // called after each write; must not block
-	Room func() error
+	Path string       // of the file
+	tell func()       // called after each write; must not block
+	Room func() error // asked before each write: an error while the disk is too full
 
 	mu   sync.Mutex // guards f, size
 	f    *os.File

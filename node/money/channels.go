@@ -87,8 +87,7 @@ func (c *Channels) Open(cfg payment.Channel, d payment.EIP712Domain, peer string
 }
 
 // Drop forgets a channel of which nothing was ever written, unless a deposit is on
-// its way to it: peers can name more
-// channels than a node could read from the chain.
+// its way to it: peers can name more channels than a node could read from the chain.
 func (c *Channels) Drop(id souk.ChannelID) {
 	s := c.slot(id)
 	if s == nil {

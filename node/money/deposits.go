@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 )
@@ -127,7 +128,7 @@ func (k *Keeper) confirm(ctx context.Context, tx string, amount souk.Atoms) erro
 		if ferr == nil && final >= mined.Block {
 			break
 		}
-		if !sleep(ctx, keepRetry) {
+		if !network.Sleep(ctx, keepRetry) {
 			return fmt.Errorf("deposit %s is not final: %w", tx, errors.Join(ctx.Err(), ferr))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 )
 
 // exclusive admits one caller at a time for each key. The zero value is ready.
@@ -48,16 +47,4 @@ func (e *exclusive[K]) try(key K) (leave func(), others <-chan struct{}) {
 		delete(e.busy, key)
 		close(in)
 	}, nil
-}
-
-// sleep waits for d and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
@@ -94,7 +95,7 @@ func (k *Keeper) Wake() {
 // beside it.
 func (k *Keeper) Run(ctx context.Context) error {
 	for k.Reconcile(ctx) != nil {
-		if !sleep(ctx, keepRetry) {
+		if !network.Sleep(ctx, keepRetry) {
 			return nil
 		}
 	}
@@ -275,7 +276,7 @@ func (k *Keeper) postChannel(ctx context.Context, id souk.ChannelID, st chain.Ch
 // until ctx ends: one that is restarted is back in a moment.
 func retryUnanswered(ctx context.Context, do func() error) error {
 	for {
-		if err := do(); !errors.Is(err, chain.ErrNoAnswer) || !sleep(ctx, chainRetry) {
+		if err := do(); !errors.Is(err, chain.ErrNoAnswer) || !network.Sleep(ctx, chainRetry) {
 			return err
 		}
 	}

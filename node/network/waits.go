@@ -24,7 +24,7 @@ type Waits struct {
 	Send    time.Duration // for a client to send its job once the lease is funded; devices are held unpaid until then
 	Collect time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
 	Release time.Duration // for a release and the last voucher to get through before a stream is given up
-	LetGo   time.Duration // for a provider that is away to come back and be told of a release
+	ReleaseAway   time.Duration // for a provider that is away to come back and be told of a release
 
 	Job scheduler.JobConfig // of one job's steps; what is zero has its default there
 }
@@ -32,7 +32,7 @@ type Waits struct {
 // DefaultWaits are those of every node; only tests have others.
 func DefaultWaits() *Waits {
 	return &Waits{Order: OrderLimits.Deadline, Lease: LeaseLimits.Deadline, Channel: ChannelLimits.Deadline, Sync: SyncLimits.Deadline,
-		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Send: 30 * time.Second, Collect: 10 * time.Minute, Release: 5 * time.Second, LetGo: time.Minute}
+		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Send: 30 * time.Second, Collect: 10 * time.Minute, Release: 5 * time.Second, ReleaseAway: time.Minute}
 }
 
 // In is the limit with another deadline.

@@ -72,7 +72,7 @@ func (t *tenancy) planOf(job *jobv1.Job) (runner.Plan, *scheduler.StagingFailed)
 	return plan, failed
 }
 
-// fetch brings one CID from the client to a path, afrest.
+// fetch brings one CID from the client to a path, and replaces what is there.
 func (t *tenancy) fetch(ctx context.Context, cid, dest string, limit files.Limit) error {
 	if err := t.with.Inputs.Fetch(ctx, cid, t.client, limit, nil); err != nil {
 		return fmt.Errorf("fetch %s: %w", cid, err)
