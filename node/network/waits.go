@@ -13,18 +13,18 @@ import (
 // stream is reset, or a run or job ends with its reason. What a lease says of
 // time is not here: both sides agreed on it.
 type Waits struct {
-	Order   time.Duration // for a whole stream of the protocol, as are the next three
-	Lease   time.Duration
-	Channel time.Duration // includes transactions
-	Sync    time.Duration
-	Attach  time.Duration // from the opening of a run stream to its first frame
-	Write   time.Duration // for a peer to take one frame of a run
-	Start   time.Duration // after start_within, for a lease still to start
-	Fund    time.Duration // for a lease's deposit to be confirmed
-	Send    time.Duration // for a client to send its job once the lease is funded; devices are held unpaid until then
-	Collect time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
-	Release time.Duration // for a release and the last voucher to get through before a stream is given up
-	ReleaseAway   time.Duration // for a provider that is away to come back and be told of a release
+	Order       time.Duration // for a whole stream of the protocol, as are the next three
+	Lease       time.Duration
+	Channel     time.Duration // includes transactions
+	Sync        time.Duration
+	Attach      time.Duration // from the opening of a run stream to its first frame
+	Write       time.Duration // for a peer to take one frame of a run
+	Start       time.Duration // after start_within, for a lease still to start
+	Fund        time.Duration // for a lease's deposit to be confirmed
+	Send        time.Duration // for a client to send its job once the lease is funded; devices are held unpaid until then
+	Collect     time.Duration // for a client to fetch its outputs and send the last voucher; only disk is held
+	Release     time.Duration // for a release and the last voucher to get through before a stream is given up
+	ReleaseAway time.Duration // for a provider that is away to come back and be told of a release
 
 	Job scheduler.JobConfig // of one job's steps; what is zero has its default there
 }
