@@ -1,0 +1,78 @@
+package challenge
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// Check tells whether a tile is that part of the product of a round's operands. A
+// wrong tile passes with a chance of at most 2^-32, over what random gives.
+//
+// It is Freivalds' check in the integers modulo 2^64: with a random vector r it
+// compares tile·r with A·(B·r), which costs 256 × size products where the tile cost
+// 16,384 × size. Let d be the difference of two elements that should be equal: it
+// is not 0 and below 2^33, so d·r takes each value that it can for at most 2^32 of
+// the 2^64 values of r.
+func Check(c Challenge, seed Hash, index uint32, tile []byte, random io.Reader) (bool, error) {
+	if len(tile) != TileBytes || index >= c.Tiles() {
+		return false, nil
+	}
+	var bytes [8 * TileSide]byte
+	if _, err := io.ReadFull(random, bytes[:]); err != nil {
+		return false, err
+	}
+	var r [TileSide]uint64
+	for j := range r {
+		r[j] = binary.LittleEndian.Uint64(bytes[8*j:])
+	}
+	side := c.Size / TileSide
+	top, left := index/side*TileSide, index%side*TileSide
+	o, line := newOperands(seed, c.Arithmetic), make([]int8, c.Size)
+	inner := make([]uint64, c.Size) // B·r
+	for j := range r {
+		o.line(line, lineOfB, left+uint32(j))
+		for k, b := range line {
+			inner[k] += uint64(int64(b)) * r[j]
+		}
+	}
+	for i := range uint32(TileSide) {
+		o.line(line, lineOfA, top+i)
+		var want, got uint64
+		for k, a := range line {
+			want += uint64(int64(a)) * inner[k]
+		}
+		for j := range r {
+			element := int32(binary.LittleEndian.Uint32(tile[4*(int(i)*TileSide+j):]))
+			got += uint64(int64(element)) * r[j]
+		}
+		if got != want {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Multiply computes one tile, on one core. It is the reference that every device
+// is held to.
+func Multiply(c Challenge, seed Hash, index uint32) []byte {
+	side := c.Size / TileSide
+	top, left := index/side*TileSide, index%side*TileSide
+	o := newOperands(seed, c.Arithmetic)
+	rows, columns := make([][]int8, TileSide), make([][]int8, TileSide)
+	for i := range uint32(TileSide) {
+		rows[i], columns[i] = make([]int8, c.Size), make([]int8, c.Size)
+		o.line(rows[i], lineOfA, top+i)
+		o.line(columns[i], lineOfB, left+i)
+	}
+	tile := make([]byte, 0, TileBytes)
+	for _, row := range rows {
+		for _, column := range columns {
+			var sum int32
+			for k, a := range row {
+				sum += int32(a) * int32(column[k])
+			}
+			tile = binary.LittleEndian.AppendUint32(tile, uint32(sum))
+		}
+	}
+	return tile
+}
