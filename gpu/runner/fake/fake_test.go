@@ -21,7 +21,9 @@ func guest(p *fake.Process) int {
 	switch p.Args[0] {
 	case "hello":
 		fmt.Fprintf(p.Stdout, "args %q\n", p.Args[1:])
-		fmt.Fprintf(p.Stdout, "env %q\n", p.Env)
+		for _, v := range p.Env {
+			fmt.Fprintf(p.Stdout, "env %q\n", v)
+		}
 		fmt.Fprintln(p.Stderr, "this is stderr")
 		if p.In != nil {
 			text, err := fs.ReadFile(p.In, "greeting")
@@ -120,9 +122,9 @@ func program(t *testing.T, name string) string {
 }
 
 func TestContract(t *testing.T) {
-	runnertest.Run(t, newRunner(t, map[string]fake.Guest{"guest": guest}), runnertest.Programs{
-		Guest: program(t, "guest"), Invalid: program(t, "something else"),
-	})
+	r, p := newRunner(t, map[string]fake.Guest{"guest": guest}), runnertest.Modules(program(t, "guest"), program(t, "something else"))
+	runnertest.Run(t, r, p)
+	runnertest.RunModules(t, r, p)
 }
 
 // An hour's job, paused in its middle, under a clock that jumps.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/souk-market/souk/gpu/runner"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -17,7 +19,7 @@ func hello(t *testing.T, b *bench) {
 	got := b.run(t, "hello", "one", "two words")
 	b.expect(t, got, runv1.EndReason_END_REASON_COMPLETED)
 	for _, want := range []string{
-		`args ["one" "two words"]`, `env ["NAME=value" "EMPTY=" "EQUALS=a=b"]`, "in good day",
+		`args ["one" "two words"]`, `env "NAME=value"`, `env "EMPTY="`, `env "EQUALS=a=b"`, "in good day",
 	} {
 		if !strings.Contains(b.stdout.String(), want+"\n") {
 			t.Errorf("no line %q in %q", want, b.stdout)
@@ -42,6 +44,15 @@ func noInputs(t *testing.T, b *bench) {
 	}
 }
 
+// givesNothingElse looks for variables that nobody gave.
+func givesNothingElse(t *testing.T, b *bench) {
+	b.spec.Env = []string{"NAME=value"}
+	b.expect(t, b.run(t, "hello"), runv1.EndReason_END_REASON_COMPLETED)
+	if got := strings.Count(b.stdout.String(), "env "); got != 1 {
+		t.Errorf("%d variables: %s", got, b.stdout)
+	}
+}
+
 func exitCode(t *testing.T, b *bench) {
 	for _, code := range []int{1, 2, 77, 255} {
 		got := b.run(t, "exit", fmt.Sprint(code))
@@ -57,18 +68,25 @@ func pastMemory(t *testing.T, b *bench) {
 }
 
 func pastDisk(t *testing.T, b *bench) {
-	for _, guest := range []string{"fill", "grow"} {
-		b.expect(t, b.run(t, guest), runv1.EndReason_END_REASON_JOB_DISK)
-		if got := size(t, b.spec.Out); got > disk {
-			t.Errorf("%s left %d bytes on a disk of %d", guest, got, disk)
-		}
-		if err := os.RemoveAll(b.spec.Out); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Mkdir(b.spec.Out, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	b.expect(t, b.run(t, "fill"), runv1.EndReason_END_REASON_JOB_DISK)
+	if got := size(t, b.spec.Out); got > disk {
+		t.Errorf("it left %d bytes on a disk of %d", got, disk)
 	}
+}
+
+// oneFile tries to make one file larger than the disk: it is refused, or ends the run.
+func oneFile(t *testing.T, b *bench) {
+	got := b.run(t, "grow")
+	if got.Reason != runv1.EndReason_END_REASON_JOB_DISK && (got.Reason != runv1.EndReason_END_REASON_COMPLETED || got.ExitCode == 0) {
+		t.Errorf("it ended with %v, exit code %d", got.Reason, got.ExitCode)
+	}
+	if got := size(t, b.spec.Out); got > disk {
+		t.Errorf("it left %d bytes on a disk of %d", got, disk)
+	}
+}
+
+func pastOneFile(t *testing.T, b *bench) {
+	b.expect(t, b.run(t, "grow"), runv1.EndReason_END_REASON_JOB_DISK)
 }
 
 func givesBack(t *testing.T, b *bench) {
@@ -176,7 +194,7 @@ func stopsPaused(t *testing.T, b *bench) {
 }
 
 func noProgram(t *testing.T, b *bench) {
-	b.spec.Program.Module = b.programs.Invalid
+	b.spec.Program = b.programs.Invalid
 	got := b.run(t, "hello")
 	b.expect(t, got, runv1.EndReason_END_REASON_JOB_INVALID)
 	if got.Detail == "" {
@@ -199,10 +217,20 @@ func keepsIn(t *testing.T, b *bench) {
 
 // letsNothingOut puts a canary beside the two folders, and links to it and to
 // the host's own files into /in, where a client's inputs lie.
-func letsNothingOut(t *testing.T, b *bench) {
+func letsNothingOut(t *testing.T, b *bench) { tryWaysOut(t, b) }
+
+// refusesWaysOut wants each try to be refused: there is nothing but the two folders.
+func refusesWaysOut(t *testing.T, b *bench) {
+	if got := tryWaysOut(t, b, "/etc/passwd", "/proc/self/environ", "/proc/self/mem", "/"); got.ExitCode != 0 {
+		t.Errorf("%d tries were not refused:\n%s", got.ExitCode, b.stdout)
+	}
+}
+
+func tryWaysOut(t *testing.T, b *bench, more ...string) runner.Result {
+	t.Helper()
 	canary := filepath.Join(t.TempDir(), "canary")
 	const secret = "SOUK-CANARY"
-	if err := os.WriteFile(canary, []byte(secret), 0o644); err != nil {
+	if err := os.WriteFile(canary, []byte(secret), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	up, err := filepath.Rel(b.spec.In, canary)
@@ -216,14 +244,15 @@ func letsNothingOut(t *testing.T, b *bench) {
 			t.Fatal(err)
 		}
 	}
-	got := b.run(t, "escape", canary)
+	got := b.run(t, append([]string{"escape", canary}, more...)...)
 	b.expect(t, got, runv1.EndReason_END_REASON_COMPLETED)
-	if got.ExitCode != 0 || !strings.Contains(b.stdout.String(), "tried ") {
-		t.Errorf("%d tries were not refused:\n%s", got.ExitCode, b.stdout)
+	if text := b.stdout.String(); !strings.Contains(text, "tried ") || strings.Contains(text, secret) {
+		t.Errorf("it got out:\n%s", text)
 	}
 	if text, err := os.ReadFile(canary); string(text) != secret || err != nil {
 		t.Errorf("the canary is %q, %v", text, err)
 	}
+	return got
 }
 
 func makesNoLinks(t *testing.T, b *bench) {
@@ -278,7 +307,7 @@ func copiesAll(t *testing.T, b *bench) {
 func cancelled(t *testing.T, b *bench) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	b.spec.Args = []string{"loop"}
+	b.spec.Args = slices.Concat(b.programs.Command, []string{"loop"})
 	run, err := b.runner.Start(ctx, b.spec)
 	if err == nil { // it was quick enough to begin
 		run.Stop()

@@ -12,13 +12,16 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // plans asks for the needs of jobs with and without inputs: each content that the
 // job names has a place of its own in the job's folder, and nothing else is staged.
 func plans(t *testing.T, b *bench) {
 	dir := t.TempDir()
-	for _, job := range []*jobv1.Job{{Wasm: "program"}, {Wasm: "program", Input: "inputs"}} {
+	with := proto.CloneOf(b.programs.Job)
+	with.Input = "inputs"
+	for _, job := range []*jobv1.Job{b.programs.Job, with} {
 		p, err := b.runner.Plan(job, dir)
 		if err != nil {
 			t.Fatal(err)
@@ -35,6 +38,9 @@ func plans(t *testing.T, b *bench) {
 		}
 		if p.Program.Module != "" && !slices.Contains(paths, p.Program.Module) {
 			t.Errorf("the program is at %s; staged is %q", p.Program.Module, paths)
+		}
+		if p.Program == (runner.Program{}) || p.Program.Image != job.Image {
+			t.Errorf("the program is %+v", p.Program)
 		}
 		if (job.Input == "") != (p.In == "") || p.In != "" && !slices.Contains(paths, p.In) || slices.Contains(paths, p.Out) {
 			t.Errorf("/in is %q, /out %q; staged is %q", p.In, p.Out, paths)
@@ -53,10 +59,12 @@ func refuses(t *testing.T, b *bench) {
 	if e := unfit(&jobv1.Job{}); e == nil || e.Unsupported != "" || e.Error() == "" {
 		t.Errorf("a job without a program: %v", e)
 	}
-	if _, err := b.runner.Plan(&jobv1.Job{Wasm: "program"}, t.TempDir()); err == nil { // a runner of modules
-		if e := unfit(&jobv1.Job{Image: "python@sha256:0"}); e == nil || e.Unsupported != "image" {
-			t.Errorf("an image: %v", e)
-		}
+	other, name := &jobv1.Job{Image: "python@sha256:0"}, "image"
+	if b.programs.Job.Image != "" {
+		other, name = &jobv1.Job{Wasm: "program"}, "wasm"
+	}
+	if e := unfit(other); e == nil || e.Unsupported != name {
+		t.Errorf("%s: %v", name, e)
 	}
 }
 

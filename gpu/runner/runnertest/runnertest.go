@@ -1,7 +1,8 @@
 // Package runnertest holds every runner to what package runner promises.
 //
-// Guests are told what to try by their first argument; the program for
-// WebAssembly is in testdata/guest.
+// [Run] is what all promise, [RunModules] what those of modules promise beside it.
+// Guests are told what to try by their first argument; the program is in
+// testdata/guest, for WebAssembly and for the machine itself.
 package runnertest
 
 import (
@@ -12,12 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk/gpu/runner"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -36,34 +39,73 @@ const killWithin = 2 * time.Second
 
 // Programs are what a runner under test is given to run.
 type Programs struct {
-	Guest   string // path of a program that does what its first argument says
-	Invalid string // path of a file that the runner cannot run
+	Guest   runner.Program // does what its first argument says
+	Invalid runner.Program // cannot be run
+	Command []string       // what comes before the arguments of the guest, where they are the whole command
+	Job     *jobv1.Job     // names a program as jobs do
 }
 
 // Build compiles the guest to WebAssembly.
 func Build(t testing.TB) Programs {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
 	dir := t.TempDir()
-	p := Programs{Guest: filepath.Join(dir, "guest.wasm"), Invalid: filepath.Join(dir, "invalid.wasm")}
-	build := exec.Command("go", "build", "-o", p.Guest, "./testdata/guest")
+	guest, invalid := filepath.Join(dir, "guest.wasm"), filepath.Join(dir, "invalid.wasm")
+	compile(t, guest, "GOOS=wasip1", "GOARCH=wasm")
+	if err := os.WriteFile(invalid, []byte("this is no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Modules(guest, invalid)
+}
+
+// Modules are the programs of a runner of modules, by their paths.
+func Modules(guest, invalid string) Programs {
+	return Programs{Guest: runner.Program{Module: guest}, Invalid: runner.Program{Module: invalid}, Job: &jobv1.Job{Wasm: "program"}}
+}
+
+// BuildNative compiles the guest for this machine, without any library, to path.
+func BuildNative(t testing.TB, path string) {
+	t.Helper()
+	compile(t, path, "GOOS=linux", "GOARCH="+runtime.GOARCH)
+}
+
+func compile(t testing.TB, path string, system ...string) {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./testdata/guest")
 	build.Dir = filepath.Dir(here)
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "CGO_ENABLED=0")
+	build.Env = append(append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0"), system...)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the guest: %v\n%s", err, out)
 	}
-	if err := os.WriteFile(p.Invalid, []byte("this is no program"), 0o600); err != nil {
-		t.Fatal(err)
+}
+
+// check is one promise.
+type check struct {
+	name string
+	f    func(*testing.T, *bench)
+}
+
+func runAll(t *testing.T, r runner.Runner, p Programs, checks []check) {
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) { c.f(t, newBench(t, r, p)) })
 	}
-	return p
+}
+
+// RunModules is what runners of modules promise beside [Run]: a module sees
+// nothing but what it is given, and runs the same wherever it runs.
+func RunModules(t *testing.T, r runner.Runner, p Programs) {
+	runAll(t, r, p, []check{
+		{"gives nothing else", givesNothingElse},
+		{"leaves nothing past its disk unnoticed", pastOneFile},
+		{"refuses every way out", refusesWaysOut},
+		{"makes no links", makesNoLinks},
+		{"runs twice the same", runsTheSame},
+	})
 }
 
 // Run is the contract.
 func Run(t *testing.T, r runner.Runner, p Programs) {
-	for _, test := range []struct {
-		name string
-		f    func(*testing.T, *bench)
-	}{
+	runAll(t, r, p, []check{
 		{"says what a job needs", plans},
 		{"refuses what it cannot run", refuses},
 		{"tells what is used", usage},
@@ -72,6 +114,7 @@ func Run(t *testing.T, r runner.Runner, p Programs) {
 		{"keeps the exit code", exitCode},
 		{"ends past its memory", pastMemory},
 		{"ends past its disk", pastDisk},
+		{"makes no file past its disk", oneFile},
 		{"gives space back", givesBack},
 		{"ends past its time", pastTime},
 		{"stops", stops},
@@ -80,16 +123,10 @@ func Run(t *testing.T, r runner.Runner, p Programs) {
 		{"refuses what is no program", noProgram},
 		{"keeps /in as it is", keepsIn},
 		{"lets nothing out", letsNothingOut},
-		{"makes no links", makesNoLinks},
-		{"runs twice the same", runsTheSame},
 		{"survives a writer that fails", badWriter},
 		{"copies every line", copiesAll},
 		{"ends when its start is cancelled", cancelled},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			test.f(t, newBench(t, r, p))
-		})
-	}
+	})
 }
 
 // bench is one run's surroundings.
@@ -108,7 +145,7 @@ func newBench(t *testing.T, r runner.Runner, p Programs) *bench {
 	}
 	b := &bench{runner: r, programs: p, stdout: newOutput(), stderr: newOutput()}
 	b.spec = runner.Spec{
-		Program: runner.Program{Module: p.Guest}, In: in, Out: out,
+		Program: p.Guest, In: in, Out: out,
 		Memory: memory, Disk: disk, Duration: duration,
 		Stdout: b.stdout, Stderr: b.stderr,
 	}
@@ -118,7 +155,7 @@ func newBench(t *testing.T, r runner.Runner, p Programs) *bench {
 // start starts the guest with args, and ends it with the test.
 func (b *bench) start(t *testing.T, args ...string) runner.Run {
 	t.Helper()
-	b.spec.Args = args
+	b.spec.Args = slices.Concat(b.programs.Command, args)
 	run, err := b.runner.Start(t.Context(), b.spec)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func bare(program, cacheDir string) error {
 // BenchmarkBare is the limit: the same module by wazero in a fresh process, its
 // compiled code cached.
 func BenchmarkBare(b *testing.B) {
-	guest, dir := runnertest.Build(b).Guest, b.TempDir()
+	guest, dir := runnertest.Build(b).Guest.Module, b.TempDir()
 	once := func() {
 		if out, err := exec.Command(os.Args[0], "bare", guest, dir).CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
@@ -53,7 +53,7 @@ func BenchmarkBare(b *testing.B) {
 
 // BenchmarkRun is a whole run of a module that does nothing.
 func BenchmarkRun(b *testing.B) {
-	guest, out := runnertest.Build(b).Guest, b.TempDir()
+	guest, out := runnertest.Build(b).Guest.Module, b.TempDir()
 	r := newRunner(b)
 	once := func() {
 		run, err := r.Start(b.Context(), runner.Spec{

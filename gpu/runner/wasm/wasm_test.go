@@ -22,7 +22,9 @@ func newRunner(t testing.TB) *wasm.Runner {
 }
 
 func TestContract(t *testing.T) {
-	runnertest.Run(t, newRunner(t), runnertest.Build(t))
+	r, p := newRunner(t), runnertest.Build(t)
+	runnertest.Run(t, r, p)
+	runnertest.RunModules(t, r, p)
 }
 
 var _ runner.Runner = (*wasm.Runner)(nil)

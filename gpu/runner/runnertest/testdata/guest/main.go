@@ -31,8 +31,9 @@ func main() {
 // hello shows what it was given and writes one file.
 func hello(args []string) int {
 	fmt.Printf("args %q\n", args)
-	env := os.Environ()
-	fmt.Printf("env %q\n", env)
+	for _, v := range os.Environ() {
+		fmt.Printf("env %q\n", v)
+	}
 	fmt.Fprintln(os.Stderr, "this is stderr")
 	if data, err := os.ReadFile("/in/greeting"); err == nil {
 		fmt.Printf("in %s\n", data)
@@ -153,11 +154,11 @@ func in([]string) int {
 	return report(tries)
 }
 
-// escape tries to read the path given in every way, and paths like it.
-func escape(args []string) int {
+// escape tries to read the paths given in every way, and paths like them.
+func escape(targets []string) int {
 	tries := map[string]error{}
 	up := strings.Repeat("../", 12)
-	for _, target := range []string{args[0], "/etc/passwd", "/proc/self/environ", "/proc/self/mem", "/"} {
+	for _, target := range targets {
 		for _, path := range []string{
 			target, "/in/" + up + target, "/out/" + up + target, "/in/.." + target, "/out/./../" + target,
 			"/out//" + up + target, "/in/escape" + target, "/in/folder/../../" + target,
@@ -182,8 +183,12 @@ func escape(args []string) int {
 	return report(tries)
 }
 
+// read shows what it could read.
 func read(path string) error {
-	_, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		fmt.Printf("%s: %.100q\n", path, text)
+	}
 	return err
 }
 
