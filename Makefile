@@ -17,12 +17,12 @@ export CGO_CFLAGS ?= -g -O2 -Wno-deprecated-declarations
 # A checkout that git refuses to read (another owner) still builds, unstamped.
 VCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
-# need installs the packages $(2) when the command $(1) is absent, because of $(3).
+# need installs the packages $(2) when the command or file $(1) is absent, because of $(3).
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 define need
-command -v $(1) >/dev/null || { \
+command -v $(1) >/dev/null || [ -e $(1) ] || { \
 	echo "$(1) is missing ($(3)): installing $(2) with apt-get"; \
-	command -v apt-get >/dev/null || { echo "no apt-get here: install $(1), then run make again" >&2; exit 1; }; \
+	command -v apt-get >/dev/null || { echo "no apt-get here: install $(2), then run make again" >&2; exit 1; }; \
 	$(SUDO) apt-get update -qq; \
 	$(SUDO) apt-get install -y -qq --no-install-recommends $(2) >/dev/null; }
 endef
@@ -78,14 +78,19 @@ generate: $(TOOLS)/buf $(TOOLS)/.built # the Go code of messages and contracts, 
 baseline: $(TOOLS)/buf # accept today's messages as what later ones must stay compatible with
 	$(TOOLS)/buf build proto -o proto/baseline.binpb
 
+# What makes the containers of the tests: Debian's crun, but where both versions of
+# control groups are mounted. crun does not take that, and Debian's runc has known holes.
+RUNC := $(if $(wildcard /sys/fs/cgroup/cgroup.controllers),,$(TOOLS)/runc)
+
 # What check is made of; each can be run alone.
 
 .PHONY: deps format vet static messages contracts tidy house
-deps:
+deps: $(RUNC)
 	@$(call need,gcc,gcc libc6-dev,for cgo and the race detector)
 	@$(call need,npm,nodejs npm,for the Solidity compiler and the browser's script)
 	@$(call need,chromium,chromium,for the test of the page)
 	@$(call need,pgrep,procps,to see that the demo leaves no process)
+	@$(call need,podman,podman crun,for the tests of containers: they start a Podman of their own)
 
 format:
 	@echo "== gofmt"
@@ -117,7 +122,7 @@ contracts: $(TOOLS)/.built
 # Not .ci/kubo: its modules are fetched only where the bench wants them.
 tidy:
 	@echo "== go mod tidy"
-	@for m in . .ci/buf .ci/tools; do (cd $$m && $(GO) mod tidy -diff) || { echo "$$m/go.mod is not tidy: run go mod tidy there" >&2; exit 1; }; done
+	@for m in . .ci/buf .ci/runc .ci/tools; do (cd $$m && $(GO) mod tidy -diff) || { echo "$$m/go.mod is not tidy: run go mod tidy there" >&2; exit 1; }; done
 
 house:
 	@echo "== house rules"
@@ -128,6 +133,12 @@ house:
 $(TOOLS)/buf: .ci/buf/go.mod .ci/buf/go.sum
 	@echo "== building buf"
 	@cd .ci/buf && $(GO) build -buildvcs=false -o "$(CURDIR)/$(TOOLS)/" tool
+
+$(TOOLS)/runc: .ci/runc/go.mod .ci/runc/go.sum
+	@$(call need,pkg-config,pkg-config,to build runc)
+	@$(call need,/usr/include/seccomp.h,libseccomp-dev,to build runc)
+	@echo "== building runc, for the tests of containers"
+	@cd .ci/runc && $(GO) build -buildvcs=false -tags seccomp -o "$(CURDIR)/$(TOOLS)/" tool && touch "$(CURDIR)/$@"
 
 # The tag is its own: kubo asks for it where Go is newer than its authors tried.
 $(TOOLS)/ipfs: .ci/kubo/go.mod .ci/kubo/go.sum
