@@ -41,14 +41,33 @@ func ModulePlan(job *jobv1.Job, dir string) (Plan, error) {
 	case job.GetWasm() == "":
 		return Plan{}, &UnfitError{Detail: "the job has no module"}
 	}
-	p := Plan{Program: Program{Module: filepath.Join(dir, "program.wasm")}, Out: filepath.Join(dir, "out")}
-	p.Stage = append(p.Stage, Staged{job.Wasm, p.Program.Module})
+	module := filepath.Join(dir, "program.wasm")
+	p := FolderPlan(job, Program{Module: module}, dir)
+	p.Stage = append([]Staged{{job.Wasm, module}}, p.Stage...)
+	return p, nil
+}
+
+// FolderPlan is the plan of a job whose program needs no place in its folder.
+func FolderPlan(job *jobv1.Job, program Program, dir string) Plan {
+	p := Plan{Program: program, Out: filepath.Join(dir, "out")}
 	if job.Input != "" {
 		p.In = filepath.Join(dir, "in")
 		p.Stage = append(p.Stage, Staged{job.Input, p.In})
 	}
-	return p, nil
+	return p
 }
+
+// ImageError is why an image could not be brought.
+type ImageError struct {
+	Image   string
+	Missing bool // there is no such image; else it may come at another time
+	Err     error
+}
+
+func (e *ImageError) Error() string { return "image " + e.Image + ": " + e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *ImageError) Unwrap() error { return e.Err }
 
 // Contents lists the content that a job names, whoever runs it: its client has all
 // of it and serves it to the provider.

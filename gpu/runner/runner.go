@@ -44,6 +44,7 @@ type Spec struct {
 	Out      string        // host folder shown writable as /out; must exist
 	Memory   uint64        // bytes
 	Disk     uint64        // bytes under Out, over all files
+	CPUMilli uint32        // thousandths of a processor core; 0: not bounded
 	Duration time.Duration // of running time: what is spent paused does not count
 	Stdout   io.Writer     // written to while the job runs, by one goroutine; nil: discarded
 	Stderr   io.Writer     // likewise, by another goroutine
@@ -58,7 +59,7 @@ type Device struct {
 // Program is what a run starts. One field is set.
 type Program struct {
 	Module string // path of a WebAssembly module on the host
-	Image  string // an OCI image by digest
+	Image  string // an OCI image by digest, NAME@sha256:…
 }
 
 // Run is a started job. Its methods may be called at once, and after its end.

@@ -1,0 +1,151 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// askWithin bounds one question to an engine that needs no work of it.
+const askWithin = 10 * time.Second
+
+// EngineConfig says where an engine is and what its owner accepts.
+type EngineConfig struct {
+	URLs   []string     // where it may be, in the order of preference, such as unix:///run/docker.sock
+	Accept []string     // advisories that the owner accepts, by id
+	Log    *slog.Logger // an engine that comes or goes; default: discarded
+}
+
+// Engine is the container engine of this machine, which may be away. Its methods
+// may be called at once.
+type Engine struct {
+	config EngineConfig
+
+	mu    sync.Mutex // guards all below
+	cli   *client.Client
+	facts Facts
+	away  error // why there is none to use; nil: there is
+}
+
+// NewEngine talks to nobody: [Engine.Look] does.
+func NewEngine(c EngineConfig) *Engine {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{config: c, away: errors.New("no container engine was looked for yet")}
+}
+
+// Places is where engines listen on this machine, the owner's own first.
+func Places(env func(string) string) (urls []string) {
+	if host := env("DOCKER_HOST"); host != "" {
+		urls = append(urls, host)
+	}
+	sockets := []string{"/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock"}
+	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
+		sockets = append(sockets, filepath.Join(dir, "docker.sock"), filepath.Join(dir, "podman", "podman.sock"))
+	}
+	for _, s := range sockets {
+		urls = append(urls, "unix://"+s)
+	}
+	return urls
+}
+
+// Refusal is why there is no engine to use; nil: there is one.
+func (e *Engine) Refusal() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.away
+}
+
+// Facts is what the engine is, as it was last seen.
+func (e *Engine) Facts() Facts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.facts
+}
+
+// Look finds the engine, or finds that it is away, and tells whether that changed.
+func (e *Engine) Look(ctx context.Context) (changed bool) {
+	cli, facts, err := e.find(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	changed = (err == nil) != (e.away == nil) || err != nil && err.Error() != e.away.Error()
+	if e.cli != nil {
+		e.cli.Close()
+	}
+	e.cli, e.away = cli, err
+	if err == nil {
+		e.facts = facts
+	}
+	return changed
+}
+
+// find takes the first engine that answers and can hold a job. The error tells of
+// each that was found and refused, or that none was.
+func (e *Engine) find(ctx context.Context) (*client.Client, Facts, error) {
+	var refused []error
+	for _, url := range e.config.URLs {
+		if path, ok := strings.CutPrefix(url, "unix://"); ok {
+			if _, err := os.Stat(path); err != nil {
+				if len(e.config.URLs) == 1 {
+					refused = append(refused, err)
+				}
+				continue // nobody listens
+			}
+		}
+		cli, facts, err := dial(ctx, url)
+		if err == nil {
+			err = facts.usable(e.config.Accept)
+		}
+		if err == nil {
+			return cli, facts, nil
+		}
+		refused = append(refused, fmt.Errorf("%s: %w", url, err))
+	}
+	if len(refused) == 0 {
+		return nil, Facts{}, errors.New("no container engine answers on this machine: install Podman or Docker, or say where it is with --engine")
+	}
+	return nil, Facts{}, errors.Join(refused...)
+}
+
+// dial asks one engine what it is.
+func dial(ctx context.Context, url string) (*client.Client, Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	cli, err := client.New(client.WithHost(url))
+	if err != nil {
+		return nil, Facts{}, err
+	}
+	facts, err := ask(ctx, cli)
+	if err != nil {
+		cli.Close()
+		return nil, Facts{}, err
+	}
+	facts.URL = url
+	return cli, facts, nil
+}
+
+// ready is the facts of an engine that can be used now.
+func (e *Engine) ready(context.Context) (Facts, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.away != nil {
+		return Facts{}, fmt.Errorf("the container engine: %w", e.away)
+	}
+	return e.facts, nil
+}
+
+// client is the connection; nil where there was never an engine.
+func (e *Engine) client() *client.Client {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cli
+}

@@ -1,0 +1,165 @@
+// Package enginetest starts a container engine for tests, and makes images for it.
+//
+// The engine is Podman, with storage and sockets of its own in a folder for the
+// test: nothing of the machine's own containers is seen or touched, and all is
+// removed with the test. A machine without Podman fails the test: see make test.
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	startWithin = 30 * time.Second
+	stopWithin  = 30 * time.Second
+	liveFor     = "900" // seconds: an engine whose test was killed ends by itself
+)
+
+// Engine is an engine of a test.
+type Engine struct {
+	URL string // where it answers
+
+	dir     string
+	env     []string
+	service *exec.Cmd
+	said    bytes.Buffer
+}
+
+// Start starts an engine, which ends with the test.
+func Start(t testing.TB) *Engine {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a container engine")
+	}
+	dir, err := os.MkdirTemp("", "souk-engine-") // a short path: sockets lie below
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Engine{dir: dir, URL: "unix://" + filepath.Join(dir, "podman.sock")}
+	t.Cleanup(func() { e.remove(t) })
+	if err := e.configure(); err != nil {
+		t.Fatal(err)
+	}
+	e.Up(t)
+	return e
+}
+
+// configure writes what makes the engine this test's own.
+func (e *Engine) configure() error {
+	runtime, named := runtimeHere()
+	containers := fmt.Sprintf(`[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+[engine]
+runtime = %q
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+lock_type = "file"
+tmp_dir = %q
+static_dir = %q
+volume_path = %q
+[engine.runtimes]
+%s
+`, runtime, filepath.Join(e.dir, "tmp"), filepath.Join(e.dir, "static"), filepath.Join(e.dir, "volumes"), named)
+	storage := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
+		filepath.Join(e.dir, "graph"), filepath.Join(e.dir, "run"))
+	registries := "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n[[registry]]\nprefix = \"*.localhost\"\nlocation = \"localhost\"\ninsecure = true\n"
+	for name, text := range map[string]string{"containers.conf": containers, "storage.conf": storage, "registries.conf": registries} {
+		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	e.env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(e.dir, "containers.conf"),
+		"CONTAINERS_STORAGE_CONF="+filepath.Join(e.dir, "storage.conf"),
+		"CONTAINERS_REGISTRIES_CONF="+filepath.Join(e.dir, "registries.conf"), "TMPDIR="+e.dir)
+	return nil
+}
+
+// runtimeHere is what makes containers on this machine: Debian's crun, or, where
+// both versions of control groups are mounted, which that one does not take, the
+// runc that make test builds.
+func runtimeHere() (name, path string) {
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return "crun", ""
+	}
+	_, here, _, _ := goruntime.Caller(0)
+	built := filepath.Join(filepath.Dir(here), "..", "..", "..", "..", "bin", "tools", "runc")
+	return "runc", fmt.Sprintf("runc = [%q]", built)
+}
+
+// Up starts the engine's service, which must not run.
+func (e *Engine) Up(t testing.TB) {
+	t.Helper()
+	e.service = exec.Command("timeout", liveFor, "podman", "system", "service", "--time=0", e.URL)
+	e.service.Env = e.env
+	e.service.Stdout, e.service.Stderr = &e.said, &e.said
+	if err := e.service.Start(); err != nil {
+		t.Fatalf("start podman, which make test installs: %v", err)
+	}
+	socket := strings.TrimPrefix(e.URL, "unix://")
+	for deadline := time.Now().Add(startWithin); ; <-time.After(10 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			e.Down(t)
+			t.Fatalf("podman does not answer; make test installs it:\n%s", &e.said)
+		}
+	}
+}
+
+// Down stops the engine's service; its containers run on.
+func (e *Engine) Down(t testing.TB) {
+	t.Helper()
+	if e.service == nil {
+		return
+	}
+	_ = e.service.Process.Signal(syscall.SIGTERM) // timeout hands it on
+	_ = e.service.Wait()
+	e.service = nil
+	_ = os.Remove(strings.TrimPrefix(e.URL, "unix://"))
+}
+
+// Podman runs a command of the engine, and returns what it printed.
+func (e *Engine) Podman(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := e.podman(args...)
+	if err != nil {
+		t.Fatalf("podman %q: %v", args, err)
+	}
+	return out
+}
+
+func (e *Engine) podman(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "podman", args...)
+	cmd.Env = e.env
+	out, err := cmd.Output()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("%w: %s", err, failed.Stderr)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// remove ends all containers and leaves nothing.
+func (e *Engine) remove(t testing.TB) {
+	if _, err := e.podman("rm", "--all", "--force", "--time=0"); err != nil {
+		t.Errorf("remove the containers of a test: %v", err)
+	}
+	e.Down(t)
+	_ = syscall.Unmount(filepath.Join(e.dir, "graph", "overlay"), syscall.MNT_DETACH)
+	if err := os.RemoveAll(e.dir); err != nil {
+		t.Errorf("remove the engine of a test: %v", err)
+	}
+}

@@ -1,0 +1,153 @@
+// Package oci runs the jobs that are container images, with an engine that speaks
+// the Docker-compatible Engine API: Docker, or Podman.
+//
+// A container gets its command, its environment, /in read-only, /out writable and
+// the leased devices. It has no capability and no network, its root is read-only,
+// the engine's own filter of system calls stays on, and where the engine has user
+// namespaces it is in one. An engine that could not hold it to that, or that has a
+// known hole, is not used: [Engine.Facts] and [Engine.Refusal] say which and why.
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/souk-market/souk/gpu/runner"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+)
+
+// Config holds what a [Runner] needs. A field without a default is required.
+type Config struct {
+	Engine *Engine
+	Owner  string       // marks our containers and images, so that others' are never touched; no job may know it
+	Log    *slog.Logger // what the engine did oddly; default: discarded
+}
+
+// Runner starts containers.
+type Runner struct {
+	engine *Engine
+	owner  string
+	log    *slog.Logger
+}
+
+// New checks c. It talks to nobody.
+func New(c Config) (*Runner, error) {
+	switch {
+	case c.Engine == nil:
+		return nil, errors.New("container runner: no engine")
+	case !ownerForm.MatchString(c.Owner):
+		return nil, fmt.Errorf("container runner: %q does not mark an owner", c.Owner)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Runner{engine: c.Engine, owner: c.Owner, log: c.Log}, nil
+}
+
+var (
+	ownerForm    = regexp.MustCompile(`^[0-9a-f]{16,64}$`)
+	imageForm    = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/-]{0,254}@sha256:[0-9a-f]{64}$`)
+	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// Kind is RUNNER_OCI.
+func (r *Runner) Kind() marketv1.Runner { return marketv1.Runner_RUNNER_OCI }
+
+// Plan implements [runner.Runner]. A job's arguments are the whole command, and
+// take the place of the image's own; without any the image's is run.
+func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
+	switch {
+	case job.GetWasm() != "":
+		return runner.Plan{}, &runner.UnfitError{Unsupported: "wasm"}
+	case job.GetImage() == "":
+		return runner.Plan{}, &runner.UnfitError{Detail: "the job has no image"}
+	case !imageForm.MatchString(job.Image):
+		return runner.Plan{}, &runner.UnfitError{Detail: "the image is not named by its digest"}
+	}
+	if err := checkCommand(job); err != nil {
+		return runner.Plan{}, &runner.UnfitError{Detail: err.Error()}
+	}
+	return runner.FolderPlan(job, runner.Program{Image: job.Image}, dir), nil
+}
+
+// checkCommand refuses what an engine would take for something else: a variable
+// without a value is one that Podman takes from its own environment.
+func checkCommand(job *jobv1.Job) error {
+	for _, a := range job.Args {
+		if strings.ContainsRune(a, 0) {
+			return errors.New("an argument holds a zero byte")
+		}
+	}
+	if len(job.Args) > 0 && job.Args[0] == "" {
+		return errors.New("the command is empty")
+	}
+	for _, v := range job.Env {
+		if !variableForm.MatchString(v.GetName()) {
+			return fmt.Errorf("%.40q is not a variable's name", v.GetName())
+		}
+		if strings.ContainsRune(v.GetValue(), 0) {
+			return fmt.Errorf("the value of %.40s holds a zero byte", v.GetName())
+		}
+	}
+	return nil
+}
+
+// Start implements [runner.Runner]. The image must be there: see [Runner.Pull].
+func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
+	u, err := r.start(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("start lease %s: %w", s.Lease.Short(), err)
+	}
+	return u, nil
+}
+
+// startWithin bounds the making and starting of a container whose image is there.
+const startWithin = 2 * time.Minute
+
+func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
+	switch {
+	case s.Memory == 0 || s.Disk == 0 || s.Duration <= 0:
+		return nil, errors.New("memory, disk or duration is missing")
+	case s.Program.Image == "" || s.Out == "":
+		return nil, errors.New("no image or no folder for its outputs")
+	}
+	facts, err := r.engine.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	img, err := r.engine.image(ctx, s.Program.Image)
+	if err != nil {
+		return nil, err
+	}
+	u := newRun(r, s)
+	if err := img.runsOn(facts); err != nil {
+		return u.stillborn(err), nil
+	}
+	who := identityOf(facts, hostUser(), s.Lease.Digest)
+	if err := who.admit(s.In, s.Out); err != nil {
+		return nil, err
+	}
+	c, err := settings(s, facts, img, who, r.owner)
+	if err != nil {
+		return u.stillborn(err), nil
+	}
+	if err := u.create(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := u.launch(ctx); err != nil {
+		u.remove()
+		if invalid := asInvalid(err); invalid != nil && ctx.Err() == nil {
+			return u.stillborn(invalid), nil
+		}
+		return nil, err
+	}
+	return u, nil
+}
