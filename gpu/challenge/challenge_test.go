@@ -128,7 +128,7 @@ func TestCheck(t *testing.T) {
 // answers are all that a provider says.
 type answers struct {
 	roots    [][]challenge.Hash
-	recalled []challenge.Hash
+	recalled [][]challenge.Hash
 	openings []challenge.Opening
 }
 
@@ -225,7 +225,7 @@ func TestFaults(t *testing.T) {
 		{"a recall is missing", c, challenge.Band{}, func(a *answers) { a.recalled = a.recalled[:min(1, len(a.recalled))] }, challenge.Partial, ""},
 		{"a tile is missing", c, challenge.Band{}, func(a *answers) { a.openings = a.openings[:max(0, len(a.openings)-1)] }, challenge.Partial, ""},
 		{"another root", c, challenge.Band{}, func(a *answers) { a.roots[0][0][0] ^= 1; a.roots[0][1][0] ^= 1 }, challenge.Wrong, "GPU-1"},
-		{"nothing kept", c, challenge.Band{}, func(a *answers) { clear(a.recalled) }, challenge.Wrong, "GPU-1"},
+		{"nothing kept", c, challenge.Band{}, func(a *answers) { forget(a.recalled) }, challenge.Wrong, "GPU-1"},
 		{"a flipped bit", c, challenge.Band{}, func(a *answers) { flip(a.openings) }, challenge.Wrong, "GPU-1"},
 		{"an empty tile", c, challenge.Band{}, func(a *answers) { emptied(a.openings) }, challenge.Wrong, "GPU-1"},
 		{"no path", c, challenge.Band{}, func(a *answers) { cut(a.openings) }, challenge.Wrong, "GPU-1"},
@@ -240,6 +240,12 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got %v; want %s of %q", err, tt.want, tt.device)
 			}
 		})
+	}
+}
+
+func forget(recalled [][]challenge.Hash) {
+	for _, roots := range recalled {
+		clear(roots)
 	}
 }
 
@@ -280,10 +286,12 @@ func TestOrder(t *testing.T) {
 		"commitment": func(v *challenge.Verifier) error {
 			return v.Committed(time.Unix(1, 0), [][]challenge.Hash{make([]challenge.Hash, c.Rounds)})
 		},
-		"recall":   func(v *challenge.Verifier) error { return v.Recall(time.Unix(1, 0), challenge.Hash{}) },
-		"recalled": func(v *challenge.Verifier) error { return v.Recalled(time.Unix(2, 0), make([]challenge.Hash, 1)) },
-		"draw":     func(v *challenge.Verifier) error { _, err := v.Draw(1, chance(3)); return err },
-		"opening":  func(v *challenge.Verifier) error { _, err := v.Opened(nil, chance(3)); return err },
+		"recall": func(v *challenge.Verifier) error { return v.Recall(time.Unix(1, 0), challenge.Hash{}) },
+		"recalled": func(v *challenge.Verifier) error {
+			return v.Recalled(time.Unix(2, 0), [][]challenge.Hash{make([]challenge.Hash, c.Rounds)})
+		},
+		"draw":    func(v *challenge.Verifier) error { _, err := v.Draw(1, chance(3)); return err },
+		"opening": func(v *challenge.Verifier) error { _, err := v.Opened(nil, chance(3)); return err },
 	}
 	right := []string{"commitment", "recall", "recalled", "draw", "opening"}
 	for step, belongs := range right {

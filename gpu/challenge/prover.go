@@ -13,9 +13,9 @@ type Device interface {
 	// Multiply computes the product of the operands of a seed, keeps it as the
 	// next round's, and returns the root of its tiles.
 	Multiply(ctx context.Context, seed Hash) (root Hash, err error)
-	// Recall returns the root of the tree of [RecallHash] over all tiles that it
-	// keeps, round by round.
-	Recall(ctx context.Context, nonce Hash) (root Hash, err error)
+	// Recall hashes the tiles of every round that it keeps again, by [RecallHash],
+	// and returns the roots by round.
+	Recall(ctx context.Context, nonce Hash) (roots []Hash, err error)
 	// Open returns a tile and its paths. It comes after Recall.
 	Open(ctx context.Context, round, tile uint32) (Opening, error)
 }
@@ -24,7 +24,7 @@ type Device interface {
 type Opening struct {
 	Tile   []byte // [TileBytes]
 	Path   []Hash // to the root of its round
-	Recall []Hash // to the root of the recall
+	Recall []Hash // to the round's root of the recall
 }
 
 // Prover answers one challenge with all of its devices at once: a device that
@@ -76,9 +76,10 @@ func (p *Prover) Commit(ctx context.Context) ([][]Hash, error) {
 	return roots, err
 }
 
-// Recall hashes all that the devices keep, with a nonce that was not known before.
-func (p *Prover) Recall(ctx context.Context, nonce Hash) ([]Hash, error) {
-	roots := make([]Hash, len(p.devices))
+// Recall hashes all that the devices keep, with a nonce that was not known before,
+// and returns the roots by device and round.
+func (p *Prover) Recall(ctx context.Context, nonce Hash) ([][]Hash, error) {
+	roots := make([][]Hash, len(p.devices))
 	err := p.each(ctx, func(ctx context.Context, i int) (err error) {
 		roots[i], err = p.devices[i].Recall(ctx, nonce)
 		return err

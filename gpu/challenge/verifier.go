@@ -70,7 +70,7 @@ type Verifier struct {
 	asked     time.Time // when the peer was asked what it answers next
 	roots     [][]Hash
 	nonce     Hash
-	recalled  []Hash
+	recalled  [][]Hash
 	places    []Place
 	verdict   Verdict
 }
@@ -118,11 +118,8 @@ func (v *Verifier) fail(f Fault, device uint32, detail string, args ...any) erro
 // allDevices is no device's index.
 const allDevices = MaxDevices + 1
 
-// Committed takes the roots, by device and round.
-func (v *Verifier) Committed(now time.Time, roots [][]Hash) error {
-	if err := v.take(waitCommit, readyToRecall, "a commitment"); err != nil {
-		return err
-	}
+// complete refuses roots that are not those of every device and round.
+func (v *Verifier) complete(roots [][]Hash) error {
 	if len(roots) != len(v.challenge.Devices) {
 		return v.fail(Partial, allDevices, "%d devices of %d answered", len(roots), len(v.challenge.Devices))
 	}
@@ -130,6 +127,17 @@ func (v *Verifier) Committed(now time.Time, roots [][]Hash) error {
 		if len(of) != int(v.challenge.Rounds) {
 			return v.fail(Partial, uint32(i), "%d rounds of %d", len(of), v.challenge.Rounds)
 		}
+	}
+	return nil
+}
+
+// Committed takes the roots, by device and round.
+func (v *Verifier) Committed(now time.Time, roots [][]Hash) error {
+	if err := v.take(waitCommit, readyToRecall, "a commitment"); err != nil {
+		return err
+	}
+	if err := v.complete(roots); err != nil {
+		return err
 	}
 	v.roots, v.verdict.Commit = roots, now.Sub(v.asked)
 	switch took := v.verdict.Commit; {
@@ -150,13 +158,13 @@ func (v *Verifier) Recall(now time.Time, nonce Hash) error {
 	return nil
 }
 
-// Recalled takes the roots of the recall, by device.
-func (v *Verifier) Recalled(now time.Time, roots []Hash) error {
+// Recalled takes the roots of the recall, by device and round.
+func (v *Verifier) Recalled(now time.Time, roots [][]Hash) error {
 	if err := v.take(waitRecall, readyToDraw, "a recall"); err != nil {
 		return err
 	}
-	if len(roots) != len(v.challenge.Devices) {
-		return v.fail(Partial, allDevices, "%d devices of %d recalled", len(roots), len(v.challenge.Devices))
+	if err := v.complete(roots); err != nil {
+		return err
 	}
 	v.recalled, v.verdict.Recall = roots, now.Sub(v.asked)
 	if took := v.verdict.Recall; v.band.RecallMost > 0 && took > v.band.RecallMost {
@@ -212,7 +220,7 @@ func (v *Verifier) opened(at Place, o Opening, random io.Reader) error {
 	if !inTree(roots[at.Round], c.Tiles(), at.Tile, LeafHash(o.Tile), o.Path) {
 		return v.fail(Wrong, at.Device, "tile %d of round %d is not the one that was committed to", at.Tile, at.Round)
 	}
-	if !inTree(v.recalled[at.Device], c.Rounds*c.Tiles(), at.Round*c.Tiles()+at.Tile, RecallHash(v.nonce, o.Tile), o.Recall) {
+	if !inTree(v.recalled[at.Device][at.Round], c.Tiles(), at.Tile, RecallHash(v.nonce, o.Tile), o.Recall) {
 		return v.fail(Wrong, at.Device, "tile %d of round %d was not in memory when it was recalled", at.Tile, at.Round)
 	}
 	var before Hash

@@ -20,7 +20,7 @@ type Device struct {
 	challenge challenge.Challenge
 	rounds    [][][]byte // tiles by round
 	trees     []*challenge.Tree
-	recall    *challenge.Tree
+	recalled  []*challenge.Tree
 }
 
 // New returns a device for one challenge.
@@ -54,29 +54,34 @@ func (d *Device) Multiply(ctx context.Context, seed challenge.Hash) (challenge.H
 }
 
 // Recall implements [challenge.Device].
-func (d *Device) Recall(_ context.Context, nonce challenge.Hash) (challenge.Hash, error) {
-	var leaves []challenge.Hash
-	for _, tiles := range d.rounds {
-		for _, tile := range tiles {
-			leaves = append(leaves, challenge.RecallHash(nonce, tile))
+func (d *Device) Recall(_ context.Context, nonce challenge.Hash) ([]challenge.Hash, error) {
+	roots := make([]challenge.Hash, len(d.rounds))
+	d.recalled = d.recalled[:0]
+	for round, tiles := range d.rounds {
+		leaves := make([]challenge.Hash, len(tiles))
+		for i, tile := range tiles {
+			leaves[i] = challenge.RecallHash(nonce, tile)
+		}
+		tree, err := challenge.NewTree(leaves)
+		if err != nil {
+			return nil, err
+		}
+		d.recalled = append(d.recalled, tree)
+		if roots[round], err = tree.Root(); err != nil {
+			return nil, err
 		}
 	}
-	tree, err := challenge.NewTree(leaves)
-	if err != nil {
-		return challenge.Hash{}, err
-	}
-	d.recall = tree
-	return tree.Root()
+	return roots, nil
 }
 
 // Open implements [challenge.Device].
 func (d *Device) Open(_ context.Context, round, tile uint32) (o challenge.Opening, err error) {
-	if d.recall == nil || round >= uint32(len(d.rounds)) || tile >= d.challenge.Tiles() {
+	if round >= uint32(len(d.recalled)) || tile >= d.challenge.Tiles() {
 		return o, fmt.Errorf("tile %d of round %d is not there", tile, round)
 	}
 	o.Tile = d.rounds[round][tile]
 	if o.Path, err = d.trees[round].Path(tile); err == nil {
-		o.Recall, err = d.recall.Path(round*d.challenge.Tiles() + tile)
+		o.Recall, err = d.recalled[round].Path(tile)
 	}
 	return o, err
 }
