@@ -89,6 +89,7 @@ deps: $(RUNC)
 	@$(call need,gcc,gcc libc6-dev,for cgo and the race detector)
 	@$(call need,npm,nodejs npm,for the Solidity compiler and the browser's script)
 	@$(call need,chromium,chromium,for the test of the page)
+	@$(call need,/etc/OpenCL/vendors/pocl.icd,pocl-opencl-icd ocl-icd-libopencl1,for an OpenCL device without a GPU)
 	@$(call need,pgrep,procps,to see that the demo leaves no process)
 	@$(call need,podman,podman crun,for the tests of containers: they start a Podman of their own)
 

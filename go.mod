@@ -7,6 +7,7 @@ require (
 	github.com/NVIDIA/go-nvml v0.13.1-0
 	github.com/containerd/errdefs v1.0.0
 	github.com/dgraph-io/badger/v4 v4.9.6
+	github.com/ebitengine/purego v0.11.3
 	github.com/ethereum/go-ethereum v1.17.10
 	github.com/google/go-containerregistry v0.22.1
 	github.com/google/uuid v1.6.0
