@@ -36,6 +36,36 @@ type Device struct {
 	CPU         bool              // the processor itself
 	Simulated   bool              // made up for a test; never to be sold as real
 	CPUMilli    uint32            // cores in thousandths; the processor only
+
+	Whole        string   // of a slice: the ID of the GPU that it is cut from
+	PCI          string   // where it is, "00000000:01:00.0"; empty for the processor
+	Driver       string   // version of its driver; empty for the processor
+	CUDA         uint32   // newest CUDA version that the driver runs, times ten: 124 for 12.4; 0: not told
+	Confidential string   // confidential computing, for people: "on", "off"; empty: not told
+	Links        []string // IDs of the GPUs that NVLink joins it to, directly or by a switch
+	Limits       Limits
+	Errors       Errors
+	Now          Sample // what it measured when it was last read
+}
+
+// Limits are bounds that the driver keeps a device in.
+type Limits struct {
+	PowerMilliwatts Reading // what it may draw
+	SlowdownCelsius Reading // from here on it slows down
+	ShutdownCelsius Reading // from here on it switches itself off
+	SMClockMHz      Reading // highest clock of its processors
+	MemClockMHz     Reading // highest clock of its memory
+}
+
+// Errors counts what went wrong on a device. Volatile counts begin anew when the
+// driver is loaded.
+type Errors struct {
+	CorrectedECC   Reading // DCGM_FI_DEV_ECC_SBE_VOL_TOTAL
+	UncorrectedECC Reading // DCGM_FI_DEV_ECC_DBE_VOL_TOTAL
+	RetiredPages   Reading // memory pages taken out of use, for good
+	RemappedRows   Reading // memory rows replaced by spare ones, for good
+	PCIeReplays    Reading // DCGM_FI_DEV_PCIE_REPLAY_COUNTER
+	Xid            Reading // DCGM_FI_DEV_XID_ERRORS: the last one seen since the probe began; see [XidFault]
 }
 
 // Probe finds the devices of one kind.
