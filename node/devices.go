@@ -49,9 +49,15 @@ func (d *devices) read(ctx context.Context) (changed bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	changed = !slices.Equal(found, d.found)
+	changed = !slices.EqualFunc(found, d.found, alike)
 	d.found = found
 	return changed
+}
+
+// alike tells whether a and b are the same to the market.
+func alike(a, b gpu.Device) bool {
+	return a.ID == b.ID && a.Class == b.Class && a.Model == b.Model && a.MemoryBytes == b.MemoryBytes && a.ComputeCap == b.ComputeCap &&
+		a.MIG == b.MIG && a.Health == b.Health && a.CPUMilli == b.CPUMilli
 }
 
 // watch reads the devices until ctx ends, and hands on what changed.

@@ -22,7 +22,7 @@ func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, 
 	case len(args) != 1:
 		return 0, false
 	case args[0] == probeNVML:
-		return nvml.Main(stdout, stderr), true
+		return nvml.Main(stdin, stdout, stderr), true
 	case args[0] == wasmExec:
 		return wasm.Main(stdin, stdout, stderr), true
 	}

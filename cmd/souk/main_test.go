@@ -9,12 +9,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/souk-market/souk/cmd/souk/daemon"
 	"github.com/souk-market/souk/cmd/souk/process"
+	"github.com/souk-market/souk/gpu/nvml"
+	"github.com/souk-market/souk/gpu/nvml/nvmltest"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
@@ -44,6 +47,8 @@ func runAhead(ctx context.Context, ahead string) int {
 
 // TestScript runs the stories: one file, one story.
 func TestScript(t *testing.T) {
+	dir := t.TempDir()
+	library := sync.OnceValues(func() (*nvmltest.Library, error) { return nvmltest.Build(dir) })
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
@@ -64,6 +69,7 @@ func TestScript(t *testing.T) {
 			"eventually": eventually,
 			"capture":    capture,
 			"request":    request,
+			"driver":     func(ts *testscript.TestScript, _ bool, args []string) { driver(ts, library, args) },
 		},
 	})
 }
@@ -103,6 +109,23 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no group of %q in the output", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// driver SCENARIO [LINE…] gives the machine the driver and the cards of a scenario of
+// nvmltest, with lines put at its end. Said again, it changes the machine at once.
+func driver(ts *testscript.TestScript, library func() (*nvmltest.Library, error), args []string) {
+	l, err := library()
+	ts.Check(err)
+	text, err := nvmltest.Scenario(args[0])
+	ts.Check(err)
+	for _, line := range args[1:] {
+		text = append(text, line+"\n"...)
+	}
+	path := ts.MkAbs("scenario")
+	ts.Check(os.WriteFile(path+".new", text, 0o600))
+	ts.Check(os.Rename(path+".new", path))
+	ts.Setenv(nvml.LibraryVariable, l.Path)
+	ts.Setenv(nvmltest.ScenarioVariable, path)
 }
 
 // request HOME PROCEDURE BODY posts a request to a daemon's socket, as curl

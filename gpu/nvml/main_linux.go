@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/dl"
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -19,22 +21,44 @@ import (
 // library is where the driver puts it.
 const library = "libnvidia-ml.so.1"
 
-// Main is the body of the child process. It writes the devices as JSON to
-// stdout, or why there is no list to stderr, and returns the exit code.
-func Main(stdout, stderr io.Writer) int {
-	l, err := list(os.Getenv(LibraryVariable))
-	if err == nil {
-		err = json.NewEncoder(stdout).Encode(l)
+// reopenEvery is how often the library is started anew while a card is in trouble:
+// a card that was reset shows only then.
+const reopenEvery = 30 * time.Second
+
+// errAbsent is a machine without a driver.
+var errAbsent = errors.New("no driver")
+
+// Main is the body of the child process. It writes the devices to stdout each
+// second, as one line of JSON, until stdin ends; or why there is no list to
+// stderr. It returns the exit code.
+func Main(stdin io.Reader, stdout, stderr io.Writer) int {
+	go func() { // the call that hangs may be one of ours: only an exit ends it
+		_, _ = io.Copy(io.Discard, stdin)
+		os.Exit(0)
+	}()
+	lines := json.NewEncoder(stdout)
+	w := watcher{emit: func(l listing) error { return lines.Encode(l) }, ticks: time.Tick(Every), attached: attached}
+	for {
+		s, closed, err := open(os.Getenv(LibraryVariable))
+		switch {
+		case errors.Is(err, errAbsent):
+			err = w.emit(listing{Absent: true, Cards: []card{}})
+			if err == nil {
+				return 0
+			}
+		case err == nil:
+			err = w.follow(s)
+			closed()
+		}
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return failed
+		}
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
 }
 
-// list asks the library at path, or the system's own if path is empty.
-func list(path string) (listing, error) {
+// open starts the library at path, or the system's own if path is empty.
+func open(path string) (s *session, closed func(), err error) {
 	named := path != ""
 	if !named {
 		path = library
@@ -42,12 +66,20 @@ func list(path string) (listing, error) {
 	symbols := dl.New(path, dl.RTLD_LAZY|dl.RTLD_GLOBAL)
 	if err := symbols.Open(); err != nil {
 		if !named && strings.Contains(err.Error(), "No such file") {
-			return listing{Devices: []device{}}, nil
+			return nil, nil, errAbsent
 		}
-		return listing{}, fmt.Errorf("open %s: %w", path, err)
+		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	s := session{api: nvml.New(nvml.WithLibraryPath(path)), symbols: symbols}
-	// A call to a function that is not there would end this process.
+	s = newSession(nvml.New(nvml.WithLibraryPath(path)), func(name string) bool { return symbols.Lookup(name) == nil })
+	if err := s.start(); err != nil {
+		return nil, nil, errors.Join(err, symbols.Close())
+	}
+	return s, func() { s.api.Shutdown(); _ = symbols.Close() }, nil
+}
+
+// start looks for the functions without which there is no list, and starts the
+// library. A call to a function that is not there would end this process.
+func (s *session) start() error {
 	for _, names := range [][]string{
 		{"nvmlInit_v2", "nvmlInit"},
 		{"nvmlShutdown"},
@@ -58,152 +90,64 @@ func list(path string) (listing, error) {
 		{"nvmlDeviceGetMemoryInfo"},
 	} {
 		if !s.has(names...) {
-			return listing{}, fmt.Errorf("%s has no function %s", path, names[0])
+			return fmt.Errorf("the driver's library has no function %s: install the driver again", names[0])
 		}
 	}
 	if ret := s.api.Init(); ret != nvml.SUCCESS {
-		return listing{}, s.failed("start", ret)
+		return fmt.Errorf("start the driver's library: %s", answered(int32(ret), gpu.Device{}))
 	}
-	defer s.api.Shutdown()
-	return s.list()
+	s.listen()
+	return nil
 }
 
-// session is a library that has been started.
-type session struct {
-	api     nvml.Interface
-	symbols *dl.DynamicLibrary
+// watcher writes what sessions read.
+type watcher struct {
+	emit     func(listing) error
+	ticks    <-chan time.Time // closed: after one reading
+	attached func() string    // names what is in the machine's slots
 }
 
-// has tells whether the library has one of the functions.
-func (s session) has(names ...string) bool {
-	for _, name := range names {
-		if s.symbols.Lookup(name) == nil {
+// follow reads s at each tick, until it is to be opened anew: the library counts
+// cards only when it starts.
+func (w watcher) follow(s *session) error {
+	had, opened := w.attached(), time.Now()
+	for {
+		l, err := s.read(time.Now())
+		if err != nil {
+			return err
+		}
+		if err := w.emit(l); err != nil {
+			return err
+		}
+		if _, ok := <-w.ticks; !ok {
+			return nil
+		}
+		if w.attached() != had || l.troubled() && time.Since(opened) > reopenEvery {
+			return nil
+		}
+	}
+}
+
+// troubled tells whether a card does not answer.
+func (l listing) troubled() bool {
+	for _, c := range l.Cards {
+		if c.Return != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// failed names what the library said; its number, if it has no words for it.
-func (s session) failed(what string, ret nvml.Return) error {
-	if s.has("nvmlErrorString") {
-		return fmt.Errorf("%s: %s", what, ret.Error())
-	}
-	return fmt.Errorf("%s: NVML error %d", what, int32(ret))
-}
-
-func (s session) list() (listing, error) {
-	count, ret := s.api.DeviceGetCount()
-	if ret != nvml.SUCCESS {
-		return listing{}, s.failed("count devices", ret)
-	}
-	l := listing{Devices: []device{}}
-	var errs []error
-	for i := range count {
-		handle, ret := s.api.DeviceGetHandleByIndex(i)
-		if ret != nvml.SUCCESS {
-			errs = append(errs, s.failed(fmt.Sprintf("device %d", i), ret))
-			continue
-		}
-		found, err := s.expand(handle)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("device %d: %w", i, err))
-		}
-		l.Devices = append(l.Devices, found...)
-	}
-	if len(l.Devices) == 0 && len(errs) > 0 { // one lost GPU does not hide the others
-		return l, errors.Join(errs...)
-	}
-	return l, nil
-}
-
-// expand is the device itself or, where it is cut into slices, these: the whole
-// cannot be used beside them.
-func (s session) expand(whole nvml.Device) ([]device, error) {
-	d, err := s.describe(whole)
+// attached names the cards that the kernel's driver has, in /proc. In a container
+// there may be none, and it never changes.
+func attached() string {
+	entries, err := fs.ReadDir(os.DirFS("/proc/driver/nvidia"), "gpus")
 	if err != nil {
-		return nil, err
+		return ""
 	}
-	d.ComputeCap = s.computeCap(whole)
-	if d.Health = s.health(whole); !s.sliced(whole) {
-		return []device{d}, nil
+	var names strings.Builder
+	for _, e := range entries {
+		names.WriteString(e.Name() + " ")
 	}
-	var slices []device
-	most, ret := whole.GetMaxMigDeviceCount()
-	if ret != nvml.SUCCESS {
-		return nil, s.failed("count slices", ret)
-	}
-	for i := range most {
-		handle, ret := whole.GetMigDeviceHandleByIndex(i)
-		if ret == nvml.ERROR_NOT_FOUND {
-			continue
-		}
-		if ret != nvml.SUCCESS {
-			return slices, s.failed(fmt.Sprintf("slice %d", i), ret)
-		}
-		slice, err := s.describe(handle)
-		if err != nil {
-			return slices, fmt.Errorf("slice %d: %w", i, err)
-		}
-		slice.ComputeCap, slice.Health = d.ComputeCap, d.Health
-		_, slice.MIG, _ = strings.Cut(slice.Model, "MIG ")
-		slices = append(slices, slice)
-	}
-	return slices, nil
-}
-
-func (s session) describe(handle nvml.Device) (device, error) {
-	name, ret := handle.GetName()
-	if ret != nvml.SUCCESS {
-		return device{}, s.failed("name", ret)
-	}
-	id, ret := handle.GetUUID()
-	if ret != nvml.SUCCESS {
-		return device{}, s.failed("uuid", ret)
-	}
-	memory, ret := handle.GetMemoryInfo()
-	if ret != nvml.SUCCESS {
-		return device{}, s.failed("memory", ret)
-	}
-	return device{ID: id, Model: name, MemoryBytes: memory.Total}, nil
-}
-
-// computeCap is times ten; 0 where it cannot be told.
-func (s session) computeCap(handle nvml.Device) uint32 {
-	if !s.has("nvmlDeviceGetCudaComputeCapability") {
-		return 0
-	}
-	major, minor, ret := handle.GetCudaComputeCapability()
-	if ret != nvml.SUCCESS || major < 0 || minor < 0 || minor > 9 {
-		return 0
-	}
-	return uint32(major)*10 + uint32(minor)
-}
-
-// health looks at the memory's spare rows: a device that has used them up, or
-// waits to be reset, gives wrong results or stops in the middle of a job.
-func (s session) health(handle nvml.Device) string {
-	if !s.has("nvmlDeviceGetRemappedRows") {
-		return gpu.Healthy
-	}
-	_, _, pending, failure, ret := handle.GetRemappedRows()
-	switch {
-	case ret == nvml.ERROR_GPU_IS_LOST:
-		return "lost: reboot the machine"
-	case ret != nvml.SUCCESS: // most consumer devices cannot tell
-		return gpu.Healthy
-	case failure:
-		return "memory rows could not be remapped: replace the GPU"
-	case pending:
-		return "memory rows wait to be remapped: reset the GPU"
-	}
-	return gpu.Healthy
-}
-
-func (s session) sliced(handle nvml.Device) bool {
-	if !s.has("nvmlDeviceGetMigMode") || !s.has("nvmlDeviceGetMaxMigDeviceCount") || !s.has("nvmlDeviceGetMigDeviceHandleByIndex") {
-		return false
-	}
-	current, _, ret := handle.GetMigMode()
-	return ret == nvml.SUCCESS && current == nvml.DEVICE_MIG_ENABLE
+	return names.String()
 }

@@ -9,9 +9,9 @@ import (
 
 // Main is the body of the child process. This build cannot load a library, so
 // it finds no devices.
-func Main(stdout, _ io.Writer) int {
-	if _, err := fmt.Fprintln(stdout, `{"devices":[]}`); err != nil {
-		return 1
+func Main(_ io.Reader, stdout, _ io.Writer) int {
+	if _, err := fmt.Fprintln(stdout, `{"absent":true,"gpus":[]}`); err != nil {
+		return failed
 	}
 	return 0
 }

@@ -1,187 +1,142 @@
-// Package nvml finds NVIDIA GPUs by asking the driver's own library.
+// Package nvml finds NVIDIA GPUs by asking the driver's own library, and watches
+// them.
 //
 // The library is asked in a child process: calling a function that a driver of
 // another age lacks would end the process that calls, and a broken driver can
-// hang it. A machine without the library has no such devices, which is no error.
+// hang it. What the child says is bounded and checked. A child that is silent is
+// killed, and one that even that does not end is left alone: nothing here waits
+// for a driver. A machine without the library has no such devices, which is no
+// error; a driver that cannot be asked is one, and says nothing of how many
+// devices there are.
 package nvml
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/souk-market/souk/gpu"
-	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // LibraryVariable names the environment variable that may hold the library's
-// path; without it the system's own is taken, and may be absent.
+// path; without it the system's own is taken, and may be absent. The child also
+// gets all variables whose names begin with SOUK_NVML_, for a library that stands
+// in for the driver's.
 const LibraryVariable = "SOUK_NVML_LIBRARY"
 
-// Bounds of what the child may say.
-const (
-	maxListing = 1 << 20 // bytes; a device needs about 200
-	maxDevices = 128     // 16 GPUs of 8 slices
-	maxText    = 96      // bytes of one text; NVML's own bound
-	maxMemory  = 1 << 50 // bytes of one device
-	maxCap     = 10_000  // compute capability times ten
-)
+// Every is the time from one reading of the devices to the next.
+const Every = time.Second
 
-// probeWithin is the default for [Probe.Timeout]: a cold driver takes seconds.
-const probeWithin = 15 * time.Second
+// Defaults of [Probe], and how often a child that ended is started again.
+const (
+	probeWithin  = 15 * time.Second // a cold driver takes seconds
+	silentAfter  = 5 * time.Second
+	firstPause   = time.Second
+	longestPause = time.Minute // also until a machine without a driver is looked at again
+)
 
 // Probe asks a child process for the devices.
 type Probe struct {
 	Command []string      // argv of the child: it calls [Main]
-	Timeout time.Duration // for one call; default 15s
+	Timeout time.Duration // until the first reading; default 15s
+	Silence time.Duration // without a reading, after which the child is killed; default 5s
+
+	unkillable bool // for tests: the child is as one that no signal ends
 }
 
-// Devices implements [gpu.Probe].
-func (p Probe) Devices(ctx context.Context) ([]gpu.Device, error) {
+func (p Probe) withDefaults() (Probe, error) {
 	if len(p.Command) == 0 {
-		return nil, errors.New("probe nvml: no command")
+		return p, errors.New("probe nvml: no command")
 	}
 	if p.Timeout == 0 {
 		p.Timeout = probeWithin
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
-	defer cancel()
-	text, err := p.ask(ctx)
+	if p.Silence == 0 {
+		p.Silence = silentAfter
+	}
+	return p, nil
+}
+
+// Devices implements [gpu.Probe]. It reads the devices once.
+func (p Probe) Devices(ctx context.Context) ([]gpu.Device, error) {
+	p, err := p.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.start()
 	if err != nil {
 		return nil, fmt.Errorf("probe nvml: %w", err)
 	}
-	devices, err := decode(text)
+	defer c.end()
+	l, err := c.next(ctx, p.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("probe nvml: %w", err)
 	}
-	return devices, nil
+	return l.devices(time.Now()), nil
 }
 
-// ask runs the child and returns what it wrote.
-func (p Probe) ask(ctx context.Context) ([]byte, error) {
-	var stdout, stderr bounded
-	cmd := exec.CommandContext(ctx, p.Command[0], p.Command[1:]...)
-	cmd.Env = environment(os.LookupEnv)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, fmt.Errorf("%w: %s", err, oneLine(string(stderr.text)))
-	case stdout.cut:
-		return nil, fmt.Errorf("more than %d bytes of devices", maxListing)
+// Watch reads the devices each second and hands them to see, until ctx ends. Where
+// they cannot be read, see gets the reason: they may be there all the same. see is
+// called by one goroutine, and must not block.
+func (p Probe) Watch(ctx context.Context, see func([]gpu.Device, error)) error {
+	p, err := p.withDefaults()
+	if err != nil {
+		return err
 	}
-	return stdout.text, nil
-}
-
-// environment is what the child needs of ours; passwords are not among it.
-func environment(lookup func(string) (string, bool)) []string {
-	env := []string{}
-	for _, name := range []string{LibraryVariable, "LD_LIBRARY_PATH"} {
-		if value, ok := lookup(name); ok {
-			env = append(env, name+"="+value)
+	pause := firstPause
+	for ctx.Err() == nil {
+		began := time.Now()
+		absent, err := p.follow(ctx, see)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case absent:
+			pause = longestPause
+		case time.Since(began) > longestPause:
+			pause = firstPause
 		}
-	}
-	return env
-}
-
-// bounded keeps the first [maxListing] bytes written to it.
-type bounded struct {
-	text []byte
-	cut  bool // there was more
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	keep := min(len(p), maxListing-len(b.text))
-	b.text = append(b.text, p[:keep]...)
-	b.cut = b.cut || keep < len(p)
-	return len(p), nil
-}
-
-func oneLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	return strings.ToValidUTF8(s[:min(len(s), 200)], "?")
-}
-
-// listing is what the child writes.
-type listing struct {
-	Devices []device `json:"devices"`
-}
-
-type device struct {
-	ID          string `json:"id"`
-	Model       string `json:"model"`
-	MemoryBytes uint64 `json:"memory_bytes"`
-	ComputeCap  uint32 `json:"compute_cap"`
-	MIG         string `json:"mig"`
-	Health      string `json:"health"`
-}
-
-var (
-	plainID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9/-]*$`)
-	plain   = regexp.MustCompile(`^[ -~]*$`)
-)
-
-// check refuses what no driver says.
-func (d device) check() error {
-	for _, text := range []string{d.ID, d.Model, d.MIG, d.Health} {
-		if len(text) > maxText || !plain.MatchString(text) {
-			return fmt.Errorf("device %.20q: %.100q is not plain text", d.ID, text)
+		if err != nil {
+			see(nil, fmt.Errorf("probe nvml: %w", err))
 		}
-	}
-	switch {
-	case !plainID.MatchString(d.ID):
-		return fmt.Errorf("device id %q", d.ID)
-	case d.Model == "" || d.Health == "":
-		return fmt.Errorf("device %s: no model or no health", d.ID)
-	case d.MemoryBytes == 0 || d.MemoryBytes > maxMemory:
-		return fmt.Errorf("device %s: %d bytes of memory", d.ID, d.MemoryBytes)
-	case d.ComputeCap > maxCap:
-		return fmt.Errorf("device %s: compute capability %d", d.ID, d.ComputeCap)
+		if !sleep(ctx, pause) {
+			return nil
+		}
+		pause = min(2*pause, longestPause)
 	}
 	return nil
 }
 
-// decode reads a listing strictly: it comes from a process that a driver's
-// library has been loaded into.
-func decode(text []byte) ([]gpu.Device, error) {
-	var l listing
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&l); err != nil {
-		return nil, fmt.Errorf("listing: %w", err)
+// follow runs one child until it ends, is silent, or ctx ends. It tells whether
+// there is no driver.
+func (p Probe) follow(ctx context.Context, see func([]gpu.Device, error)) (absent bool, err error) {
+	c, err := p.start()
+	if err != nil {
+		return false, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("listing: more than one value")
-	}
-	if len(l.Devices) > maxDevices {
-		return nil, fmt.Errorf("listing: %d devices", len(l.Devices))
-	}
-	devices := make([]gpu.Device, 0, len(l.Devices))
-	seen := make(map[string]bool, len(l.Devices))
-	for _, d := range l.Devices {
-		if err := d.check(); err != nil {
-			return nil, fmt.Errorf("listing: %w", err)
+	within := p.Timeout
+	for {
+		l, err := c.next(ctx, within)
+		if err != nil || l.Absent {
+			if stuck := c.end(); stuck && ctx.Err() == nil {
+				see(nil, fmt.Errorf("probe nvml: %w", errStuck))
+				c.wait(ctx) // a second child would be stuck beside it
+			}
+			if err == nil {
+				see(nil, nil)
+			}
+			return l.Absent, err
 		}
-		if seen[d.ID] {
-			return nil, fmt.Errorf("listing: device %s twice", d.ID)
-		}
-		seen[d.ID] = true
-		devices = append(devices, gpu.Device{
-			ID: d.ID, Class: gpu.Class(d.Model), Model: d.Model,
-			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, MIG: d.MIG, Health: d.Health,
-			Evidence: marketv1.Evidence_EVIDENCE_NONE, // the driver's word only
-		})
+		within = p.Silence
+		see(l.devices(time.Now()), nil)
 	}
-	return devices, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }

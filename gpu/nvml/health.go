@@ -1,0 +1,173 @@
+package nvml
+
+import (
+	"fmt"
+
+	"github.com/souk-market/souk/gpu"
+)
+
+// Answers of NVML that say that a card is in trouble (nvmlReturn_t).
+const (
+	returnPower    = 8
+	returnUnloaded = 9
+	returnIRQ      = 11
+	returnInfoROM  = 14
+	returnLost     = 15
+	returnReset    = 16
+	returnBlocked  = 17
+	returnMismatch = 18
+)
+
+// What the driver asks for in field 230 (nvmlDeviceGpuRecoveryAction_t).
+const (
+	recoverReset       = 1
+	recoverReboot      = 2
+	recoverDrain       = 3
+	recoverDrainReset  = 4
+	recoverIMEX        = 5
+	recoverBusReset    = 6
+	recoverSystemBoot  = 7
+	computeProhibited  = 2 // of nvmlComputeMode_t
+	confidentialTurned = 1 // of the feature's state
+)
+
+// What an owner does about a card. A card in use cannot be reset, and souk's own
+// probe uses it.
+const (
+	doReset   = "stop souk, run nvidia-smi --gpu-reset -i %s, start souk again"
+	doReboot  = "reboot the machine"
+	doReplace = "have the card replaced"
+)
+
+// health is [gpu.Healthy], or what is wrong with a card and what its owner can do.
+// The gravest comes first.
+func (l listing) health(c card, d gpu.Device) string {
+	for _, told := range []string{c.trouble(d), c.recovery(d), c.memoryHealth(d), xidHealth(d), heat(d), l.settings(c)} {
+		if told != "" {
+			return told
+		}
+	}
+	return gpu.Healthy
+}
+
+// trouble is a card that does not answer as a card does.
+func (c card) trouble(d gpu.Device) string {
+	if text := answered(c.Return, d); text != "" {
+		return text
+	}
+	switch {
+	case d.ID == "" || d.Model == "":
+		return "its driver does not say which card it is: reload the driver"
+	case d.MemoryBytes == 0:
+		return "its driver says nothing sensible of its memory: reload the driver"
+	}
+	return ""
+}
+
+// answered tells what an answer of NVML means for people.
+func answered(ret int32, d gpu.Device) string {
+	switch ret {
+	case 0:
+		return ""
+	case returnPower:
+		return "its power cables are not attached: switch the machine off and attach them"
+	case returnUnloaded:
+		return "the kernel's driver is not loaded: run modprobe nvidia, or reboot the machine"
+	case returnIRQ:
+		return "its interrupts do not arrive: see dmesg, and " + doReboot
+	case returnInfoROM:
+		return "its information ROM is damaged: " + doReplace
+	case returnLost:
+		return "it fell off the bus: switch the machine off and on; if it happens again, check its seat, its power cables and its heat"
+	case returnReset:
+		return "it must be reset: " + resetOf(d)
+	case returnBlocked:
+		return "the system keeps it from us: check the rights of /dev/nvidia* and the device cgroup"
+	case returnMismatch:
+		return "driver and library are of different versions, after an update: " + doReboot
+	}
+	return fmt.Sprintf("it cannot be asked: NVML error %d; if it stays, %s", ret, doReboot)
+}
+
+// resetOf is how to reset a card.
+func resetOf(d gpu.Device) string {
+	at := d.PCI
+	if at == "" {
+		at = d.ID
+	}
+	return fmt.Sprintf(doReset, at)
+}
+
+// recovery is the driver's own verdict.
+func (c card) recovery(d gpu.Device) string {
+	switch action := c.Recovery.Or(0); action {
+	case 0:
+		return ""
+	case recoverReset, recoverBusReset:
+		return "the driver asks for a reset: " + resetOf(d)
+	case recoverReboot, recoverSystemBoot:
+		return "the driver asks for a reboot: " + doReboot
+	case recoverDrain:
+		return "the driver asks that work on the cards beside it ends: stop what runs on this machine's cards"
+	case recoverDrainReset:
+		return "the driver asks that what runs on it ends, and then for a reset: " + resetOf(d)
+	case recoverIMEX:
+		return "the driver asks that the IMEX domain is recovered: see NVIDIA's guide of the system"
+	default:
+		return fmt.Sprintf("the driver asks for recovery action %d: see NVIDIA's notes on field 230", action)
+	}
+}
+
+// memoryHealth looks at memory that gave wrong values, and at its spare rows.
+func (c card) memoryHealth(d gpu.Device) string {
+	switch {
+	case c.RemapFailed.Or(0) != 0:
+		return "the spare rows of its memory are used up: " + doReplace
+	case c.RemapPending.Or(0) != 0:
+		return "a row of its memory waits to be replaced by a spare one: " + resetOf(d)
+	case c.RetirePend.Or(0) != 0:
+		return "a page of its memory waits to be taken out of use: " + resetOf(d)
+	case c.Uncorrected.AtMost(maxCount).Or(0) != 0:
+		return fmt.Sprintf("%d memory errors could not be corrected since the driver was loaded: %s", c.Uncorrected.Or(0), resetOf(d))
+	}
+	return ""
+}
+
+// xidHealth is a fault after which the card is not to be trusted before it is reset.
+func xidHealth(d gpu.Device) string {
+	n, ok := d.Errors.Xid.Value()
+	if !ok {
+		return ""
+	}
+	fault := gpu.XidFault(n)
+	if !fault.OffSale {
+		return ""
+	}
+	return fmt.Sprintf("Xid %d, %s: %s", n, fault.What, resetOf(d))
+}
+
+// heat is a card that slows down because it is too hot.
+func heat(d gpu.Device) string {
+	now, ok := d.Now.Celsius.Value()
+	most, ok2 := d.Limits.SlowdownCelsius.Value()
+	if !ok || !ok2 || most == 0 || now < most {
+		return ""
+	}
+	return fmt.Sprintf("%d °C, and it slows down from %d °C on: see to its fans and its air", now, most)
+}
+
+// settings are the owner's own that keep jobs from a card.
+func (l listing) settings(c card) string {
+	mode, hasMode := c.MIGMode.Value()
+	switch {
+	case c.ComputeMode.Or(0) == computeProhibited:
+		return "its compute mode is prohibited: nvidia-smi -c 0 allows jobs"
+	case hasMode && c.MIGPending.Or(mode) != mode:
+		return "MIG is to be switched over, which waits for a reset of the card"
+	case c.sliced() && len(c.Slices) == 0:
+		return "MIG is on and no slice is made: nvidia-smi mig -cgi PROFILE -C makes one, nvidia-smi -mig 0 switches MIG off"
+	case l.CCFeature.Or(0) == confidentialTurned && l.CCReady.Or(1) == 0:
+		return "confidential computing is on and the card takes no work yet: nvidia-smi conf-compute -srs 1 lets it"
+	}
+	return ""
+}
