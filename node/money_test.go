@@ -15,7 +15,6 @@ import (
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -95,80 +94,6 @@ func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID)
 		return ok && !rec.Live() && rec.Balance > 0
 	})
 	return id
-}
-
-// depositFor is a deposit by client on its channel with provider.
-func depositFor(t *testing.T, provider, client *Node) (payment.Channel, chain.Deposit) {
-	t.Helper()
-	s, _ := bidFor(t, provider, client)
-	d, err := client.dealer.Authorize(s.Channel, souk.AtomsPerToken, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	provider.channels.Open(s.Channel, s.Terms.Domain, client.host.ID().String(), false)
-	return s.Channel, d
-}
-
-// deposited checks that a deposit counts once, on chain and here.
-func deposited(t *testing.T, provider *Node, ch payment.Channel, d chain.Deposit) {
-	t.Helper()
-	id := ch.ID(provider.chain.Domain())
-	state, err := provider.chain.Channel(t.Context(), id, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rec, ok := provider.channels.Get(id); !ok || state.Balance != d.Amount || rec.Balance != d.Amount {
-		t.Errorf("of a deposit of %s the chain has %s, the provider %+v", d.Amount, state.Balance, rec)
-	}
-}
-
-// TestDepositTwice submits a deposit that an earlier life of the provider submitted
-// too and did not write down, on a chain that has it already and on one where
-// both wait for the same block.
-func TestDepositTwice(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		eager bool
-	}{{"in a block", true}, {"both in the pool", false}} {
-		t.Run(tt.name, func(t *testing.T) {
-			provider, client := twoNodes(t, serveChainLike(t, tt.eager))
-			ch, d := depositFor(t, provider, client)
-			tx, err := provider.chain.Deposit(t.Context(), ch, d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tt.eager {
-				if _, err := provider.chain.Wait(t.Context(), tx, 1); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, err := provider.keeper.Deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil }); err != nil {
-				t.Errorf("the second time: %v", err)
-			}
-			deposited(t, provider, ch, d)
-		})
-	}
-}
-
-// TestDepositThroughAnOutage submits a deposit while the provider's chain does not
-// answer: it waits, and the deposit counts once the chain is back.
-func TestDepositThroughAnOutage(t *testing.T) {
-	p := newProxy(t, serveChain(t))
-	provider, client := twoNodes(t, p.url)
-	ch, d := depositFor(t, provider, client)
-	p.down.Store(true)
-	before := p.calls.Load()
-	done := make(chan error, 1)
-	go func() {
-		_, err := provider.keeper.Deposit(t.Context(), ch, d, souk.LeaseID{}, "", func(string) error { return nil })
-		done <- err
-	}()
-	networktest.Eventually(t, "a second call", func() bool { return p.calls.Load() > before+1 })
-	p.down.Store(false)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	deposited(t, provider, ch, d)
 }
 
 // TestFundingRestart starts a provider whose lease waits for its deposit: it has
@@ -304,37 +229,5 @@ func TestNamedChannels(t *testing.T) {
 	}
 	if n := len(provider.channels.All()); n != 0 {
 		t.Errorf("%d channels are kept", n)
-	}
-}
-
-// TestWalletFilledAndDrained refunds a channel into a wallet and empties that
-// wallet, both unseen: the ledger never takes it below zero.
-func TestWalletFilledAndDrained(t *testing.T) {
-	provider, client := twoNodes(t, serveChain(t))
-	all := client.ledger.Balance(ledger.Wallet)
-	dep, err := calls(client).wallet.Deposit(t.Context(), &apiv1.DepositRequest{Peer: provider.host.ID().String(), AmountAtoms: uint64(all)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, _ := client.channels.With(provider.host.ID().String(), true)
-	if _, _, amount, err := provider.keeper.Refund(t.Context(), rec.ID()); err != nil || amount != all {
-		t.Fatalf("refund of %s on %s: %v", amount, dep.Channel.Id, err)
-	}
-	elsewhere := rec.Config
-	elsewhere.Salt[0] = 1
-	d, err := client.chain.SignDeposit(elsewhere, all, time.Minute, time.Now(), [32]byte{1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx, err := provider.chain.Deposit(t.Context(), elsewhere, d)
-	if err == nil {
-		_, err = provider.chain.Wait(t.Context(), tx, 1)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkBooks(t, client)
-	if have := client.ledger.Balance(ledger.Wallet); have != 0 {
-		t.Errorf("wallet at %s", have)
 	}
 }

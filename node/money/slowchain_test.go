@@ -28,16 +28,19 @@ import (
 // slowChain has a block every 12 seconds, of which none is final before 64 more.
 var slowChain = mem.Config{ChainID: 31337, BlockTime: 12 * time.Second, Finality: 64}
 
-// bank is a keeper with its books on a chain in memory, at a provider.
+// bank is a keeper with its books, at a provider.
 type bank struct {
 	*Keeper
 	t     *testing.T
-	chain *mem.Chain
+	chain wallets
 	key   *ecdsa.PrivateKey // of the provider's wallet and of its authorizer
 	at    time.Time
 	saw   map[string]time.Duration // when each call came back
 	mu    sync.Mutex               // guards saw
 }
+
+// wallets makes clients of one chain, each for a wallet that authorizes by the same key.
+type wallets func(*ecdsa.PrivateKey) chaintest.Client
 
 // newTree is a log of receipts; it has files, so it is made outside of a bubble.
 func newTree(t *testing.T) *log.Log {
@@ -53,10 +56,19 @@ func newTree(t *testing.T) *log.Log {
 	return tree
 }
 
-// newBank belongs into a bubble; tree is a log of receipts, made outside of it.
+// newBank is a bank on a chain in memory. It belongs into a bubble; tree is a log of
+// receipts, made outside of it.
 func newBank(t *testing.T, cfg mem.Config, tree *log.Log) *bank {
 	t.Helper()
-	b := &bank{t: t, chain: mem.New(cfg), key: chaintest.NewKey(t), saw: map[string]time.Duration{}}
+	c := mem.New(cfg)
+	return newBankOn(t, func(key *ecdsa.PrivateKey) chaintest.Client {
+		return c.Client(mem.ClientConfig{Wallet: key, Authorizer: key})
+	}, tree)
+}
+
+func newBankOn(t *testing.T, chain wallets, tree *log.Log) *bank {
+	t.Helper()
+	b := &bank{t: t, chain: chain, key: chaintest.NewKey(t), saw: map[string]time.Duration{}}
 	l, err := ledger.Open(ledger.Config{Store: storemem.New()})
 	if err != nil {
 		t.Fatal(err)
@@ -74,31 +86,19 @@ func newBank(t *testing.T, cfg mem.Config, tree *log.Log) *bank {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := b.chain.Client(mem.ClientConfig{Wallet: b.key, Authorizer: b.key})
+	client := chain(b.key)
 	b.Keeper = NewKeeper(KeeperConfig{Domain: client.Domain(), Wallet: client.Address(), Chain: client, Deposits: client,
 		Claims: client, Anchors: client, Ledger: l, Channels: channels, Tree: tree, VoucherKey: b.key, Log: slog.New(slog.DiscardHandler)})
-	b.faucet(client)
+	chaintest.Fund(t, client)
 	return b
 }
 
-// faucet gives a wallet tokens and gas.
-func (b *bank) faucet(c *mem.Client) {
-	b.t.Helper()
-	_, tx, err := c.Faucet(b.t.Context())
-	if err == nil {
-		_, err = c.Wait(b.t.Context(), tx, 1)
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
 // customer is a client with tokens and a channel that pays the bank.
-func (b *bank) customer() (*mem.Client, *ecdsa.PrivateKey, payment.Channel, souk.ChannelID) {
+func (b *bank) customer() (chaintest.Client, *ecdsa.PrivateKey, payment.Channel, souk.ChannelID) {
 	b.t.Helper()
 	key := chaintest.NewKey(b.t)
-	c := b.chain.Client(mem.ClientConfig{Wallet: key, Authorizer: key})
-	b.faucet(c)
+	c := b.chain(key)
+	chaintest.Fund(b.t, c)
 	at := crypto.PubkeyToAddress(b.key.PublicKey)
 	ch := payment.Channel{Payer: c.Address(), PayerAuthorizer: c.Address(), Receiver: at, ReceiverAuthorizer: at,
 		Token: chain.DevnetContracts().Token, WithdrawDelay: 86400}
@@ -106,7 +106,7 @@ func (b *bank) customer() (*mem.Client, *ecdsa.PrivateKey, payment.Channel, souk
 }
 
 // pay puts amount on a channel, ahead of any lease.
-func (b *bank) pay(c *mem.Client, ch payment.Channel, amount souk.Atoms) error {
+func (b *bank) pay(c chaintest.Client, ch payment.Channel, amount souk.Atoms) error {
 	d, err := c.SignDeposit(ch, amount, time.Hour, time.Now(), [32]byte{1})
 	if err != nil {
 		return err
