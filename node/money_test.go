@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -11,14 +10,10 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/money"
-	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
-	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
-	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/files"
 )
 
@@ -94,77 +89,6 @@ func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID)
 		return ok && !rec.Live() && rec.Balance > 0
 	})
 	return id
-}
-
-// TestFundingRestart starts a provider whose lease waits for its deposit: it has
-// its devices again before anybody else can lease them, whatever became of its
-// clock meanwhile.
-func TestFundingRestart(t *testing.T) {
-	p := newProxy(t, serveChain(t))
-	provider, client := twoNodes(t, p.url)
-	p.hang.Store(true)
-	defer p.hang.Store(false)
-	s, _ := bidFor(t, provider, client)
-	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), goodRequest(t, client, s)); refused != nil {
-		t.Fatal(refused)
-	}
-	for _, now := range []time.Time{time.Now(), time.Now().Add(-time.Hour)} {
-		next, err := provider.anotherProvider(now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lease, ok := next.Holder(s.Lease.Devices[0]); !ok || lease != s.ID || next.Live() != 1 {
-			t.Errorf("after a restart at %s the device is in lease %s, %t; %d leases go on", now, lease.Short(), ok, next.Live())
-		}
-	}
-}
-
-// anotherProvider is the role in its next life, with what the ledger has now.
-func (n *Node) anotherProvider(now time.Time) (*provider.Provider, error) {
-	keys, err := money.NewKeyBinding(n.cfg.Identity, n.cfg.VoucherKey, n.started)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := n.providerConfig(keys)
-	if err != nil {
-		return nil, err
-	}
-	return provider.New(cfg, now)
-}
-
-// TestManyRestored starts a provider with more leases to collect than any queue
-// would hold.
-func TestManyRestored(t *testing.T) {
-	provider, client := twoNodes(t, serveChain(t))
-	s, _ := bidFor(t, provider, client)
-	for i := range 200 {
-		s.Lease.SignedMs++
-		payload := network.MustMarshal(s.Lease)
-		terms, _, err := money.LeaseTerms(payload, s.Lease)
-		if err != nil {
-			t.Fatal(err)
-		}
-		value, err := json.Marshal(map[string]any{"payload": payload, "phase": runv1.Phase_PHASE_COLLECTING})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := provider.ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{{Key: "lease/" + terms.Lease.String(), Value: value}}}); err != nil {
-			t.Fatalf("lease %d: %v", i, err)
-		}
-	}
-	made := make(chan error, 1)
-	go func() {
-		_, err := provider.anotherProvider(time.Now())
-		made <- err
-	}()
-	select {
-	case err := <-made:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("a provider with 200 leases to collect does not start")
-	}
 }
 
 // TestInputsForTheProviderOnly has a third node ask the client for the inputs of
