@@ -74,6 +74,11 @@ generate: $(TOOLS)/buf $(TOOLS)/.built # the Go code of messages and contracts, 
 	cd proto && PATH="$(CURDIR)/$(TOOLS):$$PATH" buf generate
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" payment/chain/contracts/generate.sh
 
+.PHONY: kernels
+kernels: # the PTX of gpu/challenge/kernels/challenge.cl, anew
+	@$(call need,clang-15,clang-15,to compile the kernels)
+	gpu/challenge/kernels/generate.sh
+
 .PHONY: baseline
 baseline: $(TOOLS)/buf # accept today's messages as what later ones must stay compatible with
 	$(TOOLS)/buf build proto -o proto/baseline.binpb
@@ -90,6 +95,7 @@ deps: $(RUNC)
 	@$(call need,npm,nodejs npm,for the Solidity compiler and the browser's script)
 	@$(call need,chromium,chromium,for the test of the page)
 	@$(call need,/etc/OpenCL/vendors/pocl.icd,pocl-opencl-icd ocl-icd-libopencl1,for an OpenCL device without a GPU)
+	@$(call need,/usr/include/CL/cl.h,ocl-icd-opencl-dev opencl-c-headers,for the stand-in of CUDA's driver)
 	@$(call need,pgrep,procps,to see that the demo leaves no process)
 	@$(call need,podman,podman crun,for the tests of containers: they start a Podman of their own)
 
