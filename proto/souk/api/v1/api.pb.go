@@ -848,17 +848,19 @@ func (x *WatchOffersResponse) GetEnded() bool {
 	return false
 }
 
-// Candidate is an offer that a job could take.
+// Candidate is what a job could take of one provider.
 type Candidate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The offer.
+	// The offer; of several, the first.
 	Row *OfferRow `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
 	// What the job may cost at most there.
 	CapAtoms uint64 `protobuf:"varint,2,opt,name=cap_atoms,json=capAtoms,proto3" json:"cap_atoms,omitempty"`
 	// What its longest run is expected to cost there: the sum of the lines.
 	EstimateAtoms uint64 `protobuf:"varint,3,opt,name=estimate_atoms,json=estimateAtoms,proto3" json:"estimate_atoms,omitempty"`
-	// The offer's tariff, with what is expected of each line.
-	Lines         []*CostLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The tariff, with what is expected of each line.
+	Lines []*CostLine `protobuf:"bytes,4,rep,name=lines,proto3" json:"lines,omitempty"`
+	// The devices by class, where they would be of several.
+	Devices       []*DeviceClass `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +923,77 @@ func (x *Candidate) GetLines() []*CostLine {
 	return nil
 }
 
+func (x *Candidate) GetDevices() []*DeviceClass {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+// DeviceClass is so many devices of one class.
+type DeviceClass struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The class.
+	Class string `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
+	// How many devices.
+	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Price of one device for one hour.
+	PriceAtomsPerHour uint64 `protobuf:"varint,3,opt,name=price_atoms_per_hour,json=priceAtomsPerHour,proto3" json:"price_atoms_per_hour,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *DeviceClass) Reset() {
+	*x = DeviceClass{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceClass) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceClass) ProtoMessage() {}
+
+func (x *DeviceClass) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceClass.ProtoReflect.Descriptor instead.
+func (*DeviceClass) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeviceClass) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *DeviceClass) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DeviceClass) GetPriceAtomsPerHour() uint64 {
+	if x != nil {
+		return x.PriceAtomsPerHour
+	}
+	return 0
+}
+
 // CostLine is a line of a tariff, and what a job is expected to use of it.
 type CostLine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -942,7 +1015,7 @@ type CostLine struct {
 
 func (x *CostLine) Reset() {
 	*x = CostLine{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1027,7 @@ func (x *CostLine) String() string {
 func (*CostLine) ProtoMessage() {}
 
 func (x *CostLine) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1040,7 @@ func (x *CostLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostLine.ProtoReflect.Descriptor instead.
 func (*CostLine) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CostLine) GetUnit() string {
@@ -1029,7 +1102,7 @@ type Decline struct {
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1114,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1127,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Decline) GetProvider() string {
@@ -1096,7 +1169,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1181,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1194,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PlanRequest) GetJob() *v11.Job {
@@ -1150,7 +1223,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1235,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1248,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlanResponse) GetCandidates() []*Candidate {
@@ -1226,7 +1299,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1311,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1324,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitRequest) GetJob() *v11.Job {
@@ -1279,7 +1352,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1364,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1377,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SubmitResponse) GetId() string {
@@ -1323,7 +1396,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1408,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1421,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 // ListResponse lists the jobs.
@@ -1362,7 +1435,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1447,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1460,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -1429,17 +1502,19 @@ type JobSummary struct {
 	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
 	// One line for people about the reason.
 	Detail string `protobuf:"bytes,14,opt,name=detail,proto3" json:"detail,omitempty"`
-	// Price of one device for one hour.
+	// Price of one device for one hour; of several classes, the dearest.
 	PriceAtomsPerHour uint64 `protobuf:"varint,15,opt,name=price_atoms_per_hour,json=priceAtomsPerHour,proto3" json:"price_atoms_per_hour,omitempty"`
 	// Tokens reserved for it at most.
-	ReserveAtoms  uint64 `protobuf:"varint,16,opt,name=reserve_atoms,json=reserveAtoms,proto3" json:"reserve_atoms,omitempty"`
+	ReserveAtoms uint64 `protobuf:"varint,16,opt,name=reserve_atoms,json=reserveAtoms,proto3" json:"reserve_atoms,omitempty"`
+	// The leased devices by class; empty before a lease.
+	Devices       []*DeviceClass `protobuf:"bytes,17,rep,name=devices,proto3" json:"devices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1526,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1539,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobSummary) GetJob() string {
@@ -1579,6 +1654,13 @@ func (x *JobSummary) GetReserveAtoms() uint64 {
 	return 0
 }
 
+func (x *JobSummary) GetDevices() []*DeviceClass {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
 // Attempt is one try at one provider.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,14 +1679,16 @@ type Attempt struct {
 	// The transaction that carried the deposit.
 	DepositTx string `protobuf:"bytes,7,opt,name=deposit_tx,json=depositTx,proto3" json:"deposit_tx,omitempty"`
 	// Paid in this attempt.
-	PaidAtoms     uint64 `protobuf:"varint,8,opt,name=paid_atoms,json=paidAtoms,proto3" json:"paid_atoms,omitempty"`
+	PaidAtoms uint64 `protobuf:"varint,8,opt,name=paid_atoms,json=paidAtoms,proto3" json:"paid_atoms,omitempty"`
+	// The leased devices by class; empty when no lease was signed.
+	Devices       []*DeviceClass `protobuf:"bytes,9,rep,name=devices,proto3" json:"devices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1700,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1713,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Attempt) GetProvider() string {
@@ -1688,6 +1772,13 @@ func (x *Attempt) GetPaidAtoms() uint64 {
 	return 0
 }
 
+func (x *Attempt) GetDevices() []*DeviceClass {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
 // GetRequest names a job.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1699,7 +1790,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1802,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1815,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetRequest) GetId() string {
@@ -1753,7 +1844,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1765,7 +1856,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1778,7 +1869,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetResponse) GetSummary() *JobSummary {
@@ -1831,7 +1922,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1934,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1947,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FollowRequest) GetId() string {
@@ -1898,7 +1989,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2001,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2014,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FollowResponse) GetEvent() isFollowResponse_Event {
@@ -2012,7 +2103,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2115,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2128,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StopRequest) GetId() string {
@@ -2058,7 +2149,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2161,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2174,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopResponse) GetSummary() *JobSummary {
@@ -2102,7 +2193,7 @@ type BalanceRequest struct {
 
 func (x *BalanceRequest) Reset() {
 	*x = BalanceRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2205,7 @@ func (x *BalanceRequest) String() string {
 func (*BalanceRequest) ProtoMessage() {}
 
 func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2218,7 @@ func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRequest.ProtoReflect.Descriptor instead.
 func (*BalanceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 // BalanceResponse is the wallet.
@@ -2153,7 +2244,7 @@ type BalanceResponse struct {
 
 func (x *BalanceResponse) Reset() {
 	*x = BalanceResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2256,7 @@ func (x *BalanceResponse) String() string {
 func (*BalanceResponse) ProtoMessage() {}
 
 func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2269,7 @@ func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceResponse.ProtoReflect.Descriptor instead.
 func (*BalanceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BalanceResponse) GetAddress() string {
@@ -2239,7 +2330,7 @@ type FaucetRequest struct {
 
 func (x *FaucetRequest) Reset() {
 	*x = FaucetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2342,7 @@ func (x *FaucetRequest) String() string {
 func (*FaucetRequest) ProtoMessage() {}
 
 func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2355,7 @@ func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetRequest.ProtoReflect.Descriptor instead.
 func (*FaucetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 // FaucetResponse tells what came.
@@ -2280,7 +2371,7 @@ type FaucetResponse struct {
 
 func (x *FaucetResponse) Reset() {
 	*x = FaucetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2383,7 @@ func (x *FaucetResponse) String() string {
 func (*FaucetResponse) ProtoMessage() {}
 
 func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2396,7 @@ func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetResponse.ProtoReflect.Descriptor instead.
 func (*FaucetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FaucetResponse) GetAmountAtoms() uint64 {
@@ -2335,7 +2426,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2438,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2451,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DepositRequest) GetPeer() string {
@@ -2390,7 +2481,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2493,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2506,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DepositResponse) GetChannel() *Channel {
@@ -2443,7 +2534,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2546,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2559,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RefundRequest) GetPeer() string {
@@ -2493,7 +2584,7 @@ type RefundResponse struct {
 
 func (x *RefundResponse) Reset() {
 	*x = RefundResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2596,7 @@ func (x *RefundResponse) String() string {
 func (*RefundResponse) ProtoMessage() {}
 
 func (x *RefundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2609,7 @@ func (x *RefundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
 func (*RefundResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RefundResponse) GetAmountAtoms() uint64 {
@@ -2553,7 +2644,7 @@ type WithdrawRequest struct {
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2656,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2669,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WithdrawRequest) GetPeer() string {
@@ -2603,7 +2694,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2706,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2719,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WithdrawResponse) GetTx() string {
@@ -2661,7 +2752,7 @@ type ChannelsRequest struct {
 
 func (x *ChannelsRequest) Reset() {
 	*x = ChannelsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +2764,7 @@ func (x *ChannelsRequest) String() string {
 func (*ChannelsRequest) ProtoMessage() {}
 
 func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +2777,7 @@ func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 // ChannelsResponse lists the channels.
@@ -2700,7 +2791,7 @@ type ChannelsResponse struct {
 
 func (x *ChannelsResponse) Reset() {
 	*x = ChannelsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2803,7 @@ func (x *ChannelsResponse) String() string {
 func (*ChannelsResponse) ProtoMessage() {}
 
 func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2816,7 @@ func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChannelsResponse) GetChannels() []*Channel {
@@ -2768,7 +2859,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +2871,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +2884,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Channel) GetId() string {
@@ -2893,7 +2984,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2905,7 +2996,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2918,7 +3009,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *HistoryRequest) GetAfter() uint64 {
@@ -2946,7 +3037,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3049,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3062,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *HistoryResponse) GetEntries() []*LedgerEntry {
@@ -3008,7 +3099,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3020,7 +3111,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3033,7 +3124,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LedgerEntry) GetSeq() uint64 {
@@ -3114,7 +3205,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3217,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3230,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AddRequest) GetPath() string {
@@ -3177,7 +3268,7 @@ type AddEntry struct {
 
 func (x *AddEntry) Reset() {
 	*x = AddEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3280,7 @@ func (x *AddEntry) String() string {
 func (*AddEntry) ProtoMessage() {}
 
 func (x *AddEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3293,7 @@ func (x *AddEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
 func (*AddEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AddEntry) GetFrom() string {
@@ -3232,7 +3323,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3244,7 +3335,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3348,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -3287,7 +3378,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +3390,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +3403,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -3342,7 +3433,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3445,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3458,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -3395,7 +3486,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3407,7 +3498,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3420,7 +3511,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -3441,7 +3532,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +3544,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +3557,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -3489,7 +3580,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3501,7 +3592,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3514,7 +3605,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -3542,7 +3633,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3554,7 +3645,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3567,7 +3658,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -3606,7 +3697,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3618,7 +3709,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3631,7 +3722,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -3735,7 +3826,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3838,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3851,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -3849,7 +3940,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +3952,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +3965,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 // AnchorsResponse lists the anchors.
@@ -3892,7 +3983,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +3995,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +4008,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -3950,7 +4041,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3962,7 +4053,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3975,7 +4066,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 // AnchorResponse is the anchor.
@@ -3989,7 +4080,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4092,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4105,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -4093,12 +4184,17 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x05query\x18\x01 \x01(\tR\x05query\"X\n" +
 	"\x13WatchOffersResponse\x12+\n" +
 	"\x05offer\x18\x01 \x01(\v2\x15.souk.api.v1.OfferRowR\x05offer\x12\x14\n" +
-	"\x05ended\x18\x02 \x01(\bR\x05ended\"\xa5\x01\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\"\xd9\x01\n" +
 	"\tCandidate\x12'\n" +
 	"\x03row\x18\x01 \x01(\v2\x15.souk.api.v1.OfferRowR\x03row\x12\x1b\n" +
 	"\tcap_atoms\x18\x02 \x01(\x04R\bcapAtoms\x12%\n" +
 	"\x0eestimate_atoms\x18\x03 \x01(\x04R\restimateAtoms\x12+\n" +
-	"\x05lines\x18\x04 \x03(\v2\x15.souk.api.v1.CostLineR\x05lines\"\x9d\x01\n" +
+	"\x05lines\x18\x04 \x03(\v2\x15.souk.api.v1.CostLineR\x05lines\x122\n" +
+	"\adevices\x18\x05 \x03(\v2\x18.souk.api.v1.DeviceClassR\adevices\"j\n" +
+	"\vDeviceClass\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12/\n" +
+	"\x14price_atoms_per_hour\x18\x03 \x01(\x04R\x11priceAtomsPerHour\"\x9d\x01\n" +
 	"\bCostLine\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1f\n" +
 	"\vprice_atoms\x18\x02 \x01(\x04R\n" +
@@ -4129,7 +4225,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\r\n" +
 	"\vListRequest\";\n" +
 	"\fListResponse\x12+\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x17.souk.api.v1.JobSummaryR\x04jobs\"\xa0\x04\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x17.souk.api.v1.JobSummaryR\x04jobs\"\xd4\x04\n" +
 	"\n" +
 	"JobSummary\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
@@ -4149,10 +4245,11 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x06reason\x18\r \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x0e \x01(\tR\x06detail\x12/\n" +
 	"\x14price_atoms_per_hour\x18\x0f \x01(\x04R\x11priceAtomsPerHour\x12#\n" +
-	"\rreserve_atoms\x18\x10 \x01(\x04R\freserveAtoms\x1a:\n" +
+	"\rreserve_atoms\x18\x10 \x01(\x04R\freserveAtoms\x122\n" +
+	"\adevices\x18\x11 \x03(\v2\x18.souk.api.v1.DeviceClassR\adevices\x1a:\n" +
 	"\fOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa7\x02\n" +
 	"\aAttempt\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\tR\x05lease\x12\x16\n" +
@@ -4163,7 +4260,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\n" +
 	"deposit_tx\x18\a \x01(\tR\tdepositTx\x12\x1d\n" +
 	"\n" +
-	"paid_atoms\x18\b \x01(\x04R\tpaidAtoms\"\x1c\n" +
+	"paid_atoms\x18\b \x01(\x04R\tpaidAtoms\x122\n" +
+	"\adevices\x18\t \x03(\v2\x18.souk.api.v1.DeviceClassR\adevices\"\x1c\n" +
 	"\n" +
 	"GetRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xfa\x01\n" +
@@ -4366,7 +4464,7 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
@@ -4380,150 +4478,154 @@ var file_souk_api_v1_api_proto_goTypes = []any{
 	(*WatchOffersRequest)(nil),  // 9: souk.api.v1.WatchOffersRequest
 	(*WatchOffersResponse)(nil), // 10: souk.api.v1.WatchOffersResponse
 	(*Candidate)(nil),           // 11: souk.api.v1.Candidate
-	(*CostLine)(nil),            // 12: souk.api.v1.CostLine
-	(*Decline)(nil),             // 13: souk.api.v1.Decline
-	(*PlanRequest)(nil),         // 14: souk.api.v1.PlanRequest
-	(*PlanResponse)(nil),        // 15: souk.api.v1.PlanResponse
-	(*SubmitRequest)(nil),       // 16: souk.api.v1.SubmitRequest
-	(*SubmitResponse)(nil),      // 17: souk.api.v1.SubmitResponse
-	(*ListRequest)(nil),         // 18: souk.api.v1.ListRequest
-	(*ListResponse)(nil),        // 19: souk.api.v1.ListResponse
-	(*JobSummary)(nil),          // 20: souk.api.v1.JobSummary
-	(*Attempt)(nil),             // 21: souk.api.v1.Attempt
-	(*GetRequest)(nil),          // 22: souk.api.v1.GetRequest
-	(*GetResponse)(nil),         // 23: souk.api.v1.GetResponse
-	(*FollowRequest)(nil),       // 24: souk.api.v1.FollowRequest
-	(*FollowResponse)(nil),      // 25: souk.api.v1.FollowResponse
-	(*StopRequest)(nil),         // 26: souk.api.v1.StopRequest
-	(*StopResponse)(nil),        // 27: souk.api.v1.StopResponse
-	(*BalanceRequest)(nil),      // 28: souk.api.v1.BalanceRequest
-	(*BalanceResponse)(nil),     // 29: souk.api.v1.BalanceResponse
-	(*FaucetRequest)(nil),       // 30: souk.api.v1.FaucetRequest
-	(*FaucetResponse)(nil),      // 31: souk.api.v1.FaucetResponse
-	(*DepositRequest)(nil),      // 32: souk.api.v1.DepositRequest
-	(*DepositResponse)(nil),     // 33: souk.api.v1.DepositResponse
-	(*RefundRequest)(nil),       // 34: souk.api.v1.RefundRequest
-	(*RefundResponse)(nil),      // 35: souk.api.v1.RefundResponse
-	(*WithdrawRequest)(nil),     // 36: souk.api.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),    // 37: souk.api.v1.WithdrawResponse
-	(*ChannelsRequest)(nil),     // 38: souk.api.v1.ChannelsRequest
-	(*ChannelsResponse)(nil),    // 39: souk.api.v1.ChannelsResponse
-	(*Channel)(nil),             // 40: souk.api.v1.Channel
-	(*HistoryRequest)(nil),      // 41: souk.api.v1.HistoryRequest
-	(*HistoryResponse)(nil),     // 42: souk.api.v1.HistoryResponse
-	(*LedgerEntry)(nil),         // 43: souk.api.v1.LedgerEntry
-	(*AddRequest)(nil),          // 44: souk.api.v1.AddRequest
-	(*AddEntry)(nil),            // 45: souk.api.v1.AddEntry
-	(*AddResponse)(nil),         // 46: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 47: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 48: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 49: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 50: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 51: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 52: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 53: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 54: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 55: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 56: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 57: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 58: souk.api.v1.AnchorResponse
-	nil,                         // 59: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 60: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 61: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 62: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 63: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 64: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 65: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 66: souk.run.v1.Log
+	(*DeviceClass)(nil),         // 12: souk.api.v1.DeviceClass
+	(*CostLine)(nil),            // 13: souk.api.v1.CostLine
+	(*Decline)(nil),             // 14: souk.api.v1.Decline
+	(*PlanRequest)(nil),         // 15: souk.api.v1.PlanRequest
+	(*PlanResponse)(nil),        // 16: souk.api.v1.PlanResponse
+	(*SubmitRequest)(nil),       // 17: souk.api.v1.SubmitRequest
+	(*SubmitResponse)(nil),      // 18: souk.api.v1.SubmitResponse
+	(*ListRequest)(nil),         // 19: souk.api.v1.ListRequest
+	(*ListResponse)(nil),        // 20: souk.api.v1.ListResponse
+	(*JobSummary)(nil),          // 21: souk.api.v1.JobSummary
+	(*Attempt)(nil),             // 22: souk.api.v1.Attempt
+	(*GetRequest)(nil),          // 23: souk.api.v1.GetRequest
+	(*GetResponse)(nil),         // 24: souk.api.v1.GetResponse
+	(*FollowRequest)(nil),       // 25: souk.api.v1.FollowRequest
+	(*FollowResponse)(nil),      // 26: souk.api.v1.FollowResponse
+	(*StopRequest)(nil),         // 27: souk.api.v1.StopRequest
+	(*StopResponse)(nil),        // 28: souk.api.v1.StopResponse
+	(*BalanceRequest)(nil),      // 29: souk.api.v1.BalanceRequest
+	(*BalanceResponse)(nil),     // 30: souk.api.v1.BalanceResponse
+	(*FaucetRequest)(nil),       // 31: souk.api.v1.FaucetRequest
+	(*FaucetResponse)(nil),      // 32: souk.api.v1.FaucetResponse
+	(*DepositRequest)(nil),      // 33: souk.api.v1.DepositRequest
+	(*DepositResponse)(nil),     // 34: souk.api.v1.DepositResponse
+	(*RefundRequest)(nil),       // 35: souk.api.v1.RefundRequest
+	(*RefundResponse)(nil),      // 36: souk.api.v1.RefundResponse
+	(*WithdrawRequest)(nil),     // 37: souk.api.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),    // 38: souk.api.v1.WithdrawResponse
+	(*ChannelsRequest)(nil),     // 39: souk.api.v1.ChannelsRequest
+	(*ChannelsResponse)(nil),    // 40: souk.api.v1.ChannelsResponse
+	(*Channel)(nil),             // 41: souk.api.v1.Channel
+	(*HistoryRequest)(nil),      // 42: souk.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),     // 43: souk.api.v1.HistoryResponse
+	(*LedgerEntry)(nil),         // 44: souk.api.v1.LedgerEntry
+	(*AddRequest)(nil),          // 45: souk.api.v1.AddRequest
+	(*AddEntry)(nil),            // 46: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 47: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 48: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 49: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 50: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 51: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 52: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 53: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 54: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 55: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 56: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 57: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 58: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 59: souk.api.v1.AnchorResponse
+	nil,                         // 60: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 61: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 62: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 63: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 64: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 65: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 66: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 67: souk.run.v1.Log
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	59, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	60, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
 	4,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	62, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
-	63, // 3: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	63, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	64, // 3: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
 	6,  // 4: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
 	7,  // 5: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
 	6,  // 6: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
 	6,  // 7: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
-	12, // 8: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
-	64, // 9: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
-	11, // 10: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
-	7,  // 11: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	64, // 12: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
-	20, // 13: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	60, // 14: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
-	13, // 15: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
-	20, // 16: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	64, // 17: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
-	21, // 18: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	65, // 19: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
-	7,  // 20: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
-	20, // 21: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	66, // 22: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	65, // 23: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
-	13, // 24: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	20, // 25: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	61, // 26: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	40, // 27: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	40, // 28: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	43, // 29: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	45, // 30: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	53, // 31: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	65, // 32: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	54, // 33: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	54, // 34: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	54, // 35: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 36: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	2,  // 37: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	5,  // 38: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	9,  // 39: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	14, // 40: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	16, // 41: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	18, // 42: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	22, // 43: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	24, // 44: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	26, // 45: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	28, // 46: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	30, // 47: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	32, // 48: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	34, // 49: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	36, // 50: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	38, // 51: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	41, // 52: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	44, // 53: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	47, // 54: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	49, // 55: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	51, // 56: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	55, // 57: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	57, // 58: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 59: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	3,  // 60: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	8,  // 61: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	10, // 62: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	15, // 63: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	17, // 64: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	19, // 65: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	23, // 66: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	25, // 67: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	27, // 68: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	29, // 69: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	31, // 70: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	33, // 71: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	35, // 72: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	37, // 73: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	39, // 74: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	42, // 75: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	46, // 76: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	48, // 77: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	50, // 78: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	52, // 79: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	56, // 80: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	58, // 81: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	59, // [59:82] is the sub-list for method output_type
-	36, // [36:59] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	13, // 8: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
+	12, // 9: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
+	65, // 10: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	11, // 11: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
+	7,  // 12: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
+	65, // 13: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	21, // 14: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
+	61, // 15: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	12, // 16: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
+	14, // 17: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
+	12, // 18: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
+	21, // 19: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
+	65, // 20: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	22, // 21: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
+	66, // 22: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	7,  // 23: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
+	21, // 24: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
+	67, // 25: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	66, // 26: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	14, // 27: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
+	21, // 28: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	62, // 29: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	41, // 30: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	41, // 31: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	44, // 32: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	46, // 33: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	54, // 34: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	66, // 35: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	55, // 36: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	55, // 37: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	55, // 38: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 39: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	2,  // 40: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	5,  // 41: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	9,  // 42: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	15, // 43: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	17, // 44: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	19, // 45: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	23, // 46: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	25, // 47: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	27, // 48: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	29, // 49: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	31, // 50: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	33, // 51: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	35, // 52: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	37, // 53: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	39, // 54: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	42, // 55: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	45, // 56: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	48, // 57: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	50, // 58: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	52, // 59: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	56, // 60: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	58, // 61: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 62: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	3,  // 63: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	8,  // 64: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	10, // 65: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	16, // 66: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	18, // 67: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	20, // 68: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	24, // 69: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	26, // 70: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	28, // 71: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	30, // 72: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	32, // 73: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	34, // 74: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	36, // 75: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	38, // 76: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	40, // 77: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	43, // 78: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	47, // 79: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	49, // 80: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	51, // 81: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	53, // 82: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	57, // 83: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	59, // 84: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	62, // [62:85] is the sub-list for method output_type
+	39, // [39:62] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -4531,7 +4633,7 @@ func file_souk_api_v1_api_proto_init() {
 	if File_souk_api_v1_api_proto != nil {
 		return
 	}
-	file_souk_api_v1_api_proto_msgTypes[25].OneofWrappers = []any{
+	file_souk_api_v1_api_proto_msgTypes[26].OneofWrappers = []any{
 		(*FollowResponse_Summary)(nil),
 		(*FollowResponse_Log)(nil),
 		(*FollowResponse_Receipt)(nil),
@@ -4543,7 +4645,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -447,7 +447,8 @@ type Lease struct {
 	MustUnderstand []string `protobuf:"bytes,24,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
 	// What the work costs, line by line; from version 2 on it alone prices the work.
 	Tariff []*v1.TariffLine `protobuf:"bytes,25,rep,name=tariff,proto3" json:"tariff,omitempty"`
-	// The leased devices by class, where they are of several; each is in devices too.
+	// The leased devices by class, where they are of several: the groups of the bid.
+	// Each device is in devices too. Extension mixed.
 	Groups []*DeviceGroup `protobuf:"bytes,26,rep,name=groups,proto3" json:"groups,omitempty"`
 	// What the job may reach; absent: nothing. Extension network.
 	Network *Network `protobuf:"bytes,27,opt,name=network,proto3" json:"network,omitempty"`

@@ -702,7 +702,10 @@ type Resources struct {
 	// Accepted regions; empty means any.
 	Regions []string `protobuf:"bytes,11,rep,name=regions,proto3" json:"regions,omitempty"`
 	// The least evidence accepted.
-	MinEvidence   Evidence `protobuf:"varint,12,opt,name=min_evidence,json=minEvidence,proto3,enum=souk.market.v1.Evidence" json:"min_evidence,omitempty"`
+	MinEvidence Evidence `protobuf:"varint,12,opt,name=min_evidence,json=minEvidence,proto3,enum=souk.market.v1.Evidence" json:"min_evidence,omitempty"`
+	// Whether the devices may be of several of the accepted classes, all at one
+	// provider. Extension mixed.
+	Mixed         bool `protobuf:"varint,13,opt,name=mixed,proto3" json:"mixed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -819,6 +822,13 @@ func (x *Resources) GetMinEvidence() Evidence {
 		return x.MinEvidence
 	}
 	return Evidence_EVIDENCE_UNSPECIFIED
+}
+
+func (x *Resources) GetMixed() bool {
+	if x != nil {
+		return x.Mixed
+	}
+	return false
 }
 
 // Order asks a provider for a bid. It tells nothing of the job but its size.
@@ -1050,17 +1060,74 @@ func (x *Settlement) GetMinDepositAtoms() uint64 {
 	return 0
 }
 
+// BidGroup is the devices of one class in a bid for devices of several.
+type BidGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The class.
+	Class string `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
+	// The devices, by id.
+	Devices       []string `protobuf:"bytes,2,rep,name=devices,proto3" json:"devices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BidGroup) Reset() {
+	*x = BidGroup{}
+	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BidGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BidGroup) ProtoMessage() {}
+
+func (x *BidGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BidGroup.ProtoReflect.Descriptor instead.
+func (*BidGroup) Descriptor() ([]byte, []int) {
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BidGroup) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *BidGroup) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
 // Bid answers an order. It is sealed: it travels on the authenticated stream
 // only. Signed in domain souk/bid/1.
 type Bid struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// SHA-256 of the order's payload.
 	Order []byte `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
-	// The device class bid.
+	// The device class bid; where groups are, the class of the first.
 	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
-	// The devices that a lease on this bid would name.
+	// The devices that a lease on this bid would name; where groups are, theirs in
+	// their order.
 	Devices []string `protobuf:"bytes,3,rep,name=devices,proto3" json:"devices,omitempty"`
-	// Price of one device for one hour; at or below the posted price.
+	// Price of one device for one hour; at or below the posted price. Where groups
+	// are, that of the dearest class.
 	PriceAtomsPerHour uint64 `protobuf:"varint,4,opt,name=price_atoms_per_hour,json=priceAtomsPerHour,proto3" json:"price_atoms_per_hour,omitempty"`
 	// Until when the price is firm, Unix milliseconds.
 	ValidUntilMs int64 `protobuf:"varint,5,opt,name=valid_until_ms,json=validUntilMs,proto3" json:"valid_until_ms,omitempty"`
@@ -1079,14 +1146,17 @@ type Bid struct {
 	// Extensions that a client must understand to take the bid.
 	MustUnderstand []string `protobuf:"bytes,12,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
 	// What the work would cost, line by line, for all devices bid; empty in version 1.
-	Tariff        []*TariffLine `protobuf:"bytes,13,rep,name=tariff,proto3" json:"tariff,omitempty"`
+	Tariff []*TariffLine `protobuf:"bytes,13,rep,name=tariff,proto3" json:"tariff,omitempty"`
+	// The devices by class, where they are of several: at least two groups, each
+	// class once, with a line device-ms/<class> for each. Extension mixed.
+	Groups        []*BidGroup `protobuf:"bytes,14,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	mi := &file_souk_market_v1_market_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1168,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[7]
+	mi := &file_souk_market_v1_market_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1181,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{7}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Bid) GetOrder() []byte {
@@ -1205,6 +1275,13 @@ func (x *Bid) GetTariff() []*TariffLine {
 	return nil
 }
 
+func (x *Bid) GetGroups() []*BidGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 // Decline answers an order or a lease request that leads to nothing. Signed in
 // domain souk/decline/1.
 type Decline struct {
@@ -1225,7 +1302,7 @@ type Decline struct {
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[8]
+	mi := &file_souk_market_v1_market_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1314,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[8]
+	mi := &file_souk_market_v1_market_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1327,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{8}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Decline) GetSubject() []byte {
@@ -1304,7 +1381,7 @@ type OrderReply struct {
 
 func (x *OrderReply) Reset() {
 	*x = OrderReply{}
-	mi := &file_souk_market_v1_market_proto_msgTypes[9]
+	mi := &file_souk_market_v1_market_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1393,7 @@ func (x *OrderReply) String() string {
 func (*OrderReply) ProtoMessage() {}
 
 func (x *OrderReply) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_market_v1_market_proto_msgTypes[9]
+	mi := &file_souk_market_v1_market_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1406,7 @@ func (x *OrderReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderReply.ProtoReflect.Descriptor instead.
 func (*OrderReply) Descriptor() ([]byte, []int) {
-	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{9}
+	return file_souk_market_v1_market_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OrderReply) GetAnswer() isOrderReply_Answer {
@@ -1422,7 +1499,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"Revocation\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1b\n" +
-	"\tissued_ms\x18\x03 \x01(\x03R\bissuedMs\"\xc4\x03\n" +
+	"\tissued_ms\x18\x03 \x01(\x03R\bissuedMs\"\xda\x03\n" +
 	"\tResources\x12\x1b\n" +
 	"\tgpu_count\x18\x01 \x01(\rR\bgpuCount\x12$\n" +
 	"\x0evram_min_bytes\x18\x02 \x01(\x04R\fvramMinBytes\x12$\n" +
@@ -1437,7 +1514,8 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\arunners\x18\n" +
 	" \x03(\x0e2\x16.souk.market.v1.RunnerR\arunners\x12\x18\n" +
 	"\aregions\x18\v \x03(\tR\aregions\x12;\n" +
-	"\fmin_evidence\x18\f \x01(\x0e2\x18.souk.market.v1.EvidenceR\vminEvidence\"\xe7\x02\n" +
+	"\fmin_evidence\x18\f \x01(\x0e2\x18.souk.market.v1.EvidenceR\vminEvidence\x12\x14\n" +
+	"\x05mixed\x18\r \x01(\bR\x05mixed\"\xe7\x02\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x127\n" +
 	"\tresources\x18\x02 \x01(\v2\x19.souk.market.v1.ResourcesR\tresources\x12&\n" +
@@ -1458,7 +1536,10 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\tcollector\x18\x05 \x01(\fR\tcollector\x12/\n" +
 	"\x14withdraw_delay_min_s\x18\x06 \x01(\x04R\x11withdrawDelayMinS\x12/\n" +
 	"\x14withdraw_delay_max_s\x18\a \x01(\x04R\x11withdrawDelayMaxS\x12*\n" +
-	"\x11min_deposit_atoms\x18\b \x01(\x04R\x0fminDepositAtoms\"\xd5\x03\n" +
+	"\x11min_deposit_atoms\x18\b \x01(\x04R\x0fminDepositAtoms\":\n" +
+	"\bBidGroup\x12\x14\n" +
+	"\x05class\x18\x01 \x01(\tR\x05class\x12\x18\n" +
+	"\adevices\x18\x02 \x03(\tR\adevices\"\x87\x04\n" +
 	"\x03Bid\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\fR\x05order\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x18\n" +
@@ -1475,7 +1556,8 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	" \x01(\x04R\rminIntervalMs\x12\x18\n" +
 	"\aversion\x18\v \x01(\rR\aversion\x12'\n" +
 	"\x0fmust_understand\x18\f \x03(\tR\x0emustUnderstand\x122\n" +
-	"\x06tariff\x18\r \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\"\xb2\x01\n" +
+	"\x06tariff\x18\r \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\x120\n" +
+	"\x06groups\x18\x0e \x03(\v2\x18.souk.market.v1.BidGroupR\x06groups\"\xb2\x01\n" +
 	"\aDecline\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\fR\asubject\x125\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1d.souk.market.v1.DeclineReasonR\x06reason\x12\x1c\n" +
@@ -1532,7 +1614,7 @@ func file_souk_market_v1_market_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_market_v1_market_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_souk_market_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_souk_market_v1_market_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_souk_market_v1_market_proto_goTypes = []any{
 	(Runner)(0),        // 0: souk.market.v1.Runner
 	(Evidence)(0),      // 1: souk.market.v1.Evidence
@@ -1544,9 +1626,10 @@ var file_souk_market_v1_market_proto_goTypes = []any{
 	(*Resources)(nil),  // 7: souk.market.v1.Resources
 	(*Order)(nil),      // 8: souk.market.v1.Order
 	(*Settlement)(nil), // 9: souk.market.v1.Settlement
-	(*Bid)(nil),        // 10: souk.market.v1.Bid
-	(*Decline)(nil),    // 11: souk.market.v1.Decline
-	(*OrderReply)(nil), // 12: souk.market.v1.OrderReply
+	(*BidGroup)(nil),   // 10: souk.market.v1.BidGroup
+	(*Bid)(nil),        // 11: souk.market.v1.Bid
+	(*Decline)(nil),    // 12: souk.market.v1.Decline
+	(*OrderReply)(nil), // 13: souk.market.v1.OrderReply
 }
 var file_souk_market_v1_market_proto_depIdxs = []int32{
 	0,  // 0: souk.market.v1.Offer.runners:type_name -> souk.market.v1.Runner
@@ -1559,12 +1642,13 @@ var file_souk_market_v1_market_proto_depIdxs = []int32{
 	9,  // 7: souk.market.v1.Bid.settlement:type_name -> souk.market.v1.Settlement
 	0,  // 8: souk.market.v1.Bid.runner:type_name -> souk.market.v1.Runner
 	3,  // 9: souk.market.v1.Bid.tariff:type_name -> souk.market.v1.TariffLine
-	2,  // 10: souk.market.v1.Decline.reason:type_name -> souk.market.v1.DeclineReason
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 10: souk.market.v1.Bid.groups:type_name -> souk.market.v1.BidGroup
+	2,  // 11: souk.market.v1.Decline.reason:type_name -> souk.market.v1.DeclineReason
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_souk_market_v1_market_proto_init() }
@@ -1572,7 +1656,7 @@ func file_souk_market_v1_market_proto_init() {
 	if File_souk_market_v1_market_proto != nil {
 		return
 	}
-	file_souk_market_v1_market_proto_msgTypes[9].OneofWrappers = []any{
+	file_souk_market_v1_market_proto_msgTypes[10].OneofWrappers = []any{
 		(*OrderReply_Bid)(nil),
 		(*OrderReply_Decline)(nil),
 	}
@@ -1582,7 +1666,7 @@ func file_souk_market_v1_market_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_market_v1_market_proto_rawDesc), len(file_souk_market_v1_market_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
