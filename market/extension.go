@@ -32,6 +32,7 @@ const (
 	ExtensionEvidence      = "evidence"       // the provider shows evidence of its devices
 	ExtensionService       = "service"        // work that stays up
 	ExtensionGang          = "gang"           // leases of which all hold or none
+	ExtensionMixed         = "mixed"          // devices of several classes in one lease
 )
 
 // Limits on names of extensions and units that a peer may list.
@@ -45,7 +46,7 @@ const (
 
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
-func Extensions() []string { return nil }
+func Extensions() []string { return []string{ExtensionMixed} }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
 func ComingExtensions() []string {
@@ -147,6 +148,9 @@ func OrderExtensions(o *marketv1.Order) (names []string) {
 	if o.GetGang() != nil {
 		names = append(names, ExtensionGang)
 	}
+	if o.GetResources().GetMixed() {
+		names = append(names, ExtensionMixed)
+	}
 	return names
 }
 
@@ -161,6 +165,7 @@ func LeaseExtensions(l *leasev1.Lease) (names []string) {
 		{l.GetReclaim() != nil, ExtensionReclaimNotice},
 		{l.GetEvidence() > marketv1.Evidence_EVIDENCE_NONE, ExtensionEvidence},
 		{l.GetGang() != nil, ExtensionGang},
+		{l.GetResources().GetMixed() || len(l.GetGroups()) > 0, ExtensionMixed},
 	} {
 		if e.used {
 			names = append(names, e.name)
@@ -187,6 +192,7 @@ func JobExtensions(j *jobv1.Job) (names []string) {
 		{r.GetMinEvidence() > marketv1.Evidence_EVIDENCE_NONE, ExtensionEvidence},
 		{j.GetService() != nil, ExtensionService},
 		{j.GetGangSize() > 1, ExtensionGang},
+		{r.GetMixed(), ExtensionMixed},
 	} {
 		if e.used {
 			names = append(names, e.name)

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"slices"
 	"strings"
 
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -28,6 +29,7 @@ const (
 	ofRegion
 	ofRunner
 	ofProvider
+	ofExtension
 
 	sizes = ofPrice + 1 // how many numbers have columns
 )
@@ -84,6 +86,8 @@ func (r row) hasWord(f fact, w string) bool {
 		return r.offer.Region == w
 	case ofRunner:
 		return r.runners>>runnerNamed(w)&1 != 0
+	case ofExtension:
+		return slices.Contains(r.offer.Extensions, w)
 	default:
 		k := r.offer.Provider
 		return strings.HasPrefix(r.book.cfg.Name(k), w) || strings.HasPrefix(k.String(), w)

@@ -18,6 +18,11 @@ func (b *Book) Match(now time.Time, q Query) []*Offer { return b.AppendMatch(nil
 // AppendMatch is [Book.Match] that adds to offers. After some matches it
 // allocates nothing where offers has room.
 func (b *Book) AppendMatch(offers []*Offer, now time.Time, q Query) []*Offer {
+	if q.Together > 0 {
+		each := q
+		each.Together, each.Limit = 0, 0
+		return together(b.AppendMatch(offers, now, each), len(offers), q)
+	}
 	m := &b.search
 	m.begin(b, now, q)
 	if words, ok := q.models(); ok {
@@ -181,7 +186,7 @@ func (m *search) use(c *columns, t *step) bool {
 	switch {
 	case f == ofPrice && !t.negate:
 		return t.exact
-	case c.width == 0 || t.negate || f == ofScore || f == ofProvider:
+	case c.width == 0 || t.negate || f == ofScore || f == ofProvider || f == ofExtension:
 		return false
 	case f < sizes:
 		if t.low > 0 {
@@ -307,7 +312,8 @@ type Removal struct {
 }
 
 // Explain says what each clause of q removes from the live offers. The clause to
-// give up first is the one with the largest Without. It asks every offer.
+// give up first is the one with the largest Without. It asks every offer. What the
+// offers of a provider must have together comes last, as a clause of its own.
 func (b *Book) Explain(now time.Time, q Query) []Removal {
 	out := make([]Removal, len(q.Clauses))
 	for i, c := range q.Clauses {
@@ -319,6 +325,9 @@ func (b *Book) Explain(now time.Time, q Query) []Removal {
 				explain(out, q.Clauses, row{&s.lanes[i], t.offer, b})
 			}
 		}
+	}
+	if q.Together > 0 {
+		out = b.explainTogether(now, q, out)
 	}
 	return out
 }

@@ -62,6 +62,14 @@ func next(t *testing.T) map[string][]byte {
 		change(m)
 		return seal(t, 2, souk.DomainBid, later(m))
 	}
+	several := func(change func(*marketv1.Bid)) []byte {
+		m := mixedBid(openedOrder(t, mixedOrder()))
+		for _, g := range m.Groups {
+			later(g)
+		}
+		change(m)
+		return seal(t, 2, souk.DomainBid, later(m))
+	}
 	decline := func(change func(*marketv1.Decline)) []byte {
 		subject := openedOrder(t, today()).Digest
 		m := &marketv1.Decline{Subject: subject[:], Reason: 31, Shortfall: 7, Detail: "not before six"}
@@ -83,12 +91,16 @@ func next(t *testing.T) map[string][]byte {
 		"order of another runner":            order(func(m *marketv1.Order) { m.Resources.Runners = []marketv1.Runner{9} }),
 		"order of more evidence":             order(func(m *marketv1.Order) { m.Resources.MinEvidence = 7 }),
 		"order that needs warp":              order(func(m *marketv1.Order) { m.MustUnderstand, m.Resources = []string{"warp"}, nil }),
+		"order that is mixed":                order(func(m *marketv1.Order) { m.Resources.Mixed, m.MustUnderstand = true, []string{ExtensionMixed} }),
+		"order that is mixed and needs warp": order(func(m *marketv1.Order) { m.Resources.Mixed, m.MustUnderstand = true, []string{ExtensionMixed, "warp"} }),
 		"order that needs a gang":            order(func(m *marketv1.Order) { m.Gang = &marketv1.Gang{Id: make([]byte, 16), Size: 4} }),
 		"bid with more fields":               bid(func(*marketv1.Bid) {}),
 		"bid that needs warp":                bid(func(m *marketv1.Bid) { m.MustUnderstand = []string{"warp"} }),
 		"bid of version 3":                   bid(func(m *marketv1.Bid) { m.Version, m.PriceAtomsPerHour = 3, 0 }),
 		"bid with another unit":              bid(func(m *marketv1.Bid) { m.Tariff = append(m.Tariff, tariffLine("co2-gram", 3, 1000)) }),
 		"bid of another runner":              bid(func(m *marketv1.Bid) { m.Runner = 9 }),
+		"bid of several classes":             several(func(*marketv1.Bid) {}),
+		"bid of several classes by power":    several(func(m *marketv1.Bid) { m.Tariff = append(m.Tariff, tariffLine("watt-hour/L40S", 3, 1000)) }),
 		"decline for another reason":         decline(func(*marketv1.Decline) {}),
 		"decline that names much": decline(func(m *marketv1.Decline) {
 			m.Reason, m.Unsupported = unsupportedReason, []string{"warp", "co2-gram", strings.Repeat("x", 97), "two words"}
@@ -149,16 +161,18 @@ func recorded(t *testing.T) map[string][]byte {
 // bytes that no version has are malformed.
 func TestNextVersion(t *testing.T) {
 	messages := recorded(t)
-	order := openedOrder(t, today())
+	order, mixed := openedOrder(t, today()), openedOrder(t, mixedOrder())
 	for name, want := range map[string]string{
 		"offer with more fields": "taken", "offer of another runner": "taken", "offer of a runner beside ours": "taken",
 		"offer of more evidence": "taken", "offer with another unit": "taken", "offer with more extensions": "taken",
 		"offer with more lines": "newer: tariff", "offer in bytes that no version has": "malformed: not a message of souk/offer/1",
 		"revocation with more fields": "taken",
 		"order with more fields":      "taken", "order of another runner": "taken", "order of more evidence": "taken",
+		"order that is mixed": "taken", "order that is mixed and needs warp": "unsupported: warp",
 		"order that needs warp": "unsupported: warp", "order that needs a gang": "unsupported: gang",
 		"bid with more fields": "taken", "bid that needs warp": "unsupported: warp", "bid of version 3": "unsupported: version-3",
 		"bid with another unit": "unsupported: co2-gram", "bid of another runner": "mismatch: runner runner-9",
+		"bid of several classes": "taken", "bid of several classes by power": "unsupported: watt-hour/L40S",
 		"decline for another reason": "reason-31 (not before six)", "decline that names much": "unsupported: warp, co2-gram (not before six)",
 	} {
 		b, kind := messages[name], strings.Fields(name)[0]
@@ -174,7 +188,11 @@ func TestNextVersion(t *testing.T) {
 				t.Errorf("%s: cannot be declined: %v", name, o)
 			}
 		case "bid":
-			_, err = OpenBid(b, start, order)
+			asked := order
+			if strings.Contains(name, "several") {
+				asked = mixed
+			}
+			_, err = OpenBid(b, start, asked)
 		case "decline":
 			var d *Decline
 			if d, err = OpenDecline(b, order.Digest); err == nil {

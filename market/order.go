@@ -74,9 +74,10 @@ type Bid struct {
 }
 
 // OpenBid checks the envelope of a bid, and that it answers order: the provider
-// asked, at most the price allowed, as many devices as wanted, a class and a
+// asked, at most the price allowed, as many devices as wanted, classes and a
 // runner that the order accepts, still firm. The error is a *[RejectError], or a
-// *[Refusal] where the bid needs what this build does not understand.
+// *[Refusal] where the bid needs what this build does not understand, or has devices
+// of several classes otherwise than the order wants them.
 func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	m := new(marketv1.Bid)
 	signer, id, err := open(souk.DomainBid, envelope, MaxBidBytes, m)
@@ -111,6 +112,9 @@ func OpenBid(envelope []byte, now time.Time, order Order) (*Bid, error) {
 	if err := b.answers(order, now); err != nil {
 		return nil, err
 	}
+	if r := refuseGroups(m, lines, order); r != nil {
+		return nil, r
+	}
 	b.Envelope = bytes.Clone(envelope)
 	return b, nil
 }
@@ -127,9 +131,9 @@ func (b *Bid) answers(o Order, now time.Time) error {
 		return reject(Mismatch, "version %d in answer to %d", b.Version, o.Version)
 	case b.PriceAtomsPerHour > o.MaxPriceAtomsPerHour:
 		return reject(Mismatch, "price %d above the cap of %d", b.PriceAtomsPerHour, o.MaxPriceAtomsPerHour)
-	case len(b.Devices) != Devices(r):
+	case len(b.Devices) != Devices(r) && len(b.Groups) == 0:
 		return reject(Mismatch, "%d devices for %d", len(b.Devices), Devices(r))
-	case !AcceptsClass(r, b.Class):
+	case !AcceptsClass(r, b.Class) && len(b.Groups) == 0:
 		return reject(Mismatch, "class %s", b.Class)
 	case !slices.Contains(r.GetRunners(), b.Runner):
 		return reject(Mismatch, "runner %s", RunnerName(b.Runner))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/payment"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"google.golang.org/protobuf/proto"
@@ -147,6 +148,7 @@ func TestOpenDecline(t *testing.T) {
 
 func FuzzOpenOrder(f *testing.F) {
 	f.Add(encode(f, goodOrder()))
+	f.Add(encode(f, mixedOrder()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, err := OpenOrder(b, start); err == nil {
 			t.Fatal("opened what nobody signed")
@@ -170,11 +172,17 @@ func FuzzOpenOrder(f *testing.F) {
 func FuzzOpenBid(f *testing.F) {
 	order := openedOrder(f, goodOrder())
 	f.Add(encode(f, goodBid(order)))
+	mixed := openedOrder(f, mixedOrder())
+	f.Add(encode(f, mixedBid(mixed)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, err := OpenBid(b, start, order); err == nil {
 			t.Fatal("opened what nobody signed")
 		}
-		bid, err := OpenBid(wire.Seal(signer(2), souk.DomainBid, b), start, order)
+		envelope := wire.Seal(signer(2), souk.DomainBid, b)
+		if bid, err := OpenBid(envelope, start, mixed); err == nil {
+			checkGroups(t, bid)
+		}
+		bid, err := OpenBid(envelope, start, order)
 		if err != nil {
 			return
 		}
@@ -182,6 +190,23 @@ func FuzzOpenBid(f *testing.F) {
 			t.Errorf("out of bounds: %v", bid.Bid)
 		}
 	})
+}
+
+// checkGroups holds a bid that was opened for the mixed order to what it wants: three
+// devices, of classes that it accepts and that have a price.
+func checkGroups(t *testing.T, b *Bid) {
+	t.Helper()
+	devices, parts := 0, b.Parts()
+	for _, p := range parts {
+		devices += p.Count
+		if p.Class != "RTX_4090" && p.Class != "L40S" {
+			t.Errorf("class %q", p.Class)
+		}
+	}
+	terms := payment.Terms{Version: 2, Tariff: b.Lines, Devices: b.Classes(), Interval: time.Second}
+	if err := terms.Validate(); err != nil || devices != 3 || len(parts) > 2 || b.Lines.Hourly() > 500_000 {
+		t.Errorf("out of bounds, %v: %v", err, b.Bid)
+	}
 }
 
 func FuzzOpenDecline(f *testing.F) {

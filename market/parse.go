@@ -59,14 +59,18 @@ func (q *Query) add(text string) *QueryError {
 		}
 	}
 	switch f := fieldNamed(name); {
-	case name == "order" || name == "limit":
+	case name == "order" || name == "limit" || name == "together":
 		if op != "=" {
 			return &QueryError{Problem: "wants ="}
 		}
-		if name == "order" {
+		switch name {
+		case "order":
 			return q.order(value)
+		case "limit":
+			return parseCount(&q.Limit, value, maxLimit)
+		default:
+			return parseCount(&q.Together, value, MaxDevices)
 		}
-		return q.limit(value)
 	case f == nil:
 		return &QueryError{Problem: "unknown field", Nearest: Nearest(name, queryWords())}
 	case op == "":
@@ -93,16 +97,16 @@ func (q *Query) add(text string) *QueryError {
 // Fields are the names of what a query may ask of an offer.
 func Fields() []string {
 	names := queryWords()
-	return names[:len(names)-2]
+	return names[:len(fields)]
 }
 
 // queryWords is what may stand at the start of a clause.
 func queryWords() []string {
-	names := make([]string, 0, len(fields)+2)
+	names := make([]string, 0, len(fields)+3)
 	for _, f := range fields {
 		names = append(names, f.name)
 	}
-	return append(names, "order", "limit")
+	return append(names, "together", "order", "limit")
 }
 
 func parseClause(f *field, op, value string) (Clause, *QueryError) {
@@ -133,7 +137,7 @@ func parseWords(c Clause, value string) (Clause, *QueryError) {
 	for _, w := range list {
 		kept, ok := c.field.check(w)
 		if !ok {
-			e := &QueryError{Problem: fmt.Sprintf("%q cannot be a %s such as %s", w, c.field.name, examples[c.field.name])}
+			e := &QueryError{Problem: fmt.Sprintf("%q cannot be %s", w, examples[c.field.name])}
 			if c.field.name == "runner" {
 				e.Nearest = Nearest(w, []string{"wasm", "gvisor", "oci"})
 			}
@@ -146,7 +150,8 @@ func parseWords(c Clause, value string) (Clause, *QueryError) {
 }
 
 // examples are words that fields take.
-var examples = map[string]string{"model": "RTX_4090", "region": "EU", "runner": "wasm, gvisor or oci", "provider": "12D3KooW…"}
+var examples = map[string]string{"model": "a model such as RTX_4090", "region": "a region such as EU", "runner": "a runner such as wasm, gvisor or oci",
+	"provider": "a provider such as 12D3KooW…", "extension": "an extension such as mixed"}
 
 // parseRange reads a value, or two of which one may be left out: 24GB..48GB.
 func parseRange(k kind, value string) (low, high uint64, err error) {
@@ -235,14 +240,15 @@ func sortWords() (names []string) {
 	return names
 }
 
-func (q *Query) limit(value string) *QueryError {
+// parseCount reads a number from 1 to most that a query has once.
+func parseCount(to *int, value string, most uint64) *QueryError {
 	n, err := strconv.ParseUint(value, 10, 16)
-	if err != nil || n < 1 || n > maxLimit {
-		return &QueryError{Problem: fmt.Sprintf("wants a number from 1 to %d", maxLimit)}
+	if err != nil || n < 1 || n > most {
+		return &QueryError{Problem: fmt.Sprintf("wants a number from 1 to %d", most)}
 	}
-	if q.Limit != 0 {
+	if *to != 0 {
 		return &QueryError{Problem: "given twice"}
 	}
-	q.Limit = int(n)
+	*to = int(n)
 	return nil
 }

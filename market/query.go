@@ -21,6 +21,9 @@ type Query struct {
 	Clauses []Clause
 	Order   []SortKey // empty: cheapest first, then best score
 	Limit   int       // 0: no limit
+	// Together is how many devices the accepted offers of one provider must have free
+	// in all: those of other providers are left out. 0: each offer stands alone.
+	Together int
 	// Usage is what is expected of the work: what an offer asks beside the time of
 	// its devices then counts where the order is by price. Nil: it does not.
 	Usage Usage
@@ -66,6 +69,7 @@ var fields = []*field{
 	{"region", words, ofRegion, capitals(isRegion)},
 	{"evidence", ranked, ofEvidence, nil},
 	{"runner", words, ofRunner, runnerWord},
+	{"extension", words, ofExtension, extensionWord},
 	{"cpu", cored, ofCPU, nil},
 	{"memory", sized, ofMemory, nil},
 	{"disk", sized, ofDisk, nil},
@@ -81,6 +85,12 @@ func capitals(ok func(string) bool) func(string) (string, bool) {
 func runnerWord(w string) (string, bool) {
 	w = strings.ToLower(w)
 	return w, runnerNamed(w) != marketv1.Runner_RUNNER_UNSPECIFIED
+}
+
+// extensionWord accepts the name of an extension, which an offer may announce.
+func extensionWord(w string) (string, bool) {
+	w = strings.ToLower(w)
+	return w, isExtension(w)
 }
 
 // peerWord accepts the start of a peer id or of a hex key; its case matters.
@@ -147,6 +157,9 @@ func (q Query) String() string {
 	for _, c := range q.Clauses {
 		parts = append(parts, c.String())
 	}
+	if q.Together > 0 {
+		parts = append(parts, q.togetherText())
+	}
 	if len(q.Order) > 0 {
 		var keys []string
 		for _, k := range q.Order {
@@ -209,7 +222,8 @@ func sortedWords(ws []string) []string {
 // RequestQuery is a job's request as a query over the book: offers that could
 // serve it, at most maxPrice atoms for one device and hour, for at least
 // durationMs (0: not asked). Cheapest first by what the longest run is expected to
-// cost, then best score.
+// cost, then best score. A mixed request wants its devices free in all offers of one
+// provider together, which must say that it leases them so; see [Candidates].
 func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	var q Query
 	add := func(c Clause) { q.Clauses = append(q.Clauses, c) }
@@ -229,7 +243,13 @@ func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	if r.GetComputeCapMin() > 0 || r.GetComputeCapMax() > 0 {
 		add(within("compute_cap", uint64(r.GetComputeCapMin()), uint64(r.GetComputeCapMax())))
 	}
-	add(atLeast("count", uint64(Devices(r))))
+	if r.GetMixed() {
+		add(atLeast("free", 1))
+		add(oneOf("extension", []string{ExtensionMixed}))
+		q.Together = Devices(r)
+	} else {
+		add(atLeast("count", uint64(Devices(r))))
+	}
 	add(Clause{field: fieldNamed("price"), max: min(maxPrice, MaxPrice)})
 	if len(r.GetRegions()) > 0 {
 		add(oneOf("region", r.GetRegions()))

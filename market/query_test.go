@@ -84,6 +84,10 @@ func TestParseQueryRefuses(t *testing.T) {
 		{"order>=price", "order>=price: wants ="},
 		{"limit=0", "limit=0: wants a number from 1 to 10000"},
 		{"limit=5 limit=6", "limit=6: given twice"},
+		{"together=65", "together=65: wants a number from 1 to 64"},
+		{"together>=3", "together>=3: wants ="},
+		{"together=3 together=3", "together=3: given twice"},
+		{"extension=Über", `extension=Über: "Über" cannot be an extension such as mixed`},
 	} {
 		t.Run(tt.query, func(t *testing.T) {
 			_, err := ParseQuery(tt.query)
@@ -118,6 +122,8 @@ func TestRequestQuery(t *testing.T) {
 		{"some GPUs", &marketv1.Resources{GpuCount: 1, VramMinBytes: 24e9, VramMaxBytes: 48e9, Models: []string{"RTX_4090", "L40S"}, ComputeCapMin: 89,
 			Regions: []string{"EU"}, MinEvidence: marketv1.Evidence_EVIDENCE_CHALLENGED}, 600_000, 0,
 			"model=L40S,RTX_4090 vram=24GB..48GB compute_cap>=8.9 count>=1 price<=0.6 region=EU evidence>=challenged order=price,-score"},
+		{"GPUs of several classes", mixedRequest(3), 600_000, 60_000,
+			"model!=CPU free>=1 extension=mixed price<=0.6 runner=wasm duration>=1m together=3 order=price,-score"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := RequestQuery(tt.r, tt.price, tt.duration)
@@ -137,7 +143,7 @@ func TestRequestQuery(t *testing.T) {
 
 func FuzzParseQuery(f *testing.F) {
 	f.Add("model=RTX_4090,L40S vram>=24GB compute_cap>=8.9 count>=1 price<=0.60 region=EU evidence>=challenged runner=oci order=price,-score limit=20")
-	f.Add("vram!=..24GiB duration<1h0m0.5s cpu>0.001 provider!=12D3,ab free=0..3")
+	f.Add("vram!=..24GiB duration<1h0m0.5s cpu>0.001 provider!=12D3,ab free=0..3 extension=mixed together=3")
 	f.Fuzz(func(t *testing.T, s string) {
 		q, err := ParseQuery(s)
 		if err != nil {

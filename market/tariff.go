@@ -25,12 +25,25 @@ type Quantity struct {
 // UsageOf is what a job with these resources uses if it runs for its longest:
 // each of its devices for that long. What no time bounds is not expected.
 func UsageOf(r *marketv1.Resources, durationMs uint64) Usage {
-	ms := saturated(bits.Mul64(durationMs, uint64(Devices(r))))
-	return Usage{{payment.UnitDeviceMs, ms}, {payment.UnitReservedMs, ms}}
+	return UsageOn([]payment.ClassCount{{Count: Devices(r)}}, durationMs)
 }
 
-// Of is how much of a unit is used. Where a lease holds devices of several
-// classes, the time of each class is a unit of its own.
+// UsageOn is what a job uses of devices if it runs on them for so many milliseconds.
+// Where they are of several classes, the time of each class is a unit of its own.
+func UsageOn(classes []payment.ClassCount, durationMs uint64) Usage {
+	u, all := make(Usage, 0, len(classes)+1), 0
+	for _, c := range classes {
+		unit := payment.UnitDeviceMs
+		if len(classes) > 1 {
+			unit += "/" + c.Class
+		}
+		u = append(u, Quantity{unit, saturated(bits.Mul64(durationMs, uint64(c.Count)))})
+		all += c.Count
+	}
+	return append(u, Quantity{payment.UnitReservedMs, saturated(bits.Mul64(durationMs, uint64(all)))})
+}
+
+// Of is how much of a unit is used.
 func (u Usage) Of(unit string) uint64 {
 	for i := range u {
 		if u[i].Unit == unit {
