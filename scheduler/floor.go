@@ -45,9 +45,10 @@ const maxClients = 4096
 
 // FloorBid is what the floor would lease for an order.
 type FloorBid struct {
-	Class      string
+	Class      string // of several, the first
 	Devices    []string
-	Price      uint64         // atoms for one device and hour
+	Groups     []FloorGroup   // the devices by class, where they are of several
+	Price      uint64         // atoms for one device and hour; of several classes, the dearest
 	Tariff     payment.Tariff // what the work costs; Price is its line for device time
 	ValidUntil time.Time
 	Held       bool // whether the devices are kept for the client until then

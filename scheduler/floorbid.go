@@ -100,8 +100,12 @@ func (f *Floor) fits(want, used share, detail string) *market.Refusal {
 }
 
 // choose picks the class that serves the order for least, by what its longest run
-// is expected to cost, and in it the first free devices. Otherwise it refuses for the class that came nearest.
+// is expected to cost, and in it the first free devices; of a mixed order, devices of
+// several classes. Otherwise it refuses for the class that came nearest.
 func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (FloorBid, *market.Refusal) {
+	if o.GetResources().GetMixed() && o.GetVersion() >= 2 { // the first version has no tariff for several classes
+		return f.chooseMixed(now, client, o)
+	}
 	need := market.Devices(o.GetResources())
 	nearest, nearness := &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DEVICE, Shortfall: uint64(need)}, 0
 	refuse := func(stage int, reason marketv1.DeclineReason, short uint64) {
@@ -128,7 +132,7 @@ func (f *Floor) choose(now time.Time, client souk.NodeKey, o *marketv1.Order) (F
 		case len(free) < need:
 			refuse(2, marketv1.DeclineReason_DECLINE_REASON_BUSY, uint64(need-len(free)))
 		default:
-			return FloorBid{Class: class[0].Class, Devices: free[:need:need], Price: price, Tariff: Quote(class)}, nil
+			return FloorBid{Class: class[0].Class, Devices: free[:need:need], Price: price, Tariff: market.Quote(partOf(class, need))}, nil
 		}
 	}
 	return FloorBid{}, nearest
@@ -152,7 +156,7 @@ func (f *Floor) matching(o *marketv1.Order) [][]FloorDevice {
 	}
 	usage := market.UsageOf(o.GetResources(), o.GetMaxDurationMs())
 	slices.SortStableFunc(classes, func(a, b []FloorDevice) int {
-		return cmp.Or(cmp.Compare(usage.Cost(Quote(a)), usage.Cost(Quote(b))), cmp.Compare(a[0].PriceAtomsPerHour, b[0].PriceAtomsPerHour))
+		return cmp.Or(cmp.Compare(usage.Cost(market.Quote(partOf(a, 1))), usage.Cost(market.Quote(partOf(b, 1)))), cmp.Compare(a[0].PriceAtomsPerHour, b[0].PriceAtomsPerHour))
 	})
 	return classes
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/souk-market/souk/node/network"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/souk-market/souk/proto/wire"
-	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -79,7 +78,7 @@ func (p *Provider) Offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
 				Addresses: network.Shareable(p.cfg.Host), Extensions: market.Extensions()}
 			if len(d.Lines) > 0 {
-				o.Tariff = scheduler.Quote([]scheduler.FloorDevice{d}).Proto()
+				o.Tariff = market.Quote(market.Part{Price: d.PriceAtomsPerHour, Lines: d.Lines}).Proto()
 			}
 			byClass[d.Class] = o
 			out = append(out, o)

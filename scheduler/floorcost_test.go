@@ -11,36 +11,6 @@ import (
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
-func TestQuote(t *testing.T) {
-	reserved := func(price uint64) payment.Tariff {
-		return payment.Tariff{{Unit: payment.UnitReservedMs, Price: price, Per: souk.MillisPerHour}}
-	}
-	a := FloorDevice{ID: "1", Class: "A", PriceAtomsPerHour: 100, Lines: reserved(5)}
-	b := FloorDevice{ID: "2", Class: "B", PriceAtomsPerHour: 300, Lines: reserved(7)}
-	plain := FloorDevice{ID: "3", Class: "C", PriceAtomsPerHour: 50}
-	hour := func(unit string, price uint64) payment.Line {
-		return payment.Line{Unit: unit, Price: price, Per: souk.MillisPerHour}
-	}
-	for _, tt := range []struct {
-		name    string
-		devices []FloorDevice
-		want    payment.Tariff
-	}{
-		{"device time alone", []FloorDevice{plain, plain}, payment.Tariff{hour("device-ms", 50)}},
-		{"one class", []FloorDevice{a, a}, payment.Tariff{hour("device-ms", 100), hour("reserved-ms", 5)}},
-		{"several", []FloorDevice{a, b, a, plain}, payment.Tariff{hour("device-ms/A", 100), hour("device-ms/B", 300), hour("device-ms/C", 50), hour("reserved-ms", 7)}},
-		{"nothing", nil, nil},
-	} {
-		got := Quote(tt.devices)
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %v; want %v", tt.name, got, tt.want)
-		}
-		if err := got.Validate(); (err == nil) != (len(tt.devices) > 0) {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-	}
-}
-
 // TestFloorBidsByCost has a class that is cheap by the hour and dear to reserve: the
 // other one costs the job less.
 func TestFloorBidsByCost(t *testing.T) {
