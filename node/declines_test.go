@@ -22,7 +22,7 @@ func bidFor(t *testing.T, provider, client *Node) (*role.Proposal, *market.Bid) 
 	t.Helper()
 	msg := testJob(t, client, "train")
 	ask := func() (*market.Bid, *market.Refusal, error) {
-		return client.dealer.Ask(t.Context(), provider.host.ID(), client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		return client.dealer.Ask(t.Context(), provider.host.ID(), client.book.Offers(), msg, time.Now().Add(5*time.Second))
 	}
 	bid, decline, err := ask()
 	for decline != nil && decline.Reason == marketv1.DeclineReason_DECLINE_REASON_RATE {

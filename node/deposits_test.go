@@ -34,7 +34,7 @@ func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *lea
 	t.Helper()
 	msg := stallJob(t, c, "forever")
 	msg.Limits.MaxDurationMs = 72_000 // the reserve is most of the least deposit
-	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}

@@ -22,7 +22,7 @@ func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	var taken []souk.LeaseID
 	for i := range leases {
 		msg := stallJob(t, c, "forever")
-		bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
 		if err != nil || decline != nil {
 			t.Fatalf("ask: %v, %v", decline, err)
 		}

@@ -232,7 +232,7 @@ func signByHand(t *testing.T, p *duo, msg *jobv1.Job) *role.Proposal {
 	t.Helper()
 	c, to := p.client.dealer, p.provider.host.ID()
 	id := souk.JobID{Digest: sha256.Sum256(network.MustMarshal(msg))}
-	bid, decline, err := c.Ask(t.Context(), to, p.client.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.Ask(t.Context(), to, p.client.book.Offers(), msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}

@@ -179,7 +179,7 @@ func TestWalletOfManyFirstJobs(t *testing.T) {
 	have := c.ledger.Balance(ledger.Wallet)
 	msg := stallJob(t, c, "forever")
 	msg.Price.MaxTotalAtoms, msg.Limits.MaxDurationMs = uint64(have), 3_600_000*uint64(have)*2/3/2/uint64(souk.AtomsPerToken)
-	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
 	if err != nil || decline != nil {
 		t.Fatalf("ask: %v, %v", decline, err)
 	}

@@ -148,7 +148,7 @@ func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *rol
 func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why *market.Refusal, err error) {
 	t.Helper()
 	networktest.Eventually(t, "an answer", func() bool {
-		bid, why, err = c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers()[0], msg, time.Now().Add(5*time.Second))
+		bid, why, err = c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
 		return why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_RATE
 	})
 	return bid, why, err

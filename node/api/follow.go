@@ -23,7 +23,7 @@ func (s *jobsService) Get(_ context.Context, req *apiv1.GetRequest) (*apiv1.GetR
 	out := &apiv1.GetResponse{Summary: rec.Summary(j.ID(), j.Message()), Job: j.Message(), Removals: removalRows(rec.Removals)}
 	for _, at := range rec.Attempts {
 		row := &apiv1.Attempt{Provider: at.Provider, Lease: at.Lease, Reason: at.Reason, Started: client.Stamp(at.Started), Ended: client.Stamp(at.Ended),
-			DepositTx: at.DepositTx, PaidAtoms: uint64(at.Paid)}
+			DepositTx: at.DepositTx, PaidAtoms: uint64(at.Paid), Devices: at.Devices()}
 		for _, d := range at.Declines {
 			row.Declines = append(row.Declines, declineRow(d))
 		}

@@ -48,8 +48,8 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 	q := market.RequestQuery(req.Job.Resources, client.PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
 	out := &apiv1.PlanResponse{Total: uint32(s.book.Len()), Query: q.String(), Removals: removalRows(s.book.Explain(q)),
 		AvailableAtoms: uint64(max(s.wallet.Balance(ledger.Wallet), 0))}
-	for _, o := range s.book.Match(q) {
-		c, err := s.candidate(req.Job, o)
+	for _, found := range market.Candidates(s.book.Match(q), req.Job.Resources, req.Job.Limits.MaxDurationMs) {
+		c, err := s.candidate(req.Job, &found)
 		if err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
 		}
@@ -63,13 +63,18 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 	return out, nil
 }
 
-// candidate is an offer with what a job is expected to cost there, line by line,
-// and at most.
-func (s *jobsService) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candidate, error) {
-	c := &apiv1.Candidate{Row: offerRow(o, s.scores)}
+// candidate is what a job could take, with what it is expected to cost there, line by
+// line, and at most.
+func (s *jobsService) candidate(job *jobv1.Job, found *market.Candidate) (*apiv1.Candidate, error) {
+	c := &apiv1.Candidate{Row: offerRow(found.Offer(found.Parts[0].Class), s.scores)}
+	for _, p := range found.Parts {
+		if len(found.Parts) > 1 {
+			c.Devices = append(c.Devices, &apiv1.DeviceClass{Class: p.Class, Count: uint32(p.Count), PriceAtomsPerHour: p.Price})
+		}
+	}
 	var known payment.Tariff
-	usage := client.UsageOf(job)
-	for _, l := range o.Lines() {
+	usage := market.UsageOn(found.Classes(), job.Limits.MaxDurationMs)
+	for _, l := range found.Lines() {
 		row := &apiv1.CostLine{Unit: l.Unit, PriceAtoms: l.Price, Per: l.Per, Unknown: !l.Known()}
 		if l.Known() {
 			known = append(known, l)
@@ -78,7 +83,7 @@ func (s *jobsService) candidate(job *jobv1.Job, o *market.Offer) (*apiv1.Candida
 		c.Lines = append(c.Lines, row)
 	}
 	c.EstimateAtoms = uint64(usage.Cost(known))
-	most, err := client.Reserve(job, known, market.Devices(job.Resources))
+	most, err := client.Reserve(job, known, found.Classes())
 	c.CapAtoms = uint64(most)
 	return c, err
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -20,9 +19,10 @@ import (
 )
 
 // Ask sends one provider an order for a job and returns its bid, or its decline,
-// or our own of a bid that needs what this node does not understand. The bid is at
-// most what the offer posted.
-func (d *Dealer) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
+// or our own of a bid that needs what this node does not understand, or that has
+// devices of classes that were not asked for. The bid is at most what its offers
+// posted: of a mixed job there may be several, of any other one.
+func (d *Dealer) Ask(ctx context.Context, to peer.ID, offers []*market.Offer, job *jobv1.Job, deadline time.Time) (*market.Bid, *market.Refusal, error) {
 	key, err := network.PeerKey(to)
 	if err != nil {
 		return nil, nil, err
@@ -51,22 +51,16 @@ func (d *Dealer) Ask(ctx context.Context, to peer.ID, offer *market.Offer, job *
 		return nil, why, err
 	}
 	bid, err := market.OpenBid(reply.GetBid(), time.Now(), order)
+	if err == nil {
+		err = bid.HoldsTo(offers, job.Limits.MaxDurationMs)
+	}
 	if r, ok := errors.AsType[*market.Refusal](err); ok {
-		r.Detail = "the provider's bid needs it"
+		if r.Reason == marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED {
+			r.Detail = "the provider's bid needs it"
+		}
 		return nil, r, nil
 	}
-	if err == nil && bid.PriceAtomsPerHour > offer.PriceAtomsPerHour {
-		err = fmt.Errorf("bid of %s above the posted %s", souk.Atoms(bid.PriceAtomsPerHour), souk.Atoms(offer.PriceAtomsPerHour))
-	}
-	if err == nil && UsageOf(job).Cost(bid.Lines) > UsageOf(job).Cost(offer.Lines()) {
-		err = fmt.Errorf("by the bid the job costs %s, by the offer %s", UsageOf(job).Cost(bid.Lines), UsageOf(job).Cost(offer.Lines()))
-	}
 	return bid, nil, err
-}
-
-// UsageOf is what a job is expected to use: its longest run.
-func UsageOf(job *jobv1.Job) market.Usage {
-	return market.UsageOf(job.Resources, job.Limits.MaxDurationMs)
 }
 
 // OpenDecline reads a decline of subject by the provider that was asked.

@@ -88,16 +88,16 @@ func NewDealer(cfg DealerConfig) (*Dealer, error) {
 // isSelf tells whether a provider is this node.
 func (d *Dealer) isSelf(provider souk.NodeKey) bool { return provider == d.key }
 
-// dial connects to a provider at the addresses of an offer; nil: at those known
-// already.
-func (d *Dealer) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) (rtt time.Duration, err error) {
+// dial connects to a provider at the addresses of its offers; without any, at those
+// known already.
+func (d *Dealer) dial(ctx context.Context, key souk.NodeKey, offers []*market.Offer) (rtt time.Duration, err error) {
 	p, err := network.PeerID(key)
 	if err != nil {
 		return 0, err
 	}
 	var addrs []string
-	if offer != nil {
-		addrs = offer.Addresses
+	if len(offers) > 0 {
+		addrs = offers[0].Addresses
 	}
 	return d.cfg.Dial(ctx, p, addrs)
 }

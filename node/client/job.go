@@ -39,11 +39,11 @@ type Job struct {
 	events chan scheduler.Event
 	stops  chan struct{} // the owner's wish; one is enough
 
-	machine  *scheduler.Job                 // owned by run
-	offers   map[souk.NodeKey]*market.Offer // owned by run: the candidates of this attempt
-	links    map[souk.LeaseID]*runLink      // owned by run
-	next     []scheduler.Event              // owned by run: what its own actions answered at once
-	inFlight int                            // owned by run: leases being signed
+	machine  *scheduler.Job                   // owned by run
+	offers   map[souk.NodeKey][]*market.Offer // owned by run: the candidates of this attempt
+	links    map[souk.LeaseID]*runLink        // owned by run
+	next     []scheduler.Event                // owned by run: what its own actions answered at once
+	inFlight int                              // owned by run: leases being signed
 
 	noting  sync.Mutex      // held from reading the record to replacing it
 	changes network.Changes // of the record and the logs
@@ -275,12 +275,12 @@ func (j *Job) act(ctx context.Context, g *errgroup.Group, act scheduler.Action) 
 		return j.find(ctx, g)
 	case scheduler.Dial:
 		for _, p := range a.Peers {
-			offer := j.offers[p]
-			g.Go(func() error { j.dial(ctx, p, offer); return nil })
+			offers := j.offers[p]
+			g.Go(func() error { j.dial(ctx, p, offers); return nil })
 		}
 	case scheduler.Ask:
-		offer := j.offers[a.Peer]
-		g.Go(func() error { j.ask(ctx, a, offer); return nil })
+		offers := j.offers[a.Peer]
+		g.Go(func() error { j.ask(ctx, a, offers); return nil })
 	case scheduler.SignLease:
 		j.inFlight++
 		g.Go(func() error { j.sign(ctx, a); return nil })

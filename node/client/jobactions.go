@@ -27,7 +27,8 @@ const maxOutputBlocks = 1 << 20
 const bookWithin = 5 * time.Second
 
 // maxOffers bounds the offers that a search looks at: more than are ever asked, of
-// providers with several classes too.
+// providers with several classes too. A mixed job looks at all of them, since the
+// offers of a provider count together.
 const maxOffers = 256
 
 // bookFilled tells the job's goroutine to look at the book again.
@@ -53,14 +54,15 @@ func (j *Job) untilBook(ctx context.Context, q market.Query) {
 func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
 	q := market.RequestQuery(j.msg.Resources, PricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
-	q.Limit = maxOffers
-	found := j.with.Book.Match(q)
-	j.offers = map[souk.NodeKey]*market.Offer{}
+	if !j.msg.Resources.Mixed {
+		q.Limit = maxOffers
+	}
+	j.offers = map[souk.NodeKey][]*market.Offer{}
 	var peers []souk.NodeKey
-	for _, o := range found {
-		if _, ok := j.offers[o.Provider]; !ok && !j.dealer.isSelf(o.Provider) {
-			j.offers[o.Provider] = o
-			peers = append(peers, o.Provider)
+	for _, c := range market.Candidates(j.with.Book.Match(q), j.msg.Resources, j.msg.Limits.MaxDurationMs) {
+		if _, ok := j.offers[c.Provider]; !ok && !j.dealer.isSelf(c.Provider) {
+			j.offers[c.Provider] = c.Offers
+			peers = append(peers, c.Provider)
 		}
 	}
 	if len(peers) == 0 && now.Before(j.wholeBy) {
@@ -87,8 +89,8 @@ func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-func (j *Job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
-	rtt, err := j.dealer.dial(ctx, key, offer)
+func (j *Job) dial(ctx context.Context, key souk.NodeKey, offers []*market.Offer) {
+	rtt, err := j.dealer.dial(ctx, key, offers)
 	if err != nil {
 		j.post(ctx, scheduler.DialFailed{Peer: key, Err: network.Clip(err.Error(), 200)})
 		return
@@ -96,12 +98,12 @@ func (j *Job) dial(ctx context.Context, key souk.NodeKey, offer *market.Offer) {
 	j.post(ctx, scheduler.Dialed{Peer: key, RTT: rtt})
 }
 
-func (j *Job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
+func (j *Job) ask(ctx context.Context, a scheduler.Ask, offers []*market.Offer) {
 	p, err := network.PeerID(a.Peer)
 	var bid *market.Bid
 	var decline *market.Refusal
 	if err == nil {
-		bid, decline, err = j.dealer.Ask(ctx, p, offer, j.msg, a.Deadline)
+		bid, decline, err = j.dealer.Ask(ctx, p, offers, j.msg, a.Deadline)
 	}
 	switch {
 	case err != nil:
@@ -114,7 +116,7 @@ func (j *Job) ask(ctx context.Context, a scheduler.Ask, offer *market.Offer) {
 		j.bids = append(j.bids, bid)
 		n := len(j.bids) - 1
 		j.mu.Unlock()
-		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: UsageOf(j.msg).Cost(bid.Lines)})
+		j.post(ctx, scheduler.BidArrived{Peer: a.Peer, Bid: n, Price: bid.PriceAtomsPerHour, Cost: bid.Cost(j.msg.Limits.MaxDurationMs)})
 	}
 }
 
@@ -185,6 +187,7 @@ func (j *Job) sign(ctx context.Context, a scheduler.SignLease) {
 		}
 		c := r.current()
 		c.Provider, c.Lease, c.Price, c.Reserve = p.String(), s.ID.String(), s.Lease.PriceAtomsPerHour, s.Terms.Reserve
+		c.Classes = classesOf(bid)
 		c.LogBase = map[string]uint64{"stdout": j.stdout.Len(), "stderr": j.stderr.Len()}
 	})
 	if err != nil {

@@ -39,10 +39,18 @@ type AttemptRecord struct {
 	Declines  []DeclineRecord   `json:"declines,omitempty"`
 	DepositTx string            `json:"deposit_tx,omitempty"`
 	Price     uint64            `json:"price_atoms_per_hour,omitempty"`
+	Classes   []ClassRecord     `json:"classes,omitempty"` // the leased devices
 	Reserve   souk.Atoms        `json:"reserve_atoms,omitempty"`
 	Paid      souk.Atoms        `json:"paid_atoms"` // due by the receipts we countersigned
 	Receipts  uint32            `json:"receipts"`
 	LogBase   map[string]uint64 `json:"log_base,omitempty"` // bytes of log that earlier attempts left
+}
+
+// ClassRecord is so many leased devices of one class.
+type ClassRecord struct {
+	Class string `json:"class"`
+	Count uint32 `json:"count"`
+	Price uint64 `json:"price_atoms_per_hour"` // of one device
 }
 
 // DeclineRecord is one provider's refusal, as souk job shows it.
@@ -112,8 +120,26 @@ func (r *Record) Summary(id souk.JobID, msg *jobv1.Job) *apiv1.JobSummary {
 		s.Receipts += a.Receipts
 		s.Provider, s.Lease = a.Provider, a.Lease
 		s.PriceAtomsPerHour, s.ReserveAtoms = a.Price, uint64(a.Reserve)
+		s.Devices = a.Devices()
 	}
 	return s
+}
+
+// Devices is what was leased, class by class; nothing of an attempt that came to no
+// lease, or is from before classes were kept.
+func (a *AttemptRecord) Devices() (rows []*apiv1.DeviceClass) {
+	for _, c := range a.Classes {
+		rows = append(rows, &apiv1.DeviceClass{Class: c.Class, Count: c.Count, PriceAtomsPerHour: c.Price})
+	}
+	return rows
+}
+
+// classesOf is what a bid leases, class by class.
+func classesOf(bid *market.Bid) (classes []ClassRecord) {
+	for _, p := range bid.Parts() {
+		classes = append(classes, ClassRecord{p.Class, uint32(p.Count), p.Price})
+	}
+	return classes
 }
 
 // Stamp shows a time as the API does; the zero time is empty.

@@ -2,10 +2,12 @@ package client
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money/moneytest"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -51,8 +53,9 @@ func TestJobRecordFits(t *testing.T) {
 	const most = 256 << 10 // of a record; see ledger.Record
 	long := strings.Repeat("x", 200)
 	job := Record{Message: make([]byte, maxJobBytes), Detail: long}
+	classes := slices.Repeat([]ClassRecord{{Class: long[:48], Count: 64, Price: 1 << 60}}, market.MaxClasses)
 	for range 17 {
-		job.Attempts = append(job.Attempts, AttemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100],
+		job.Attempts = append(job.Attempts, AttemptRecord{Provider: long[:60], Lease: long[:64], Reason: long[:20], DepositTx: long[:100], Classes: classes,
 			LogBase: map[string]uint64{"stdout": 1 << 60, "stderr": 1 << 60}})
 		job.Snapshot.Over = append(job.Snapshot.Over, scheduler.Attempt{Reason: scheduler.ReasonProviderCheated, Detail: long})
 	}

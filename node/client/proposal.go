@@ -98,7 +98,7 @@ func (d *Dealer) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 	if err != nil {
 		return nil, fmt.Errorf("bid: %w", err)
 	}
-	most, err := Reserve(job, tariff, len(bid.Devices))
+	most, err := Reserve(job, tariff, bid.Classes())
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,9 @@ func (d *Dealer) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, MustUnderstand: market.JobExtensions(job)}
 	if l.Version >= 2 {
 		l.Tariff = tariff.Proto()
+	}
+	for _, g := range bid.Groups {
+		l.Groups = append(l.Groups, &leasev1.DeviceGroup{Class: g.GetClass(), Devices: g.GetDevices()})
 	}
 	if in, err := money.InputDigest(job.Input); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
@@ -146,13 +149,13 @@ func (d *Dealer) channelFor(st *marketv1.Settlement, provider payment.Keys) (pay
 		ReceiverAuthorizer: provider.Authorizer, Token: token, WithdrawDelay: withdrawDelay}, domain, nil
 }
 
-// Reserve is the most a job may cost by a tariff on n devices: what its lease
-// sets aside. Where the tariff counts what no time bounds, that is the job's cap.
-func Reserve(job *jobv1.Job, tariff payment.Tariff, n int) (souk.Atoms, error) {
+// Reserve is the most a job may cost by a tariff on devices of these classes: what
+// its lease sets aside. Where the tariff counts what no time bounds, that is the job's cap.
+func Reserve(job *jobv1.Job, tariff payment.Tariff, devices []payment.ClassCount) (souk.Atoms, error) {
 	if tariff.Counts() {
 		return souk.Atoms(job.Price.MaxTotalAtoms), nil
 	}
-	terms := payment.Terms{Tariff: tariff, Devices: []payment.ClassCount{{Count: n}}}
+	terms := payment.Terms{Tariff: tariff, Devices: devices}
 	most, err := terms.TimeCost(time.Duration(min(job.Limits.MaxDurationMs, 1<<40)) * time.Millisecond)
 	if err != nil {
 		return 0, fmt.Errorf("the job's cost: %w", err)

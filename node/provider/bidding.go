@@ -68,6 +68,10 @@ func (p *Provider) answer(now time.Time, client peer.ID, envelope []byte) *marke
 	if bid.Version >= 2 {
 		bid.Tariff = got.Tariff.Proto()
 	}
+	for _, g := range got.Groups {
+		bid.Groups = append(bid.Groups, &marketv1.BidGroup{Class: g.Class, Devices: g.Devices})
+		bid.MustUnderstand = []string{market.ExtensionMixed}
+	}
 	payload := network.MustMarshal(bid)
 	p.bids[sha256.Sum256(payload)] = &openBid{bid: bid, order: order, client: order.Client, until: got.ValidUntil}
 	return &marketv1.OrderReply{Answer: &marketv1.OrderReply_Bid{Bid: wire.Seal(p.cfg.Key, souk.DomainBid, payload)}}

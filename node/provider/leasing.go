@@ -238,8 +238,8 @@ func (p *Provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease is of version %d, the bid of %d", l.Version, open.bid.Version)
 	case !costsAsBid(pr.terms.Tariff, open.bid):
 		return malformed("the lease's tariff differs from the bid's")
-	case len(l.Groups) > 0: // classes have prices: the provider alone says which device is of which
-		return malformed("the bid was for devices of one class")
+	case !groupedAsBid(l, open.bid): // classes have prices: the provider alone says which device is of which
+		return malformed("the lease's groups differ from the bid's")
 	case !bytes.Equal(l.ProviderKeys, open.bid.Keys):
 		return malformed("the provider's keys are not those of the bid")
 	case l.MaxDurationMs > open.order.MaxDurationMs || !proto.Equal(l.Resources, open.order.Resources):
@@ -252,6 +252,14 @@ func (p *Provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), money.MaxStart)
 	}
 	return p.checkPayment(now, pr)
+}
+
+// groupedAsBid tells whether a lease has the groups that were bid, each with its
+// devices.
+func groupedAsBid(l *leasev1.Lease, bid *marketv1.Bid) bool {
+	return slices.EqualFunc(l.Groups, bid.Groups, func(g *leasev1.DeviceGroup, b *marketv1.BidGroup) bool {
+		return g.GetClass() == b.GetClass() && slices.Equal(g.GetDevices(), b.GetDevices())
+	})
 }
 
 // costsAsBid tells whether a lease's tariff is the one that was bid.

@@ -240,7 +240,8 @@ function drawJob() {
     ["Why", j.ended && j.state !== "done" ? [j.reason === j.state ? "" : j.reason, j.detail].filter(Boolean).join(": ") : ""],
     ["Exit code", j.exitCode ? String(j.exitCode) : ""],
     ["Paid", `${tokens(j.paidAtoms)} tokens` + (j.reserveAtoms ? ` of at most ${tokens(j.reserveAtoms)}` : "")],
-    ["Price", j.priceAtomsPerHour ? `${tokens(j.priceAtomsPerHour)} tokens an hour for each device` : ""],
+    ["Devices", (j.devices ?? []).map((d) => `${d.count} × ${d.class}` + (j.devices.length > 1 ? ` at ${tokens(d.priceAtomsPerHour)}` : "")).join(", ")],
+    ["Price", j.priceAtomsPerHour && !(j.devices?.length > 1) ? `${tokens(j.priceAtomsPerHour)} tokens an hour for each device` : ""],
     ["Started", `${clock(j.started)}, ${j.ended ? "took" : "for"} ${took(j)}`],
     ["Attempts", j.attempts > 1 ? String(j.attempts) : ""],
     ["Provider", j.provider, "id"],
@@ -254,9 +255,19 @@ function drawJob() {
   rows($("receipts"), signed.slice(0, mostReceipts).map(([key, r]) => [key, [
     { text: r.kind === 2 ? `${r.seq}, final` : String(r.seq) },
     { text: clock(Number(r.endMs)) },
-    { text: (Number(r.deviceMilliseconds ?? 0) / 1000).toFixed(1) + " s", cell: "num" },
+    { text: ran(r, shown.receipts.get(`${r.lease}/${Number(r.seq) - 1}`)), cell: "num" },
     { text: exact(r.cumulativeDueAtoms), cell: "num" },
   ]]));
+}
+
+// ran is the device time that a receipt adds to the one before it, for each class
+// where there are several. Receipts of version 1 say it; later ones say what was used in all.
+function ran(r, before) {
+  const lines = (r.usage ?? []).filter((l) => l.unit.split("/")[0] === "device-ms");
+  const used = (x, unit) => Number(x?.usage?.find((l) => l.unit === unit)?.quantity ?? 0);
+  const seconds = (ms) => (ms / 1000).toFixed(1) + " s";
+  if (!lines.length) return seconds(Number(r.deviceMilliseconds ?? 0));
+  return lines.map((l) => [seconds(used(r, l.unit) - used(before, l.unit)), l.unit.split("/")[1]].filter(Boolean).join(" ")).join(", ");
 }
 
 // show follows one job. What came before a broken connection is not shown twice.
