@@ -266,6 +266,8 @@ var badFields = map[string][]string{
 	"disk":        {"disk>=4", "disk>=4gb", "disk>=four"},
 	"duration":    {"duration>=30", "duration>=soon", "duration>=1d", "duration>=-5s", "duration>=99999999h"},
 	"provider":    {"provider=", "provider=12D3!", "provider>=12D3"},
+	"extension":   {"extension=", "extension=a_b", "extension>=mixed"},
+	"together":    {"together=0", "together=65", "together=many", "together>=3", "together=2 together=2"},
 	"score":       {"score>=-1", "score>=high"},
 	"order":       {"order=", "order=modle", "order=model", "order=price,price", "order=-", "order>price", "order=price order=score"},
 	"limit":       {"limit=0", "limit=-1", "limit=many", "limit=99999", "limit>5", "limit=1 limit=2"},
@@ -274,7 +276,7 @@ var badFields = map[string][]string{
 // TestBadQueries asks for each field of a query in wrong ways.
 func TestBadQueries(t *testing.T) {
 	r := newTrial(t)
-	for _, field := range append(market.Fields(), "order", "limit") {
+	for _, field := range append(market.Fields(), "together", "order", "limit") {
 		r.section("%s", field)
 		if len(badFields[field]) == 0 {
 			t.Errorf("%s is a field of queries: say in badFields which clauses about it are wrong", field)

@@ -136,6 +136,8 @@ func (f *follower) state(s *apiv1.JobSummary) error {
 		line += " at " + short(s.Provider)
 	}
 	switch {
+	case s.State == "running" && len(s.Devices) > 1:
+		line += " on " + devicesText(s.Devices)
 	case s.State == "running":
 		line += " for " + money(s.PriceAtomsPerHour) + "/h a device"
 	case s.State == "paused" && s.Detail != "":
@@ -153,7 +155,7 @@ func (f *follower) state(s *apiv1.JobSummary) error {
 func (f *follower) receipt(r *runv1.Receipt) error {
 	ran := f.before.ran(r)
 	if f.json {
-		line := receiptLine{"receipt", r.Seq, ran, r.CumulativeDueAtoms, nil}
+		line := receiptLine{"receipt", r.Seq, totalRan(ran), r.CumulativeDueAtoms, nil}
 		for _, l := range r.Usage {
 			line.Usage = append(line.Usage, used{l.Unit, l.Quantity, l.DueAtoms})
 		}

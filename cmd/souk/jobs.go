@@ -84,7 +84,8 @@ func printJob(w io.Writer, res *apiv1.GetResponse) error {
 		"exit code", exitCodeText(s),
 		"provider", s.GetProvider(),
 		"lease", s.GetLease(),
-		"price", money(s.GetPriceAtomsPerHour())+"/h a device",
+		"devices", devicesText(s.GetDevices()),
+		"price", priceText(s),
 		"paid", money(s.GetPaidAtoms())+" of at most "+money(s.GetReserveAtoms()),
 		"started", s.GetStarted(),
 		"ended", s.GetEnded(),
@@ -97,11 +98,11 @@ func printJob(w io.Writer, res *apiv1.GetResponse) error {
 	if len(res.Attempts) > 0 {
 		var rows [][]string
 		for i, t := range res.Attempts {
-			rows = append(rows, []string{fmt.Sprint(i + 1), dash(short(t.Provider)), dash(short(t.Lease)), dash(t.Reason),
+			rows = append(rows, []string{fmt.Sprint(i + 1), dash(short(t.Provider)), dash(short(t.Lease)), dash(devicesText(t.Devices)), dash(t.Reason),
 				money(t.PaidAtoms), clock(t.Started), clock(t.Ended)})
 		}
 		fmt.Fprintln(w)
-		if err := table(w, "ATTEMPT PROVIDER LEASE REASON PAID STARTED ENDED", rows); err != nil {
+		if err := table(w, "ATTEMPT PROVIDER LEASE DEVICES REASON PAID STARTED ENDED", rows); err != nil {
 			return err
 		}
 		for _, t := range res.Attempts {
@@ -121,6 +122,28 @@ func printJob(w io.Writer, res *apiv1.GetResponse) error {
 		return removals(w, res.Removals)
 	}
 	return nil
+}
+
+// priceText is the price of one device; nothing where classes have prices of their own.
+func priceText(s *apiv1.JobSummary) string {
+	if len(s.GetDevices()) > 1 {
+		return ""
+	}
+	return money(s.GetPriceAtomsPerHour()) + "/h a device"
+}
+
+// devicesText is what was leased, class by class, with the price of one device where
+// it differs: "2×RTX_4090 at 0.4/h, 1×L40S at 0.9/h".
+func devicesText(classes []*apiv1.DeviceClass) string {
+	var text []string
+	for _, d := range classes {
+		t := fmt.Sprintf("%d×%s", d.Count, d.Class)
+		if len(classes) > 1 {
+			t += " at " + money(d.PriceAtomsPerHour) + "/h"
+		}
+		text = append(text, t)
+	}
+	return strings.Join(text, ", ")
 }
 
 func exitCodeText(s *apiv1.JobSummary) string {

@@ -21,6 +21,7 @@ must hold:
   evidence>=challenged runner=oci order=price,-score limit=20
 
 What can be asked: FIELDS.
+together=3 keeps the offers of providers that have 3 devices free in all of them.
 Prices are tokens for one device and hour. With --explain each clause is listed
 with the offers that it alone removes, those left after it and the clauses
 before it, and those that would be left without it.`

@@ -108,7 +108,17 @@ func emptyBook(s *apiv1.StatusResponse, total uint32, otherwise string) string {
 	return fmt.Sprintf("the book is empty: none of %s has heard of an offer", counted(s.Peers, "peer"))
 }
 
-// planTable lists the candidates and what ruled the others out.
+// candidateDevices are the devices that a job would take, class by class.
+func candidateDevices(c *apiv1.Candidate, count uint64) []*apiv1.DeviceClass {
+	if len(c.Devices) > 0 {
+		return c.Devices
+	}
+	o := c.Row.GetOffer()
+	return []*apiv1.DeviceClass{{Class: o.GetClass(), Count: uint32(count), PriceAtomsPerHour: o.GetPriceAtomsPerHour()}}
+}
+
+// planTable lists the candidates, a line for each class of device, and what ruled the
+// others out.
 func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 	devices := uint64(max(1, f.Job.Resources.GpuCount))
 	var rows [][]string
@@ -118,9 +128,15 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 		if f.Capped {
 			cap = money(c.CapAtoms)
 		}
-		rows = append(rows, []string{short(c.Row.GetProvider()), fmt.Sprintf("%d×%s", devices, o.GetClass()),
-			money(o.GetPriceAtomsPerHour() * devices), estimate(c.EstimateAtoms), cap,
-			fmt.Sprint(c.Row.GetScore()), evidence(o.GetEvidence())})
+		first := []string{short(c.Row.GetProvider()), "", "", estimate(c.EstimateAtoms), cap, fmt.Sprint(c.Row.GetScore()), evidence(o.GetEvidence())}
+		for i, d := range candidateDevices(c, devices) {
+			row := make([]string, len(first)) // the estimate and the cap are for all classes
+			if i == 0 {
+				row = first
+			}
+			row[1], row[2] = fmt.Sprintf("%d×%s", d.Count, d.Class), money(d.PriceAtomsPerHour*uint64(d.Count))
+			rows = append(rows, row)
+		}
 	}
 	if err := table(w, "PROVIDER DEVICE PRICE/H ESTIMATE CAP SCORE EVIDENCE", rows); err != nil {
 		return err
@@ -171,9 +187,14 @@ func estimate(atoms uint64) string {
 	return money(atoms)
 }
 
-// hourly is what a candidate is expected to cost for one hour, over all devices.
+// hourly is what a candidate is expected to cost for one hour, over all devices. A
+// cap is shared out evenly among the devices: it has to cover the dearest for each.
 func hourly(job *jobv1.Job, c *apiv1.Candidate) souk.Atoms {
-	price := c.Row.GetOffer().GetPriceAtomsPerHour() * uint64(max(1, job.Resources.GpuCount))
+	var price uint64
+	count := uint64(max(1, job.Resources.GpuCount))
+	for _, d := range candidateDevices(c, count) {
+		price = max(price, d.PriceAtomsPerHour*count)
+	}
 	high, low := bits.Mul64(c.EstimateAtoms, souk.MillisPerHour)
 	if ms := job.Limits.MaxDurationMs; high < ms {
 		share, rest := bits.Div64(high, low, ms)

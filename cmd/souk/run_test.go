@@ -320,3 +320,62 @@ PROVIDER        UNIT         PRICE     PER      USE      ESTIMATE
 		t.Errorf("exit %d, submitted %v: %s", code, f.submitted, &err)
 	}
 }
+
+// TestPlanMixed shows a line for each class of a candidate with several, and asks for
+// a cap that covers the dearest device.
+func TestPlanMixed(t *testing.T) {
+	workDir(t)
+	p := onePlan()
+	c := p.Candidates[0]
+	c.Row.Offer.Class, c.EstimateAtoms = "RTX_4090", 1_700_000
+	c.Devices = []*apiv1.DeviceClass{{Class: "RTX_4090", Count: 2, PriceAtomsPerHour: 400_000}, {Class: "L40S", Count: 1, PriceAtomsPerHour: 900_000}}
+	c.Lines = []*apiv1.CostLine{{Unit: "device-ms/RTX_4090", PriceAtoms: 400_000, Per: 3_600_000, Quantity: 7_200_000, Atoms: 800_000},
+		{Unit: "device-ms/L40S", PriceAtoms: 900_000, Per: 3_600_000, Quantity: 3_600_000, Atoms: 900_000}}
+	var out, err bytes.Buffer
+	f := fakeDaemon{plan: p, events: []*apiv1.FollowResponse{state("done", 0, "completed", "", nil)}}
+	if err := os.WriteFile("gpu.yaml", []byte("image: python@sha256:"+strings.Repeat("0", 64)+"\ngpu: {count: 3, model: [RTX_4090, L40S], mixed: true}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	home := f.serve(t)
+	if code := run(t.Context(), []string{"--home", home, "run", "--plan", "gpu.yaml"}, strings.NewReader(""), &out, &err); code != exitDone {
+		t.Fatalf("exit %d: %s", code, &err)
+	}
+	const want = `PROVIDER        DEVICE      PRICE/H  ESTIMATE  CAP  SCORE  EVIDENCE
+12D3KooWMH92ZM  2×RTX_4090  0.8      1.7       -    700    none
+                1×L40S      0.9                            
+PROVIDER        UNIT                PRICE  PER      USE      ESTIMATE
+12D3KooWMH92ZM  device-ms/RTX_4090  0.4    3600000  7200000  0.8
+12D3KooWMH92ZM  device-ms/L40S      0.9    3600000  3600000  0.9
+`
+	if !strings.HasPrefix(out.String(), want) {
+		t.Errorf("the plan is\n%s", &out)
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"--home", home, "--json", "run", "--plan", "gpu.yaml"}, strings.NewReader(""), &out, &err); code != exitDone ||
+		!strings.Contains(out.String(), `"devices":[{"class":"RTX_4090","count":2,"price_atoms_per_hour":400000},{"class":"L40S","count":1,"price_atoms_per_hour":900000}]`) {
+		t.Errorf("exit %d: %s", code, &out)
+	}
+	if code := run(t.Context(), []string{"--home", home, "run", "gpu.yaml"}, strings.NewReader("y\n"), &out, &err); code != exitDone ||
+		f.submitted.Job.Price.MaxAtomsPerHour != 2_700_000 || !f.submitted.Job.Resources.Mixed {
+		t.Errorf("exit %d, submitted %v: %s", code, f.submitted, &err)
+	}
+}
+
+// TestJobDevices shows the classes of what was leased in the job and its attempts.
+func TestJobDevices(t *testing.T) {
+	var out bytes.Buffer
+	devices := []*apiv1.DeviceClass{{Class: "RTX_4090", Count: 2, PriceAtomsPerHour: 400_000}, {Class: "L40S", Count: 1, PriceAtomsPerHour: 900_000}}
+	s := &apiv1.JobSummary{Job: jobID, State: "running", PriceAtomsPerHour: 900_000, Devices: devices}
+	if err := printJob(&out, &apiv1.GetResponse{Summary: s, Attempts: []*apiv1.Attempt{{Devices: devices}, {}}}); err != nil {
+		t.Fatal(err)
+	}
+	const text = "2×RTX_4090 at 0.4/h, 1×L40S at 0.9/h"
+	if strings.Count(out.String(), text) != 2 || strings.Contains(out.String(), "a device") {
+		t.Errorf("the job is shown as\n%s", &out)
+	}
+	s.Devices = devices[:1]
+	out.Reset()
+	if err := printJob(&out, &apiv1.GetResponse{Summary: s}); err != nil || !strings.Contains(out.String(), "2×RTX_4090\n") || !strings.Contains(out.String(), "0.9/h a device") {
+		t.Errorf("of one class:\n%s%v", &out, err)
+	}
+}

@@ -229,8 +229,14 @@ func (s *Spec) checkProgram() error {
 
 func (s *Spec) checkGPU() error {
 	r := s.resources
-	if s.gpu && r.GpuCount == 0 && (r.VramMinBytes|r.VramMaxBytes != 0 || r.ComputeCapMin|r.ComputeCapMax != 0 || len(r.Models) > 0) {
+	if s.gpu && r.GpuCount == 0 && (r.VramMinBytes|r.VramMaxBytes != 0 || r.ComputeCapMin|r.ComputeCapMax != 0 || len(r.Models) > 0 || r.Mixed) {
 		return s.errorf("gpu", "count is 0, so the rest of gpu asks for nothing: drop it, or say count: 1")
+	}
+	if r.Mixed && r.GpuCount < 2 {
+		return s.errorf("gpu.mixed", "one device is of one class: drop mixed, or say count: 2 or more")
+	}
+	if r.Mixed && len(r.Models) > 0 && !slices.ContainsFunc(r.Models, func(m string) bool { return m != r.Models[0] }) {
+		return s.errorf("gpu.mixed", "model names %s alone, and mixed wants devices of several classes: name another, or drop mixed", r.Models[0])
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ var (
 	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "disk",
 		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust",
 		"access", "port", "ready", "replicas"}
-	gpuKeys    = []string{"count", "vram", "model", "compute_cap", "slice"}
+	gpuKeys    = []string{"count", "vram", "model", "compute_cap", "slice", "mixed"}
 	dataKeys   = []string{"in", "out", "sync_every"}
 	placeKeys  = []string{"from", "to"}
 	priceKeys  = []string{"max_per_hour", "max_total", "pay_every", "pay_ahead"}
@@ -151,7 +151,12 @@ func (s *Spec) parseEnv(name string, v yamlfile.Value) error {
 	return placed(v, s.SetEnv(name, t))
 }
 
-func (s *Spec) parseGPU(key string, v yamlfile.Value) error {
+func (s *Spec) parseGPU(key string, v yamlfile.Value) (err error) {
+	if key == "mixed" {
+		s.at[v.Key()] = v
+		s.resources.Mixed, err = v.Bool()
+		return err
+	}
 	if key != "model" {
 		return s.literal(key, v)
 	}
