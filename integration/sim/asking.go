@@ -54,7 +54,8 @@ func (j *job) dial(k souk.NodeKey) {
 func (j *job) ask(a scheduler.Ask) {
 	n, to := j.c.n, j.c.n.w.byKey(a.Peer)
 	order := &marketv1.Order{Resources: j.resources, MaxDurationMs: uint64(j.cfg.MaxDuration.Milliseconds()),
-		MaxPriceAtomsPerHour: j.cfg.MaxPrice, DeadlineMs: a.Deadline.UnixMilli(), ProviderKey: to.id[:]}
+		MaxPriceAtomsPerHour: j.cfg.MaxPrice, DeadlineMs: a.Deadline.UnixMilli(), ProviderKey: to.id[:], Version: market.Version}
+	order.MustUnderstand = market.OrderExtensions(order)
 	n.send(to, "order", func() {
 		id, bid, refused := to.provider.order(n, order)
 		to.send(n, "answer", func() {
@@ -64,7 +65,8 @@ func (j *job) ask(a scheduler.Ask) {
 				return
 			}
 			j.offers = append(j.offers, offered{id, bid.FloorBid, to})
-			j.step(scheduler.BidArrived{Peer: a.Peer, Bid: len(j.offers) - 1, Price: bid.Price})
+			j.step(scheduler.BidArrived{Peer: a.Peer, Bid: len(j.offers) - 1, Price: bid.Price,
+				Cost: market.UsageOn(classesOf(bid.FloorBid), order.MaxDurationMs).Cost(bid.Tariff)})
 		})
 	})
 }
@@ -74,8 +76,8 @@ func (j *job) sign(a scheduler.SignLease) {
 	n, o := j.c.n, j.offers[a.Bid]
 	acc := j.c.account(o.to)
 	t := payment.Terms{Job: j.id, Channel: acc.channel, Domain: domain, ProviderKey: o.to.id, ClientKey: n.id,
-		Version: 2, Tariff: payment.HourlyTariff(o.bid.Price), Devices: []payment.ClassCount{{Count: len(o.bid.Devices)}}, Interval: j.interval, Grace: paymentGrace,
-		HoldPaused: j.cfg.HoldPaused, MaxDuration: j.cfg.MaxDuration, PayAhead: j.ahead, Reserve: j.reserve(o.bid.Price, len(o.bid.Devices))}
+		Version: 2, Tariff: o.bid.Tariff, Devices: classesOf(o.bid), Interval: j.interval, Grace: paymentGrace,
+		HoldPaused: j.cfg.HoldPaused, MaxDuration: j.cfg.MaxDuration, PayAhead: j.ahead, Reserve: j.reserve(o.bid)}
 	n.w.seq++ // makes the id the only one of its kind
 	t.Lease.Digest = sha256.Sum256(fmt.Appendf(nil, "lease %d of job %s at %s", n.w.seq, j.id, o.to.id))
 	if err := t.Validate(); err != nil {

@@ -98,7 +98,7 @@ func (h *tenancy) checkExposure() {
 		paid = s.Paid
 	}
 	unpaid := price(h.terms, work) - paid
-	most := price(h.terms, (h.terms.Interval+h.terms.Grace).Milliseconds()) + 1
+	most := price(h.terms, (h.terms.Interval+h.terms.Grace).Milliseconds()) + souk.Atoms(len(h.terms.Tariff)) // each line is rounded down
 	if unpaid > most {
 		h.p.n.w.failf("lease %s: the provider's unpaid work is %d atoms, one interval and grace are %d", h.terms.Lease.Short(), unpaid, most)
 	}
@@ -107,7 +107,7 @@ func (h *tenancy) checkExposure() {
 
 // billed is what the receipts of a lease say that ran, countersigned or not.
 func (h *tenancy) billed() int64 {
-	return ms(h.receipts, h.terms.DeviceCount())
+	return ms(h.receipts, h.terms)
 }
 
 func (c *client) check() {
@@ -136,7 +136,7 @@ func (p *paper) checkPrepaid() {
 		billed = h.billed()
 	}
 	prepaid := p.account.Leases[p.terms.Lease].Paid - price(p.terms, billed)
-	most := price(p.terms, (p.terms.Interval+p.terms.PayAhead).Milliseconds()) + 1
+	most := price(p.terms, (p.terms.Interval+p.terms.PayAhead).Milliseconds()) + souk.Atoms(len(p.terms.Tariff))
 	if prepaid > most {
 		p.c.n.w.failf("lease %s: the client's prepayment is %d atoms, one interval and what it pays ahead are %d", p.terms.Lease.Short(), prepaid, most)
 	}
@@ -197,7 +197,7 @@ func (p *paper) checkPaper() souk.Atoms {
 		}
 		prev = r.Digest(domain)
 	}
-	due, cost := h.due(), price(p.terms, ms(h.receipts[:both], p.terms.DeviceCount()))
+	due, cost := h.due(), price(p.terms, ms(h.receipts[:both], p.terms))
 	if due != h.settled || due != cost {
 		w.failf("lease %s: %d settled, %d due, the time in its receipts costs %d", p.terms.Lease.Short(), h.settled, due, cost)
 	}
@@ -214,11 +214,11 @@ func (p *paper) checkPaper() souk.Atoms {
 }
 
 // ms is the running time that receipts show, the last of them in all.
-func ms(receipts []payment.Receipt, devices int) int64 {
+func ms(receipts []payment.Receipt, t payment.Terms) int64 {
 	if len(receipts) == 0 {
 		return 0
 	}
-	return int64(receipts[len(receipts)-1].Usage[0].Quantity) / int64(devices)
+	return int64(receipts[len(receipts)-1].Usage[0].Quantity) / int64(devicesIn(t, 0))
 }
 
 // checkChannel holds the two accounts of one channel against each other and the

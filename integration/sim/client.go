@@ -116,6 +116,9 @@ func (c *client) submit() {
 	if w.chance(0.5) {
 		j.resources.Models = []string{"RTX_4090"}
 	}
+	if w.chance(0.3) {
+		j.resources.Mixed, j.resources.Models, j.resources.GpuCount = true, nil, max(2, gpus)
+	}
 	if w.chance(0.7) {
 		j.cfg.Retry = &jobv1.Retry{Max: 1 + uint32(w.rng.IntN(3)), On: []jobv1.RetryCause{jobv1.RetryCause_RETRY_CAUSE_PROVIDER_LOST}}
 	}
@@ -228,10 +231,11 @@ func (j *job) do(a scheduler.Action) {
 func (j *job) find() {
 	n := j.c.n
 	var peers []souk.NodeKey
-	query := market.RequestQuery(j.resources, j.cfg.MaxPrice, uint64(j.cfg.MaxDuration.Milliseconds()))
-	for _, o := range n.book.Match(n.now(), query) {
-		if o.Provider != n.id && !slices.Contains(peers, o.Provider) {
-			peers = append(peers, o.Provider)
+	ms := uint64(j.cfg.MaxDuration.Milliseconds())
+	query := market.RequestQuery(j.resources, j.cfg.MaxPrice, ms)
+	for _, c := range market.Candidates(n.book.Match(n.now(), query), j.resources, ms) {
+		if c.Provider != n.id && !slices.Contains(peers, c.Provider) {
+			peers = append(peers, c.Provider)
 		}
 	}
 	n.after(0, "candidates", func() { j.step(scheduler.Candidates{Peers: peers}) })
@@ -316,10 +320,24 @@ func (c *client) pending() (sum souk.Atoms) {
 	return sum
 }
 
-// reserve is the most a job may cost at a price.
-func (j *job) reserve(perHour uint64, devices int) souk.Atoms {
-	due := price(payment.Terms{Tariff: payment.HourlyTariff(perHour), Devices: []payment.ClassCount{{Count: devices}}}, j.cfg.MaxDuration.Milliseconds())
-	return min(due+1, j.maxTotal)
+// reserve is the most a job may cost by a bid.
+func (j *job) reserve(bid scheduler.FloorBid) souk.Atoms {
+	most, err := payment.Terms{Tariff: bid.Tariff, Devices: classesOf(bid)}.TimeCost(j.cfg.MaxDuration)
+	if err != nil {
+		panic(err) // the amounts here are far from overflow
+	}
+	return min(most, j.maxTotal)
+}
+
+// classesOf counts the devices of a bid as the terms of a lease on it do.
+func classesOf(bid scheduler.FloorBid) (classes []payment.ClassCount) {
+	for _, g := range bid.Groups {
+		classes = append(classes, payment.ClassCount{Class: g.Class, Count: len(g.Devices)})
+	}
+	if len(classes) == 0 {
+		classes = []payment.ClassCount{{Count: len(bid.Devices)}}
+	}
+	return classes
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

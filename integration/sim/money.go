@@ -2,6 +2,8 @@ package sim
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
@@ -138,9 +140,21 @@ func (a *account) check() {
 
 // price is what a time costs, at most the reserve.
 func price(t payment.Terms, ms int64) souk.Atoms {
-	due, err := t.Tariff[0].Due(uint64(t.DeviceCount()) * uint64(ms))
+	quantities := make([]uint64, len(t.Tariff))
+	for i := range t.Tariff {
+		quantities[i] = uint64(devicesIn(t, i)) * uint64(ms)
+	}
+	due, err := t.Tariff.Due(quantities)
 	if err != nil {
 		panic(err) // the amounts here are far from overflow
 	}
 	return due
+}
+
+// devicesIn is how many devices a line of the tariff prices: those of its class, or all.
+func devicesIn(t payment.Terms, line int) int {
+	if class, ok := strings.CutPrefix(t.Tariff[line].Unit, payment.UnitDeviceMs+"/"); ok {
+		return t.Devices[slices.IndexFunc(t.Devices, func(d payment.ClassCount) bool { return d.Class == class })].Count
+	}
+	return t.DeviceCount()
 }

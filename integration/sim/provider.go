@@ -38,7 +38,8 @@ type provider struct {
 	sequence  uint64
 	bids      map[int]*openBid
 	nextBid   int
-	announces bool // an offer is about to go out
+	announces bool              // offers are about to go out
+	said      map[string]uint32 // how many devices of each class were free in the last offer
 }
 
 // openBid is a bid whose lease may come.
@@ -55,19 +56,26 @@ func newProvider(n *node) *provider {
 	if w.chance(0.3) {
 		class, memory = "H100", 80<<30
 	}
-	perHour := 100_000 + uint64(w.rng.IntN(4_000_000))
-	for i := range 1 + w.rng.IntN(4) {
-		p.devices = append(p.devices, scheduler.FloorDevice{ID: fmt.Sprintf("%s-%d-%d", class, n.index, i), Class: class,
-			Model: "simulated " + class, MemoryBytes: memory, ComputeCap: 89, PriceAtomsPerHour: perHour})
+	p.stock(class, memory, 1+w.rng.IntN(4), 100_000+uint64(w.rng.IntN(4_000_000)))
+	if w.chance(0.4) { // a second class, for orders that are mixed
+		p.stock("L40S", 48<<30, 1+w.rng.IntN(3), 100_000+uint64(w.rng.IntN(4_000_000)))
 	}
 	return p
+}
+
+// stock adds so many devices of a class.
+func (p *provider) stock(class string, memory uint64, count int, perHour uint64) {
+	for i := range count {
+		p.devices = append(p.devices, scheduler.FloorDevice{ID: fmt.Sprintf("%s-%d-%d", class, p.n.index, i), Class: class,
+			Model: "simulated " + class, MemoryBytes: memory, ComputeCap: 89, PriceAtomsPerHour: perHour})
+	}
 }
 
 func (p *provider) start() {
 	p.floor = scheduler.NewFloor(scheduler.FloorConfig{Devices: p.devices, Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
 		Region: "SIM", Evidence: marketv1.Evidence_EVIDENCE_NONE, CPUMilli: 64_000, RAMBytes: 256 << 30, DiskBytes: 1 << 40})
 	p.bids = map[int]*openBid{}
-	p.sequence, p.announces = 0, false
+	p.sequence, p.announces, p.said = 0, false, map[string]uint32{}
 	for _, i := range sortedKeys(p.accounts) {
 		p.accounts[i].restore()
 	}
@@ -108,10 +116,12 @@ func (p *provider) strike() {
 }
 
 // renew offers again before the last offers end.
-func (p *provider) renew() { p.n.after(renewEvery, "renew", func() { p.announce(); p.renew() }) }
+func (p *provider) renew() {
+	p.n.after(renewEvery, "renew", func() { clear(p.said); p.announce(); p.renew() })
+}
 
-// announce sends an offer for each class, soon: changes that come close together
-// make one offer.
+// announce sends an offer for each class of which not as many devices are free as was
+// said, soon: changes that come close together make one offer.
 func (p *provider) announce() {
 	if p.announces {
 		return
@@ -119,29 +129,48 @@ func (p *provider) announce() {
 	p.announces = true
 	p.n.after(announceEvery, "announce", func() {
 		p.announces = false
-		p.sequence++
-		w, d, now := p.n.w, p.devices[0], p.n.now()
-		payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&marketv1.Offer{Class: d.Class, Epoch: uint64(epoch.UnixMilli()) + uint64(p.n.life),
-			Sequence: p.sequence, IssuedMs: now.UnixMilli(), ExpiresMs: now.Add(market.OfferLife).UnixMilli(), Model: d.Model,
-			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, Count: uint32(len(p.devices)), Free: uint32(p.floor.Free(now)[d.Class]),
-			PriceAtomsPerHour: d.PriceAtomsPerHour, Region: "SIM", Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM},
-			Evidence: marketv1.Evidence_EVIDENCE_NONE, CpuMilli: 64_000, RamBytes: 256 << 30, DiskBytes: 1 << 40})
-		if err != nil {
-			panic(err)
-		}
-		offer, err := market.OpenOffer(wire.Seal(p.n.key, souk.DomainOffer, payload), now)
-		if err != nil {
-			w.failf("a provider's own offer is refused: %v", err)
-		}
-		w.stats.Offers++
-		for _, to := range w.nodes {
-			p.n.send(to, "offer", func() {
-				if _, err := to.book.Put(to.now(), offer); err == nil {
-					w.stats.Heard++
+		free := p.floor.Free(p.n.now())
+		for i, d := range p.devices {
+			said, ok := p.said[d.Class]
+			if now := uint32(free[d.Class]); i == 0 || d.Class != p.devices[i-1].Class {
+				if !ok || said != now {
+					p.said[d.Class] = now
+					p.offer(d, now)
 				}
-			})
+			}
 		}
 	})
+}
+
+// offer sends every node an offer of the class of d.
+func (p *provider) offer(d scheduler.FloorDevice, free uint32) {
+	w, now, count := p.n.w, p.n.now(), uint32(0)
+	for _, o := range p.devices {
+		if o.Class == d.Class {
+			count++
+		}
+	}
+	p.sequence++
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&marketv1.Offer{Class: d.Class, Epoch: uint64(epoch.UnixMilli()) + uint64(p.n.life),
+		Sequence: p.sequence, IssuedMs: now.UnixMilli(), ExpiresMs: now.Add(market.OfferLife).UnixMilli(), Model: d.Model,
+		MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, Count: count, Free: free,
+		PriceAtomsPerHour: d.PriceAtomsPerHour, Region: "SIM", Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM}, Extensions: market.Extensions(),
+		Evidence: marketv1.Evidence_EVIDENCE_NONE, CpuMilli: 64_000, RamBytes: 256 << 30, DiskBytes: 1 << 40})
+	if err != nil {
+		panic(err)
+	}
+	offer, err := market.OpenOffer(wire.Seal(p.n.key, souk.DomainOffer, payload), now)
+	if err != nil {
+		w.failf("a provider's own offer is refused: %v", err)
+	}
+	w.stats.Offers++
+	for _, to := range w.nodes {
+		p.n.send(to, "offer", func() {
+			if _, err := to.book.Put(to.now(), offer); err == nil {
+				w.stats.Heard++
+			}
+		})
+	}
 }
 
 func (p *provider) account(client *node) *account {
@@ -186,7 +215,7 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	}
 	now, b := p.n.now(), p.bids[req.bid]
 	if b == nil || b.client != from.index || now.After(b.ValidUntil.Add(time.Second)) ||
-		b.Price != req.terms.Tariff.Hourly() || len(b.Devices) != req.terms.DeviceCount() {
+		!slices.Equal(b.Tariff, req.terms.Tariff) || !slices.Equal(classesOf(b.FloorBid), req.terms.Devices) {
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_EXPIRED}
 	}
 	cfg := scheduler.TenancyConfig{Terms: req.terms, StartBy: req.startBy, Deposit: req.deposit > 0, FundWithin: fundWithin, SendWithin: sendWithin}
@@ -213,6 +242,9 @@ func (p *provider) lease(from *node, req leaseRequest) *market.Refusal {
 	a.check()
 	delete(p.bids, req.bid)
 	p.n.w.stats.Leases++
+	if len(b.Groups) > 0 {
+		p.n.w.stats.Mixed++
+	}
 	h := &tenancy{p: p, client: from, job: req.job, account: a, cfg: cfg, terms: req.terms, occupies: l, deposit: req.deposit, holding: true}
 	p.tenancies[l.ID] = h
 	p.live = append(p.live, h)

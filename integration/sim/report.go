@@ -17,6 +17,7 @@ type Report struct {
 	Took          time.Duration // virtual, until all had come to an end
 	Jobs          int
 	Leases        int // countersigned
+	Mixed         int // of them, on devices of several classes
 	Settled       int // of them, up to the final receipt
 	Receipts      int // signed by a provider
 	Countersigned int
@@ -39,8 +40,8 @@ type Report struct {
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d events in %s; %d crashes, %d cuts, %d links lost\n", r.Events, r.Took, r.Crashes, r.Cuts, r.LinksLost)
-	fmt.Fprintf(&b, "%d jobs, %d leases, %d settled, %d retries, %d pauses; %d offers, heard %d times\n",
-		r.Jobs, r.Leases, r.Settled, r.Retries, r.Pauses, r.Offers, r.Heard)
+	fmt.Fprintf(&b, "%d jobs, %d leases, %d mixed, %d settled, %d retries, %d pauses; %d offers, heard %d times\n",
+		r.Jobs, r.Leases, r.Mixed, r.Settled, r.Retries, r.Pauses, r.Offers, r.Heard)
 	fmt.Fprintf(&b, "%d receipts, %d countersigned, %d answers refused, %d overcharges refused; %s tokens claimed\n",
 		r.Receipts, r.Countersigned, r.Refused, r.Cheated, r.Claimed)
 	fmt.Fprintf(&b, "largest unpaid work %.4f of one interval and grace, largest prepayment %.4f of one interval and what is paid ahead\n", r.Unpaid, r.Prepaid)

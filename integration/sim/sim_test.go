@@ -25,6 +25,9 @@ func TestHour(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("seed %d, hash %s\n%s", *seed, r.Hash, r)
+	if r.Mixed == 0 {
+		t.Error("no lease is on devices of several classes")
+	}
 }
 
 // TestCalm plays a market in which nothing goes wrong: nobody may then be blamed
@@ -36,8 +39,8 @@ func TestCalm(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("seed %d, hash %s\n%s", *seed, r.Hash, r)
-	if r.Receipts != r.Countersigned || r.Pauses+r.LinksLost+r.Retries+r.Refused > 0 || r.Settled < 20 {
-		t.Error("a receipt is unpaid, a run was paused or retried, a link was lost, or little happened")
+	if r.Receipts != r.Countersigned || r.Pauses+r.LinksLost+r.Retries+r.Refused > 0 || r.Settled < 20 || r.Mixed == 0 {
+		t.Error("a receipt is unpaid, a run was paused or retried, a link was lost, or little happened, or none of it on devices of several classes")
 	}
 	for _, end := range sortedKeys(r.Ends) {
 		if strings.HasPrefix(end, "failed provider") || strings.HasPrefix(end, "failed client") || end == "unpaid client-unpaid" {
