@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -102,6 +104,23 @@ func bid(order *market.Order) *marketv1.Bid {
 			Collector: make([]byte, 20), WithdrawDelayMinS: 86_400, WithdrawDelayMaxS: 7 * 86_400, MinDepositAtoms: 1000}}
 }
 
+// mixedOrder wants three devices of any of two classes.
+func mixedOrder(provider souk.NodeKey) *marketv1.Order {
+	o := order(provider)
+	o.Resources.GpuCount, o.Resources.Models, o.Resources.Mixed = 3, []string{"L40S", "RTX_4090"}, true
+	o.MustUnderstand = []string{market.ExtensionMixed}
+	return o
+}
+
+// mixedBid answers it with two devices of one class and one of the other.
+func mixedBid(order *market.Order) *marketv1.Bid {
+	b := bid(order)
+	b.Devices, b.MustUnderstand, b.PriceAtomsPerHour = []string{"GPU-1", "GPU-2", "GPU-3"}, []string{market.ExtensionMixed}, 500_000
+	b.Groups = []*marketv1.BidGroup{{Class: "RTX_4090", Devices: b.Devices[:2]}, {Class: "L40S", Devices: b.Devices[2:]}}
+	b.Tariff = market.Quote(market.Part{Class: "RTX_4090", Count: 2, Price: 400_000}, market.Part{Class: "L40S", Count: 1, Price: 500_000}).Proto()
+	return b
+}
+
 func lease(b *market.Bid, o *market.Order, clientKeys []byte) *leasev1.Lease {
 	client := nodeKey(clientKey)
 	return &leasev1.Lease{Job: bytes.Repeat([]byte{9}, 32), Bid: b.Digest[:], ProviderKey: b.Provider[:], ClientKey: client[:], Devices: b.Devices,
@@ -144,6 +163,7 @@ func TestSigned(t *testing.T) {
 	old := proto.CloneOf(l)
 	old.Version, old.Tariff = 0, nil
 	add("lease of version 1", souk.DomainLease, clientKey, old)
+	addMixed(t, add, keys)
 	var m leasev1.Keys
 	payload, _, err := wire.Open(souk.DomainKeys, keys, len(keys))
 	if err != nil || proto.Unmarshal(payload, &m) != nil {
@@ -151,6 +171,32 @@ func TestSigned(t *testing.T) {
 	}
 	v, _ := vectorOf(t, "keys", souk.DomainKeys, clientKey, keys, &m)
 	compare(t, "signed.json", append(vectors, v))
+}
+
+// addMixed adds an order for devices of several classes, with its bid and lease.
+func addMixed(t *testing.T, add func(string, souk.Domain, ed25519.PrivateKey, proto.Message) []byte, keys []byte) {
+	t.Helper()
+	o, err := market.OpenOrder(add("order, mixed", souk.DomainOrder, clientKey, mixedOrder(nodeKey(providerKey))), issued)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := market.OpenBid(add("bid, of two classes", souk.DomainBid, providerKey, mixedBid(o)), issued, *o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lease(b, o, keys)
+	l.MustUnderstand, l.ReserveAtoms = b.MustUnderstand, 1_300_000
+	for _, g := range b.Groups {
+		l.Groups = append(l.Groups, &leasev1.DeviceGroup{Class: g.Class, Devices: g.Devices})
+	}
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if terms, _, err := money.LeaseTerms(payload, l); err != nil || !slices.Equal(terms.Devices, b.Classes()) {
+		t.Errorf("its terms are %+v, %v", terms, err)
+	}
+	add("lease, of two classes", souk.DomainLease, clientKey, l)
 }
 
 // keysVector is the voucher key's half of a binding; the node key's half is the
