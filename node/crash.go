@@ -5,9 +5,9 @@ package node
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,17 +19,18 @@ import (
 	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
-// This file is in the build for integration/crash alone. It names the moments of
-// a daemon's life by what is about to become durable or to leave, and at one of
-// them sends a SIGKILL to this process or to another.
+// This file is in the build for integration/crash alone. The moments of a daemon's
+// life have names: by what is about to become durable, which the package that keeps
+// the record gives, or by what is about to leave. At one of them this process, or
+// another, gets a SIGKILL.
 
 // crashes is the trigger. The file that SOUK_CRASH names holds, while it is set,
 // "before|after POINT COUNT PID": at the COUNTth such moment PID is killed. The
@@ -136,121 +137,10 @@ func (t *watchedTxn) Set(key, value []byte) error {
 	return t.Txn.Set(key, value)
 }
 
-// recordPoints names what a record says that it did not say before.
+// recordPoints names what a record says that it did not say before, by the package
+// that keeps it.
 func recordPoints(kind string, had, value []byte) []string {
-	switch kind {
-	case "signed", "anchor":
-		return []string{kind}
-	case "receipt":
-		return receiptPoints(value)
-	case "job":
-		return jobPoints(had, value)
-	case "lease":
-		return leasePoints(had, value)
-	case "channel":
-		return channelPoints(had, value)
-	default:
-		return nil
-	}
-}
-
-func receiptPoints(value []byte) []string {
-	var r runv1.Receipt
-	if proto.Unmarshal(value, &r) != nil {
-		return nil
-	}
-	point := "receipt"
-	if r.Kind == uint32(payment.KindFinal) {
-		point = "final"
-	}
-	if len(r.ClientSignature) > 0 {
-		point += "-signed"
-	}
-	return []string{point}
-}
-
-func jobPoints(had, value []byte) (points []string) {
-	var before, after client.Record
-	if decodeBoth(had, value, &before, &after) != nil {
-		return nil
-	}
-	if had == nil {
-		return []string{"job"}
-	}
-	if !after.Ended.IsZero() {
-		if before.Ended.IsZero() {
-			points = append(points, "job-ended")
-		}
-	} else if after.State != before.State {
-		points = append(points, "job-"+after.State)
-	}
-	var leases, deposits int
-	for i, r := range []*client.Record{&before, &after} {
-		for _, a := range r.Attempts {
-			if a.Lease != "" {
-				leases += 2*i - 1
-			}
-			if a.DepositTx != "" {
-				deposits += 2*i - 1
-			}
-		}
-	}
-	if leases > 0 {
-		points = append(points, "job-lease")
-	}
-	if deposits > 0 {
-		points = append(points, "job-deposit")
-	}
-	return points
-}
-
-func leasePoints(had, value []byte) (points []string) {
-	var before, after scheduler.TenancyState
-	if decodeBoth(had, value, &before, &after) != nil {
-		return nil
-	}
-	if had == nil {
-		return []string{"lease"}
-	}
-	if after.Phase != before.Phase {
-		points = append(points, "lease-"+phaseName(after.Phase))
-	}
-	if after.DepositTx != before.DepositTx {
-		points = append(points, "lease-deposit")
-	}
-	return points
-}
-
-func channelPoints(had, value []byte) (points []string) {
-	var before, after money.Channel
-	if decodeBoth(had, value, &before, &after) != nil {
-		return nil
-	}
-	for _, p := range []struct {
-		point string
-		now   bool
-	}{
-		{"channel-deposit", after.Balance > before.Balance},
-		{"channel-claim", after.Claimed > before.Claimed},
-		{"channel-refund", after.RefundNonce != before.RefundNonce},
-		{"channel-refunding", after.Refunding && !before.Refunding},
-		{"claim-tx", after.ClaimTx != before.ClaimTx},
-		{"refund-tx", after.RefundTx != before.RefundTx},
-	} {
-		if p.now {
-			points = append(points, p.point)
-		}
-	}
-	return points
-}
-
-func decodeBoth(had, value []byte, before, after any) error {
-	if had != nil {
-		if err := json.Unmarshal(had, before); err != nil {
-			return err
-		}
-	}
-	return json.Unmarshal(value, after)
+	return slices.Concat(client.CrashPoints(kind, had, value), provider.CrashPoints(kind, had, value), money.CrashPoints(kind, had, value))
 }
 
 // crashHost is around each frame that this node says on a protocol of souk's.
@@ -324,9 +214,4 @@ func framePoints(id protocol.ID, asking bool, frame []byte) []string {
 		}
 	}
 	return nil
-}
-
-// phaseName is a phase as the names of the points have it.
-func phaseName(p runv1.Phase) string {
-	return strings.ToLower(strings.TrimPrefix(p.String(), "PHASE_"))
 }
