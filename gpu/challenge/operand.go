@@ -18,6 +18,8 @@ const blockBytes = 16
 // philox is Philox4x32-10, a counter-based generator: any block of its output is
 // computed alone (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 // SC 2011).
+//
+//go:norace
 func philox(counter [4]uint32, key [2]uint32) [4]uint32 {
 	for range 10 {
 		hi0, lo0 := bits.Mul32(0xD2511F53, counter[0])
@@ -45,6 +47,8 @@ func newOperands(seed Hash, a Arithmetic) operands {
 }
 
 // line fills to with one line of a matrix. Its length is a multiple of [blockBytes].
+//
+//go:norace
 func (o operands) line(to []int8, matrix, index uint32) {
 	for k := 0; k < len(to); k += blockBytes {
 		words := philox([4]uint32{uint32(k / blockBytes), index, matrix, o.salt}, o.key)
