@@ -78,7 +78,7 @@ type Account struct {
 	Refunding    bool       `json:"refunding"` // a refund is under way: no lease may count on the balance
 	Revision     uint64     `json:"revision"`  // counts the changes seen on chain
 
-	ahead souk.Atoms // deposits ahead of any lease, sent in this life, that may not be relied on yet
+	ahead souk.Atoms // deposits ahead of any lease, sent since the last start, that may not be relied on yet
 }
 
 // NewAccount is an account of which nothing is known yet.
@@ -207,15 +207,13 @@ func (a *Account) Promise(l souk.LeaseID, paid souk.Atoms) (channelTotal souk.At
 // the verified voucher v with it. The errors are those of [Account.Promise], and
 // [ErrShort] where no voucher covers the sum over all leases.
 func (a *Account) Show(l souk.LeaseID, paid souk.Atoms, v Voucher) error {
-	before, known := a.Leases[l]
+	before := a.Leases[l]
 	total, err := a.raise(l, paid)
 	if err != nil {
 		return fmt.Errorf("show %s for lease %s: %w", paid, l.Short(), err)
 	}
 	if most := max(v.MaxClaimable, a.Voucher.MaxClaimable); total > most {
-		if known {
-			a.put(l, before)
-		}
+		a.put(l, before)
 		return fmt.Errorf("vouchers over %s, %s promised on the channel: %w", most, total, ErrShort)
 	}
 	a.Take(v)
@@ -287,9 +285,10 @@ type Movement struct {
 }
 
 // Read takes what the chain says of the channel now. Booked is what the ledger
-// has as due and not claimed: what a provider claimed beyond it was due too, in a
-// life that its books do not know, or as much of what comes next would never be
-// claimed. The deposits among what changed cannot be relied on yet.
+// has as due and not claimed. What a provider claimed beyond that was due by receipts
+// that its books have lost: it counts as due, since otherwise the same amount of what
+// becomes due next would never be claimed. The deposits among what changed cannot be
+// relied on yet.
 func (a *Account) Read(now OnChain, booked souk.Atoms) Movement {
 	grown, taken := now.Balance-a.Balance, now.Claimed-a.Claimed
 	m := Movement{Deposited: max(0, grown), Refunded: max(0, -grown), Claimed: max(0, min(taken, booked))}
