@@ -23,13 +23,13 @@ type Config struct {
 // Book keeps the newest live offer of each provider and class. It is not safe
 // for concurrent use, not even to read: a match uses scratch space.
 //
-// What is known of a provider and class is a [lane] on the [shelf] of the class,
+// What is known of a provider and class is a [lane] of the [segment] of the class,
 // which is also what a match searches.
 type Book struct {
 	cfg       Config
-	shelves   map[string]*shelf
-	list      []*shelf // the same
-	taken     int      // lanes on all of them
+	segments  map[string]*segment
+	list      []*segment // the same, without order
+	taken     int        // lanes in all of them
 	providers map[souk.NodeKey]*provider
 	fading    map[souk.NodeKey]struct{} // providers of which something is to be forgotten
 	limiter   *Limiter
@@ -39,8 +39,8 @@ type Book struct {
 
 // provider is what the book remembers of one signer.
 type provider struct {
-	revoked *Revocation // the newest; nil without one
-	shelves []*shelf    // where it has lanes
+	revoked  *Revocation // the newest; nil without one
+	segments []*segment  // where it has lanes
 }
 
 // Outcome is what an accepted offer did to the book.
@@ -65,7 +65,7 @@ func NewBook(cfg Config) *Book {
 	if cfg.Score == nil {
 		cfg.Score = func(souk.NodeKey) uint32 { return 0 }
 	}
-	return &Book{cfg: cfg, shelves: map[string]*shelf{}, providers: map[souk.NodeKey]*provider{}, fading: map[souk.NodeKey]struct{}{},
+	return &Book{cfg: cfg, segments: map[string]*segment{}, providers: map[souk.NodeKey]*provider{}, fading: map[souk.NodeKey]struct{}{},
 		limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers), rejects: map[Reason]uint64{}}
 }
 
@@ -90,7 +90,7 @@ func (b *Book) take(now time.Time, o *Offer, limited bool) (Outcome, error) {
 	if !known {
 		s, at = b.remember(o.Provider, o.Class)
 	}
-	if s.tags[at].offer == nil {
+	if s.heads[at].offer == nil {
 		outcome = Added
 	}
 	s.set(at, o)
@@ -98,17 +98,17 @@ func (b *Book) take(now time.Time, o *Offer, limited bool) (Outcome, error) {
 }
 
 // find is the lane of a provider's class, if one is known.
-func (b *Book) find(k souk.NodeKey, class string) (s *shelf, at uint32, known bool) {
-	if s = b.shelves[class]; s == nil {
+func (b *Book) find(k souk.NodeKey, class string) (s *segment, at uint32, known bool) {
+	if s = b.segments[class]; s == nil {
 		return nil, 0, false
 	}
 	at, known = s.providers[k]
 	return s, at, known
 }
 
-// judge says why o, whose lane is l or nil, cannot enter. A refused offer leaves
-// no trace but its count, and the provider's token is taken last, by an offer
-// that enters.
+// judge says why o, whose lane is l or nil, cannot enter. A refused offer changes
+// nothing but the count of refusals. The provider's token is taken last, so that only
+// an offer that enters costs one.
 func (b *Book) judge(now time.Time, o *Offer, l *lane, limited bool) *RejectError {
 	if !now.Before(o.Expires) {
 		return reject(Expired, "%s ago", now.Sub(o.Expires))
@@ -139,8 +139,8 @@ func (b *Book) judgeProvider(o *Offer, fresh bool) *RejectError {
 	switch {
 	case p != nil && p.revoked != nil && !newer(o.Epoch, o.Sequence, p.revoked.Epoch, p.revoked.Sequence):
 		return reject(Revoked, "up to %d/%d", p.revoked.Epoch, p.revoked.Sequence)
-	case fresh && p != nil && len(p.shelves) >= b.cfg.MaxPerProvider:
-		return reject(Full, "%d classes of this provider", len(p.shelves))
+	case fresh && p != nil && len(p.segments) >= b.cfg.MaxPerProvider:
+		return reject(Full, "%d classes of this provider", len(p.segments))
 	case fresh && b.taken >= b.cfg.MaxOffers:
 		return reject(Full, "%d offers", b.taken)
 	}
@@ -169,7 +169,7 @@ func (b *Book) Revoke(now time.Time, r *Revocation) ([]*Offer, error) {
 	p.revoked = r
 	b.fading[r.Provider] = struct{}{}
 	var ended []*Offer
-	for _, s := range p.shelves {
+	for _, s := range p.segments {
 		at := s.providers[r.Provider]
 		l := &s.lanes[at]
 		l.revoked = true
@@ -203,8 +203,8 @@ func (b *Book) judgeRevocation(now time.Time, r *Revocation) *RejectError {
 func (b *Book) Expire(now time.Time) []*Offer {
 	var gone []*Offer
 	for _, s := range b.list {
-		for at := range s.tags {
-			if t := &s.tags[at]; t.offer != nil && t.ends <= now.UnixMilli() {
+		for at := range s.heads {
+			if t := &s.heads[at]; t.offer != nil && t.ends <= now.UnixMilli() {
 				gone = append(gone, b.end(s, uint32(at)))
 			}
 		}
@@ -228,8 +228,8 @@ func (b *Book) Of(now time.Time, k souk.NodeKey) (offers []*Offer) {
 	if p == nil {
 		return nil
 	}
-	for _, s := range p.shelves {
-		if t := s.tags[s.providers[k]]; t.offer != nil && t.ends > now.UnixMilli() {
+	for _, s := range p.segments {
+		if t := s.heads[s.providers[k]]; t.offer != nil && t.ends > now.UnixMilli() {
 			offers = append(offers, t.offer)
 		}
 	}
@@ -239,8 +239,8 @@ func (b *Book) Of(now time.Time, k souk.NodeKey) (offers []*Offer) {
 // Len counts the live offers.
 func (b *Book) Len(now time.Time) (n int) {
 	for _, s := range b.list {
-		for i := range s.tags {
-			if s.tags[i].ends > now.UnixMilli() {
+		for i := range s.heads {
+			if s.heads[i].ends > now.UnixMilli() {
 				n++
 			}
 		}
@@ -266,15 +266,15 @@ func (b *Book) provider(k souk.NodeKey) *provider {
 }
 
 // remember gives a provider's class a lane.
-func (b *Book) remember(k souk.NodeKey, class string) (*shelf, uint32) {
-	s := b.shelves[class]
+func (b *Book) remember(k souk.NodeKey, class string) (*segment, uint32) {
+	s := b.segments[class]
 	if s == nil {
-		s = &shelf{class: class, place: len(b.list), providers: map[souk.NodeKey]uint32{}}
-		b.shelves[class] = s
+		s = &segment{class: class, place: len(b.list), providers: map[souk.NodeKey]uint32{}}
+		b.segments[class] = s
 		b.list = append(b.list, s)
 	}
 	p, at := b.provider(k), s.open()
-	p.shelves = append(p.shelves, s)
+	p.segments = append(p.segments, s)
 	s.providers[k] = at
 	s.lanes[at].revoked = p.revoked != nil
 	b.taken++
@@ -282,8 +282,8 @@ func (b *Book) remember(k souk.NodeKey, class string) (*shelf, uint32) {
 }
 
 // end takes the offer out of a lane, and returns it.
-func (b *Book) end(s *shelf, at uint32) *Offer {
-	o := s.tags[at].offer
+func (b *Book) end(s *segment, at uint32) *Offer {
+	o := s.heads[at].offer
 	s.unset(at)
 	s.lanes[at].forget = o.Issued.Add(OfferLife + Skew).UnixMilli()
 	b.fading[o.Provider] = struct{}{}
@@ -296,7 +296,7 @@ func (b *Book) fade(now time.Time, k souk.NodeKey) {
 	if p.revoked != nil && now.Sub(p.revoked.Issued) > OfferLife+Skew {
 		p.revoked = nil
 	}
-	p.shelves = slices.DeleteFunc(p.shelves, func(s *shelf) bool {
+	p.segments = slices.DeleteFunc(p.segments, func(s *segment) bool {
 		at := s.providers[k]
 		l := &s.lanes[at]
 		l.revoked = p.revoked != nil
@@ -307,7 +307,7 @@ func (b *Book) fade(now time.Time, k souk.NodeKey) {
 		b.forget(s, k)
 		return true
 	})
-	if len(p.shelves) == 0 && p.revoked == nil {
+	if len(p.segments) == 0 && p.revoked == nil {
 		delete(b.providers, k)
 	}
 	if !ended && p.revoked == nil {
@@ -316,7 +316,7 @@ func (b *Book) fade(now time.Time, k souk.NodeKey) {
 }
 
 // forget frees the lane of k, and the room that is no longer needed.
-func (b *Book) forget(s *shelf, k souk.NodeKey) {
+func (b *Book) forget(s *segment, k souk.NodeKey) {
 	s.close(s.providers[k])
 	delete(s.providers, k)
 	b.taken--
@@ -325,7 +325,7 @@ func (b *Book) forget(s *shelf, k souk.NodeKey) {
 		last := b.list[len(b.list)-1]
 		b.list[s.place], last.place = last, s.place
 		b.list = slices.Delete(b.list, len(b.list)-1, len(b.list))
-		delete(b.shelves, s.class)
+		delete(b.segments, s.class)
 	case n < len(s.lanes)/4 && len(s.lanes) > fewOffers:
 		s.compact()
 	}

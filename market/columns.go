@@ -15,7 +15,7 @@ const (
 	columnCount   = firstRunner + int(marketv1.Runner_RUNNER_OCI) + 1
 )
 
-// columns are bitmaps over the lanes of a shelf. For each number there is one
+// columns are bitmaps over the lanes of a segment. For each number there is one
 // for each bucket from the second on, of the lanes whose number lies in that
 // bucket or above; there is one for each runner, and one for each region, of
 // which those beyond the first thirty share one.
@@ -65,8 +65,9 @@ func (c *columns) region(name string) uint8 {
 	return otherRegions
 }
 
-// settle gives a region that is new a column of its own while there is one.
-func (c *columns) settle(name string) uint8 {
+// addRegion gives a region that is new a column of its own while one is left, and
+// returns its number.
+func (c *columns) addRegion(name string) uint8 {
 	at := c.region(name)
 	if at == otherRegions && len(c.regions) < otherRegions-1 {
 		c.regions = append(c.regions, name)
@@ -77,7 +78,7 @@ func (c *columns) settle(name string) uint8 {
 
 // bucket is where a number falls: four buckets for each power of two, sixteen
 // powers from the least that matters of that fact. It never falls as n grows.
-// A price has one bucket for each power: it changes often, and the pages do the rest.
+// A price has one bucket for each power: prices change often, and pages order them.
 func bucket(f fact, n uint64) int {
 	if f == ofPrice {
 		return max(0, bits.Len64(n)-10) // the first is below a thousandth of a token
@@ -104,8 +105,9 @@ func bucket(f fact, n uint64) int {
 // edge tells whether n is the lowest number of its bucket.
 func edge(f fact, n uint64) bool { return n == 0 || bucket(f, n) != bucket(f, n-1) }
 
-// change brings a lane from what was true of it to what is. No facts at all
-// are in no column: that is how a lane is entered and left.
+// change moves a lane from the columns of its old facts to those of its new ones. A
+// lane without facts is in no column: an offer that comes or ends changes from or to
+// that.
 func (c *columns) change(lane uint32, old, now *facts) {
 	word, bit := int(lane/64), uint64(1)<<(lane%64)
 	for f := range sizes {

@@ -169,7 +169,7 @@ func (c *crowd) revoke(t *testing.T) {
 }
 
 func (c *crowd) expire(t *testing.T) {
-	if c.IntN(4) == 0 { // so that shelves are left with few
+	if c.IntN(4) == 0 { // so that segments are left with few
 		c.now = c.now.Add(30 * time.Minute)
 	}
 	gone := c.book.Expire(c.now)
@@ -313,29 +313,29 @@ func plainPrice(o *Offer, u Usage) uint64 {
 	return o.PriceAtomsPerHour + more.Uint64()
 }
 
-// structure checks what the shelves promise each other.
+// structure checks what the segments promise each other.
 func (c *crowd) structure(t *testing.T) {
-	shelved, taken := 0, 0
+	counted, taken := 0, 0
 	for place, s := range c.book.list {
-		if c.book.shelves[s.class] != s || s.place != place || len(s.providers) == 0 || len(s.providers)+len(s.free) != len(s.lanes) {
-			t.Fatalf("seed %d: shelf %s is lost", c.seed, s.class)
+		if c.book.segments[s.class] != s || s.place != place || len(s.providers) == 0 || len(s.providers)+len(s.free) != len(s.lanes) {
+			t.Fatalf("seed %d: segment %s is lost", c.seed, s.class)
 		}
 		live := intersect(make([]uint64, len(s.live)), [][]uint64{s.live}, make([]uint64, len(s.live)))
-		shelved += live
+		counted += live
 		taken += len(s.providers)
-		for at := range s.tags {
-			if o := s.tags[at].offer; (o != nil && o.metersMore()) != (s.metered[at/64]>>(at%64)&1 != 0) {
+		for at := range s.heads {
+			if o := s.heads[at].offer; (o != nil && o.metersMore()) != (s.metered[at/64]>>(at%64)&1 != 0) {
 				t.Fatalf("seed %d: %s: lane %d prices more than device time, or not", c.seed, s.class, at)
 			}
 		}
 		onPages, low := 0, uint64(0)
 		for i, p := range s.pages {
 			for k, at := range p.lanes[:p.n] {
-				price, next := s.tags[at].price, uint64(math.MaxUint64)
+				price, next := s.heads[at].price, uint64(math.MaxUint64)
 				if i+1 < len(s.pages) {
 					next = s.lows[i+1]
 				}
-				if s.lanes[at].page != p || int(s.lanes[at].at) != k || s.tags[at].offer.PriceAtomsPerHour != price || price < s.lows[i] || price > next {
+				if s.lanes[at].page != p || int(s.lanes[at].at) != k || s.heads[at].offer.PriceAtomsPerHour != price || price < s.lows[i] || price > next {
 					t.Fatalf("seed %d: %s: lane %d is on the wrong page", c.seed, s.class, at)
 				}
 			}
@@ -351,7 +351,7 @@ func (c *crowd) structure(t *testing.T) {
 	if taken != c.book.taken {
 		t.Fatalf("seed %d: %d lanes taken; the book counts %d", c.seed, taken, c.book.taken)
 	}
-	if shelved != len(c.list) {
-		t.Fatalf("seed %d: %d offers on shelves; the list has %d", c.seed, shelved, len(c.list))
+	if counted != len(c.list) {
+		t.Fatalf("seed %d: %d offers in segments; the list has %d", c.seed, counted, len(c.list))
 	}
 }

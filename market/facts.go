@@ -21,7 +21,7 @@ const (
 	ofMemory
 	ofDisk
 	ofDuration
-	ofPrice // by which they also stand on their shelf
+	ofPrice // by which the pages of a segment are ordered too
 	// A number that is not the offer's own, and may change under it.
 	ofScore
 	// Words.
@@ -34,11 +34,11 @@ const (
 	sizes = ofPrice + 1 // how many numbers have columns
 )
 
-// facts are what queries ask of an offer, side by side in memory: an offer as
-// it travelled lies in four places.
+// facts are what queries ask of an offer, side by side in memory. The message of an
+// offer has them in four places.
 type facts struct {
 	number  [sizes]uint64
-	region  uint8 // its column, if the shelf has columns; 0 for none
+	region  uint8 // its column, if the segment has columns; 0 for none
 	runners uint8 // bit r stands for runner r; none for those of a later version
 }
 
@@ -64,7 +64,7 @@ func knownEvidence(e marketv1.Evidence) marketv1.Evidence {
 	return e
 }
 
-// row is an offer on a shelf, and the book, which knows more of its provider.
+// row is an offer in a segment, and the book, which knows more of its provider.
 type row struct {
 	*lane
 	offer *Offer

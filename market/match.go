@@ -27,13 +27,13 @@ func (b *Book) AppendMatch(offers []*Offer, now time.Time, q Query) []*Offer {
 	m.begin(b, now, q)
 	if words, ok := q.models(); ok {
 		for _, w := range words {
-			if s := b.shelves[w]; s != nil {
-				m.shelf(s)
+			if s := b.segments[w]; s != nil {
+				m.segment(s)
 			}
 		}
 	} else {
 		for _, s := range b.list {
-			m.shelf(s)
+			m.segment(s)
 		}
 	}
 	slices.SortFunc(m.found, m.compare)
@@ -55,7 +55,7 @@ type search struct {
 	highest uint64 // what costs more is not looked for
 	steps   []step
 
-	// The shelf at hand.
+	// The segment that is searched.
 	sets  [][]uint64 // what each offer is in that the query accepts
 	more  bool       // whether that is not all that its columns tell
 	lanes []uint64   // where offers can be
@@ -100,7 +100,7 @@ func (m *search) begin(b *Book, now time.Time, q Query) {
 	}
 }
 
-// end lets go of what was searched, but not of the space.
+// end drops the references to what was searched, and keeps the space.
 func (m *search) end() {
 	clear(m.found)
 	clear(m.steps)
@@ -118,10 +118,10 @@ func (q *Query) models() ([]string, bool) {
 	return nil, false
 }
 
-// shelf looks for offers on s, in the lanes that its columns leave. A few lanes
+// segment looks for offers in s, in the lanes that its columns leave. A few lanes
 // are all looked at; many are looked at by price, until the limit is full and
 // the rest is dearer.
-func (m *search) shelf(s *shelf) {
+func (m *search) segment(s *segment) {
 	n := m.narrow(s)
 	if n == 0 {
 		return
@@ -148,7 +148,7 @@ func (m *search) shelf(s *shelf) {
 
 // narrow sets the lanes in which there can be offers that the query accepts,
 // and counts them.
-func (m *search) narrow(s *shelf) int {
+func (m *search) narrow(s *segment) int {
 	c := &s.columns
 	m.sets, m.check, m.more = m.sets[:0], m.check[:0], false
 	for i := range m.steps {
@@ -231,8 +231,8 @@ func (m *search) narrowMore(c *columns) (n int) {
 }
 
 // look takes the offer of a lane if the query accepts it and it is good enough.
-func (m *search) look(s *shelf, at uint32) {
-	t := &s.tags[at]
+func (m *search) look(s *segment, at uint32) {
+	t := &s.heads[at]
 	if t.price > m.highest || t.ends <= m.now {
 		return
 	}
@@ -262,7 +262,7 @@ func (m *search) look(s *shelf, at uint32) {
 	}
 }
 
-// sink lets a hit sink in the heap until none below it is worse.
+// sink moves a hit down the heap until none below it is worse.
 func (m *search) sink(i int) {
 	for {
 		worst := i
@@ -321,7 +321,7 @@ func (b *Book) Explain(now time.Time, q Query) []Removal {
 	}
 	for _, s := range b.list {
 		for i := range s.lanes {
-			if t := &s.tags[i]; t.ends > now.UnixMilli() {
+			if t := &s.heads[i]; t.ends > now.UnixMilli() {
 				explain(out, q.Clauses, row{&s.lanes[i], t.offer, b})
 			}
 		}

@@ -46,7 +46,7 @@ func (b *Book) explainTogether(now time.Time, q Query, out []Removal) []Removal 
 	providers := map[souk.NodeKey]*providerSome{}
 	for _, s := range b.list {
 		for i := range s.lanes {
-			if t := &s.tags[i]; t.ends > now.UnixMilli() {
+			if t := &s.heads[i]; t.ends > now.UnixMilli() {
 				p := providers[t.offer.Provider]
 				if p == nil {
 					p = &providerSome{without: make([]some, len(q.Clauses))}

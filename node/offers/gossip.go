@@ -39,8 +39,9 @@ const (
 
 	// followWait is how long to wait for a new peer to follow the topics.
 	followWait = time.Second
-	// lastWords is how long gossip goes on after it is told to stop.
-	lastWords = 250 * time.Millisecond
+	// stopDelay is how long gossip goes on after it is told to stop, so that
+	// revocations are still sent.
+	stopDelay = 250 * time.Millisecond
 	// forwardSlack is how long a message may be under way after an honest peer
 	// checked its time.
 	forwardSlack = 30 * time.Second
@@ -128,7 +129,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	g.topics, g.ps = topics, ps
 	close(g.ready)
 	<-ctx.Done()
-	<-time.After(lastWords)
+	<-time.After(stopDelay)
 	return nil
 }
 

@@ -7,19 +7,18 @@ import (
 	"github.com/souk-market/souk"
 )
 
-// fewOffers is how many offers of a class are looked at one by one: columns
-// would take more room than they.
+// fewOffers is how many offers of a class are looked at one by one: columns for so
+// few would take more room than the offers.
 const fewOffers = 32
 
-// shelf holds what is known of the offers of one class. Each provider has a
-// lane, which stands for it in every slice, and while its offer is live also as
-// a bit in the bitmaps.
-type shelf struct {
+// segment is the part of the book for one class. Each provider has a lane: an index
+// into every slice and, while its offer is live, the place of a bit in the bitmaps.
+type segment struct {
 	class     string
-	place     int // in the book's list of shelves
+	place     int // in the book's list of segments
 	providers map[souk.NodeKey]uint32
 	lanes     []lane
-	tags      []tag
+	heads     []head
 	free      []uint32 // lanes that are nobody's
 	live      []uint64 // lanes with a live offer
 	metered   []uint64 // of these, those whose offer prices more than the time of its devices
@@ -39,8 +38,8 @@ type lane struct {
 	facts
 }
 
-// tag is what a match reads of a lane first. It is zero without a live offer.
-type tag struct {
+// head is what a match reads of a lane first. It is zero without a live offer.
+type head struct {
 	price uint64
 	ends  int64 // Unix milliseconds
 	offer *Offer
@@ -59,13 +58,13 @@ const (
 )
 
 // open takes a lane for a provider that had none.
-func (s *shelf) open() (at uint32) {
+func (s *segment) open() (at uint32) {
 	if n := len(s.free); n > 0 {
 		at, s.free = s.free[n-1], s.free[:n-1]
 		return at
 	}
 	at = uint32(len(s.lanes))
-	s.lanes, s.tags = append(s.lanes, lane{}), append(s.tags, tag{})
+	s.lanes, s.heads = append(s.lanes, lane{}), append(s.heads, head{})
 	if at%64 == 0 {
 		s.live, s.metered = append(s.live, 0), append(s.metered, 0)
 	}
@@ -74,13 +73,14 @@ func (s *shelf) open() (at uint32) {
 }
 
 // close gives back a lane without an offer.
-func (s *shelf) close(at uint32) {
+func (s *segment) close(at uint32) {
 	s.lanes[at] = lane{}
 	s.free = append(s.free, at)
 }
 
-// fit gives the shelf columns once they pay, and room in them for its lanes.
-func (s *shelf) fit() {
+// fit adds columns once there are more than fewOffers lanes, and widens them for new
+// lanes.
+func (s *segment) fit() {
 	switch c := &s.columns; {
 	case c.width > 0 && c.width < len(s.live):
 		c.widen()
@@ -88,7 +88,7 @@ func (s *shelf) fit() {
 		*c = newColumns(len(s.live))
 		for i := range s.lanes {
 			if l := &s.lanes[i]; l.page != nil {
-				l.region = c.settle(s.tags[i].offer.Region)
+				l.region = c.addRegion(s.heads[i].offer.Region)
 				c.change(uint32(i), new(facts), &l.facts)
 			}
 		}
@@ -96,13 +96,13 @@ func (s *shelf) fit() {
 }
 
 // set puts an offer in a lane, in the place of another or of none.
-func (s *shelf) set(at uint32, o *Offer) {
+func (s *segment) set(at uint32, o *Offer) {
 	l, f := &s.lanes[at], factsOf(o)
 	if s.columns.width > 0 {
-		f.region = s.columns.settle(o.Region)
+		f.region = s.columns.addRegion(o.Region)
 		s.columns.change(at, &l.facts, &f)
 	}
-	s.tags[at] = tag{o.PriceAtomsPerHour, o.Expires.UnixMilli(), o}
+	s.heads[at] = head{o.PriceAtomsPerHour, o.Expires.UnixMilli(), o}
 	s.metered[at/64] &^= 1 << (at % 64)
 	if o.metersMore() {
 		s.metered[at/64] |= 1 << (at % 64)
@@ -110,43 +110,43 @@ func (s *shelf) set(at uint32, o *Offer) {
 	switch {
 	case l.page == nil:
 		s.live[at/64] |= 1 << (at % 64)
-		s.stand(at)
+		s.addToPage(at)
 	case l.number[ofPrice] != f.number[ofPrice]:
-		s.unstand(at, l.number[ofPrice])
-		s.stand(at)
+		s.removeFromPage(at, l.number[ofPrice])
+		s.addToPage(at)
 	}
 	l.epoch, l.sequence, l.facts = o.Epoch, o.Sequence, f
 }
 
 // unset takes the offer out of a lane.
-func (s *shelf) unset(at uint32) {
+func (s *segment) unset(at uint32) {
 	l := &s.lanes[at]
 	if s.columns.width > 0 {
 		s.columns.change(at, &l.facts, new(facts))
 	}
-	s.unstand(at, l.number[ofPrice])
+	s.removeFromPage(at, l.number[ofPrice])
 	s.live[at/64] &^= 1 << (at % 64)
 	s.metered[at/64] &^= 1 << (at % 64)
-	s.tags[at], l.page, l.facts = tag{}, nil, facts{}
+	s.heads[at], l.page, l.facts = head{}, nil, facts{}
 }
 
-// compact gives a shelf that was much fuller the room that its lanes need.
-func (s *shelf) compact() {
+// compact shrinks a segment that had many more lanes to the room that those left need.
+func (s *segment) compact() {
 	old := *s
-	*s = shelf{class: old.class, place: old.place, providers: old.providers}
+	*s = segment{class: old.class, place: old.place, providers: old.providers}
 	for k, from := range old.providers {
 		at, l := s.open(), &old.lanes[from]
 		s.providers[k] = at
 		s.lanes[at].epoch, s.lanes[at].sequence = l.epoch, l.sequence
 		s.lanes[at].forget, s.lanes[at].revoked = l.forget, l.revoked
-		if o := old.tags[from].offer; o != nil {
+		if o := old.heads[from].offer; o != nil {
 			s.set(at, o)
 		}
 	}
 }
 
 // pageOf is the last page whose offers cost price at least.
-func (s *shelf) pageOf(price uint64) int {
+func (s *segment) pageOf(price uint64) int {
 	low, high := 0, len(s.lows) // the first costs 0 at least
 	for high-low > 1 {
 		if mid := int(uint(low+high) / 2); s.lows[mid] <= price {
@@ -158,29 +158,29 @@ func (s *shelf) pageOf(price uint64) int {
 	return low
 }
 
-// stand puts a lane on the page of its price.
-func (s *shelf) stand(at uint32) {
+// addToPage puts a lane on the page of its price.
+func (s *segment) addToPage(at uint32) {
 	if len(s.pages) == 0 {
 		s.pages, s.lows = append(s.pages, new(page)), append(s.lows, 0)
 	}
-	i := s.pageOf(s.tags[at].price)
+	i := s.pageOf(s.heads[at].price)
 	if s.pages[i].n == pageSize {
 		s.split(i)
-		i = s.pageOf(s.tags[at].price)
+		i = s.pageOf(s.heads[at].price)
 	}
 	s.put(s.pages[i], at)
 }
 
-func (s *shelf) put(p *page, at uint32) {
+func (s *segment) put(p *page, at uint32) {
 	s.lanes[at].page, s.lanes[at].at = p, uint32(p.n)
 	p.lanes[p.n] = at
 	p.n++
 }
 
 // split moves the dearer half of a full page to a new one behind it.
-func (s *shelf) split(i int) {
+func (s *segment) split(i int) {
 	p, dear := s.pages[i], new(page)
-	slices.SortFunc(p.lanes[:], func(a, b uint32) int { return cmp.Compare(s.tags[a].price, s.tags[b].price) })
+	slices.SortFunc(p.lanes[:], func(a, b uint32) int { return cmp.Compare(s.heads[a].price, s.heads[b].price) })
 	p.n = 0
 	for k, at := range p.lanes {
 		if k < pageSize/2 {
@@ -190,12 +190,13 @@ func (s *shelf) split(i int) {
 		}
 	}
 	s.pages = slices.Insert(s.pages, i+1, dear)
-	s.lows = slices.Insert(s.lows, i+1, s.tags[dear.lanes[0]].price)
+	s.lows = slices.Insert(s.lows, i+1, s.heads[dear.lanes[0]].price)
 }
 
-// unstand takes a lane off its page, where it stood for price. A page that has become small joins a
-// neighbour, so that two pages side by side hold that many offers at least.
-func (s *shelf) unstand(at uint32, price uint64) {
+// removeFromPage takes a lane off the page on which it is for price. A page that
+// becomes small is joined with a neighbour, so that two pages side by side hold at
+// least smallPage offers.
+func (s *segment) removeFromPage(at uint32, price uint64) {
 	p := s.lanes[at].page
 	p.n--
 	last := p.lanes[p.n]
@@ -217,7 +218,7 @@ func (s *shelf) unstand(at uint32, price uint64) {
 }
 
 // join moves the offers of page i+1 to page i if both are small.
-func (s *shelf) join(i int) {
+func (s *segment) join(i int) {
 	p, next := s.pages[i], s.pages[i+1]
 	if p.n+next.n > joinPages {
 		return

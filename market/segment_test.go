@@ -34,7 +34,7 @@ func TestMatchAllocatesNothing(t *testing.T) {
 }
 
 // TestBookRoom fills books in the ways that need most room for each offer, and
-// leaves shelves nearly empty: room stays in proportion to what is known.
+// leaves segments nearly empty: room stays in proportion to what is known.
 func TestBookRoom(t *testing.T) {
 	const n = 3000
 	for _, tt := range []struct {
@@ -78,11 +78,11 @@ func TestBookRoom(t *testing.T) {
 	}
 }
 
-// room is what the shelves take, in bytes, but for their maps.
+// room is what the segments take, in bytes, but for their maps.
 func (b *Book) room() (n uintptr) {
 	size := func(v any) uintptr { return reflect.TypeOf(v).Size() }
 	for _, s := range b.list {
-		n += size(*s) + uintptr(cap(s.lanes))*size(lane{}) + uintptr(cap(s.tags))*size(tag{}) + uintptr(len(s.pages))*size(page{}) +
+		n += size(*s) + uintptr(cap(s.lanes))*size(lane{}) + uintptr(cap(s.heads))*size(head{}) + uintptr(len(s.pages))*size(page{}) +
 			8*uintptr(cap(s.live)+cap(s.metered)+cap(s.columns.words)+cap(s.pages)+cap(s.lows)) + 4*uintptr(cap(s.free)) + 16*uintptr(cap(s.columns.regions))
 	}
 	return n
