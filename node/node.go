@@ -275,7 +275,7 @@ func (n *Node) buildDevices() error {
 // child is the argv of one of this program's hidden commands.
 func (n *Node) child(command string) []string { return append(slices.Clone(n.cfg.Self), command) }
 
-// Close lets go of what New took.
+// Close closes what New opened.
 func (n *Node) close() error {
 	var errs []error
 	if n.api != nil {

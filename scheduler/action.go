@@ -47,8 +47,8 @@ type FetchOutputs struct {
 }
 
 // SettleUp allows the last voucher of a lease: countersign its final receipt,
-// which may come later, and answer [Settled]. Without it the last voucher stays
-// back.
+// which may come later, and answer [Settled]. Before it the driver does not send
+// the last voucher.
 type SettleUp struct{ Lease souk.LeaseID }
 
 // Release ends a lease. Its id is zero where the provider did not countersign

@@ -66,7 +66,7 @@ type LeaseFailed struct {
 	Err  string
 }
 
-// RunState is the provider's word on where the run stands.
+// RunState is what the provider reports of a run.
 type RunState struct {
 	Lease  souk.LeaseID
 	Phase  runv1.Phase
@@ -99,7 +99,7 @@ type OutputsFailed struct {
 // voucher was sent.
 type Settled struct{ Lease souk.LeaseID }
 
-// StopAsked is the client's owner wanting the job to end.
+// StopAsked tells that the job's owner wants it to end.
 type StopAsked struct{}
 
 func (Tick) event()            {}

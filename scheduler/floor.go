@@ -65,7 +65,7 @@ type Occupancy struct {
 }
 
 // Floor is a provider's devices with the leases and holds on them. What is free
-// is always derived from these, so it cannot drift.
+// is always derived from these and never counted, so it cannot become wrong.
 type Floor struct {
 	cfg      FloorConfig
 	leases   map[souk.LeaseID]*occupation

@@ -49,8 +49,8 @@ func (j *Job) handleRun(e Event) {
 	}
 }
 
-// phase follows the provider's word. A run only goes forward, except between
-// running and paused: a word of an earlier phase is late.
+// phase follows what the provider reports of a run. A run only goes forward, except
+// between running and paused: a report of an earlier phase arrived late.
 func (j *Job) phase(e RunState) {
 	switch e.Phase {
 	case runv1.Phase_PHASE_STAGING:

@@ -94,7 +94,7 @@ type Tenancy struct {
 
 	state    TenancyState
 	stored   TenancyState // as the driver has it in its store
-	restored bool         // from an earlier life of the provider
+	restored bool         // from before a restart of the provider
 	gone     bool         // a restored lease did not get its devices again
 
 	meter    *payment.Meter
@@ -194,7 +194,7 @@ func (t *Tenancy) handle(e TenancyEvent) {
 	}
 }
 
-// begin does the first thing in this life of the provider.
+// begin emits the first actions, of a new tenancy or after a restart.
 func (t *Tenancy) begin() {
 	restarted := cause{runv1.EndReason_END_REASON_PROVIDER_RESTARTED, "the provider was restarted"}
 	switch phase := t.state.Phase; {
@@ -335,8 +335,9 @@ func (t *Tenancy) freeDevices() {
 	}
 }
 
-// end is the last step. The first reason stays: a client that does not settle a
-// run the provider lost is not to blame for it. One that lets a good result lie is.
+// end is the last step. The first reason stays: a client that does not settle a run
+// that the provider lost is not to blame. A client is to blame if it does not fetch
+// and pay for a good result.
 func (t *Tenancy) end(why cause) {
 	if t.stopping && t.step < tenancyCollecting { // whatever broke, it was that
 		why = providerStopping

@@ -26,7 +26,7 @@ type StoreTenancy struct {
 // and waits for its depth until By. [DepositSent] tells of the transaction;
 // [DepositCounted] or [FundingFailed] answers.
 type SubmitDeposit struct {
-	Known string // the transaction an earlier life of the provider sent; empty for none
+	Known string // the transaction that the provider sent before a restart; empty for none
 	By    time.Time
 }
 
@@ -58,8 +58,8 @@ type FreeDevices struct{}
 // [OutputsStored] or [OutputsNotStored] answers.
 type StoreOutputs struct{}
 
-// GrantOutputs lets the client fetch outputs that an earlier life of the provider
-// stored.
+// GrantOutputs lets the client fetch outputs that the provider stored before a
+// restart.
 type GrantOutputs struct{ Output string }
 
 // WithdrawOutputs takes that back.
@@ -78,8 +78,8 @@ type PostCountersign struct {
 // receipt that is done, as a repeated one is, has [payment.ErrSequence].
 type RejectCountersign struct{ Err error }
 
-// SuspendTenancy is the last action in this life of the provider: what ran is
-// receipted and stored, and the next life goes on from there.
+// SuspendTenancy is the last action before the daemon ends: what ran is receipted
+// and stored, and the next start goes on from there.
 type SuspendTenancy struct{}
 
 // EndTenancy is the last action: remove the job's files, then make the end

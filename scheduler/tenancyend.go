@@ -34,7 +34,7 @@ func (t *Tenancy) reclaimed(e ReclaimAsked) {
 	}
 }
 
-// providerStops ends what can be ended, and leaves the rest to the next life.
+// providerStops ends what can be ended, and leaves the rest to the next start.
 func (t *Tenancy) providerStops() {
 	t.stopping = true
 	switch {

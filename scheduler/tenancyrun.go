@@ -166,7 +166,7 @@ func (t *Tenancy) toCollecting(output string) {
 }
 
 // collect waits until the client has signed all receipts, or says that it wants
-// nothing more of the lease. A stopping daemon leaves that to its next life.
+// nothing more of the lease. A stopping daemon leaves that to its next start.
 func (t *Tenancy) collect() {
 	t.step, t.deadline = tenancyCollecting, t.now.Add(t.cfg.CollectWithin)
 	if t.stopping {

@@ -69,8 +69,8 @@ func (a *app) follow(ctx context.Context, id string, file *jobfile.File) error {
 	return errors.Join(a.finish(ctx, end), a.collect(end, file))
 }
 
-// watch shows a job until it ends. When ctx ends first it lets go of the job,
-// which runs on.
+// watch shows a job until it ends. When ctx ends first it returns, and the job runs
+// on.
 func (a *app) watch(ctx context.Context, id string) (*apiv1.JobSummary, error) {
 	f := &follower{app: a, before: ranBefore{}}
 	err := f.receive(ctx, id)

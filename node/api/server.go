@@ -179,7 +179,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // listenSocket replaces a socket that a killed daemon left: the ledger's lock
-// says that no other daemon lives in this home.
+// shows that no other daemon uses this home.
 func listenSocket(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

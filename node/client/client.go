@@ -92,14 +92,14 @@ type Client struct {
 	cfg      Config
 	wholeBy  time.Time // when the book is taken for whole
 	queue    chan *Job // jobs whose goroutine Run starts
-	restored []*Job    // jobs of an earlier life, for Run to start
+	restored []*Job    // jobs that had not ended before a restart, for Run to start
 	releases releases
 
 	mu   sync.Mutex // guards jobs
 	jobs map[souk.JobID]*Job
 }
 
-// New returns a client with the jobs of its earlier life. Run goes on with
+// New returns a client with the jobs from before a restart. Run goes on with
 // them.
 func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, wholeBy: time.Now().Add(bookWithin), queue: make(chan *Job, 2*maxJobs),

@@ -36,7 +36,7 @@ type runLink struct {
 	s      *Proposal
 	payer  *payment.Payer
 
-	allowed  chan struct{} // closed: the last voucher may go
+	allowed  chan struct{} // closed: the last voucher may be sent
 	once     sync.Once
 	releases chan bool     // the wish to end the run; true: drop the outputs
 	quit     chan struct{} // closed: give the stream up after what is under way
@@ -68,7 +68,7 @@ func breach(err error) bool {
 	return errors.Is(err, errBreach) || errors.Is(err, wire.ErrTooLarge) || errors.Is(err, proto.Error)
 }
 
-// allow lets the last voucher go.
+// allow permits the last voucher to be sent.
 func (l *runLink) allow() { l.once.Do(func() { close(l.allowed) }) }
 
 // leave gives the stream up after what is under way.

@@ -17,13 +17,13 @@ import (
 
 // How full the disk may be. The stores write through memory maps, and a process
 // that does so on a full disk is ended; so writing stops while there is space, in
-// this order: what is new, then blocks, then the ledger. In between, what runs
-// ends and is written down.
+// this order: what is new, then blocks, then the ledger. In between, runs end and
+// their receipts are stored.
 const (
 	WorkFloor   = 384 << 20 // bytes free for new jobs, leases and files
 	BlocksFloor = 320 << 20 // for blocks, such as the outputs of what ran
 	LedgerFloor = 256 << 20 // for the ledger and the log of receipts
-	spaceSlack  = 16 << 20  // more than the floor, before work is taken again: a disk at the floor must not flicker
+	spaceSlack  = 16 << 20  // more than the floor, before work is taken again, so that a disk at the floor does not switch back and forth
 	spaceEvery  = 250 * time.Millisecond
 )
 

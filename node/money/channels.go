@@ -235,6 +235,6 @@ func (r *Channel) read(now payment.OnChain, booked souk.Atoms, wallet payment.Ad
 		to = ledger.External // a payout address of another wallet
 	}
 	post("claim", to, ledger.Receivable(id), moved.Claimed)
-	post("unbooked", to, ledger.Earned, moved.Unbooked) // claimed by a life of this node that its ledger does not know
+	post("unbooked", to, ledger.Earned, moved.Unbooked) // claimed by this node at a time that its ledger has lost
 	return b
 }

@@ -68,7 +68,7 @@ func (r *Channel) claimDue(long bool) bool {
 }
 
 // claim claims exactly what receipts say is due on each channel, has it paid out,
-// and posts it. The caller is let in to the exits of all of them.
+// and posts it. The caller has entered k.exits for all of them.
 func (k *Keeper) claim(ctx context.Context, recs []*Channel) (tx string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, txWithin)
 	defer cancel()
@@ -115,7 +115,7 @@ func (k *Keeper) Refund(ctx context.Context, id souk.ChannelID) (claimTx, refund
 		return "", "", 0, err
 	}
 	defer func() {
-		// Only a refund whose fate is unknown keeps the channel closed.
+		// The channel takes leases again, unless it is unknown what became of the refund.
 		if sent := refundTx != "" && err != nil; !sent || errors.As(err, new(*chain.RevertError)) {
 			err = errors.Join(err, k.Mark(context.WithoutCancel(ctx), id, func(r *Channel) { r.Refunding = false }))
 		}

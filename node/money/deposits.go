@@ -27,8 +27,8 @@ type depositKey struct {
 
 // Deposit submits a client's authorization, waits until it is as deep as its
 // amount asks, and reads the channel again. Lease is the one that it came with,
-// zero where it came ahead of any. Known is the transaction that an earlier life
-// of this node submitted, or empty; submitted is told of a new one before that is
+// zero where it came ahead of any. Known is the transaction that this node
+// submitted before a restart, or empty; submitted is told of a new one before that is
 // waited for, and its error ends the wait. Meanwhile the channel's account backs
 // no other lease with the deposit. A chain that does not answer is asked again
 // until ctx ends.

@@ -203,8 +203,8 @@ func (k *Keeper) post(ctx context.Context, s snapshot) error {
 			grown += st.Balance - rec.Balance
 		}
 	}
-	// What fills the wallet goes first, what leaves it last: in between it must
-	// not seem to hold less than nothing.
+	// Transfers into the wallet are posted first and those out of it last, so that
+	// its balance is not negative in between.
 	var fills, leaves []souk.ChannelID
 	for id, st := range s.channels {
 		if rec, ok := k.cfg.Channels.Get(id); ok && rec.Paying && st.Balance < rec.Balance {

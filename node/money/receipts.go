@@ -87,7 +87,7 @@ func (b *Receipts) Log(ctx context.Context, r payment.Receipt) error {
 }
 
 // Score is what this node knows of a provider by its own dealings: how many of
-// its receipts it has signed, up to 1000. To a stranger it says nothing.
+// its receipts it has signed, up to 1000. It proves nothing to others.
 func (b *Receipts) Score(provider souk.NodeKey) uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

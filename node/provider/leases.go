@@ -6,7 +6,7 @@ import (
 	"github.com/souk-market/souk/scheduler"
 )
 
-// Epoch tells the offers of this life of the provider from those of another.
+// Epoch tells the offers since this start of the provider from those before it.
 func (p *Provider) Epoch() uint64 { return p.epoch }
 
 // Lease tells where a lease stands that is not forgotten.

@@ -79,7 +79,7 @@ type Provider struct {
 	epoch uint64
 	queue chan *tenancy // leases whose goroutine Run starts
 
-	restored []*tenancy // leases of an earlier life, for Run to start
+	restored []*tenancy // leases that had not ended before a restart, for Run to start
 
 	accepting sync.Mutex    // one lease is taken at a time: a repeated request finds the first
 	dirty     chan struct{} // capacity may have changed: publish offers
@@ -93,7 +93,8 @@ type Provider struct {
 	draining  bool
 }
 
-// New returns a provider with the leases of its earlier life. Run sets them going.
+// New returns a provider with the leases that had not ended before a restart. Run
+// goes on with them.
 func New(cfg Config, now time.Time) (*Provider, error) {
 	p := &Provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),

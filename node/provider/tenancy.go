@@ -114,8 +114,8 @@ func (t *tenancy) show(change func()) {
 	t.changes.Announce()
 }
 
-// run takes one lease from countersigned to ended, or to where the next life of
-// the provider goes on.
+// run takes one lease from countersigned to ended, or to where the next start of
+// the daemon goes on.
 func (t *tenancy) run(ctx context.Context) {
 	guard := t.with.Guard // a busy node must not trim the connection that pays it
 	guard.Protect(t.client, t.id.String())
@@ -266,7 +266,7 @@ func (t *tenancy) begin(do func() scheduler.TenancyEvent) {
 	go func() { t.findings <- finding{event: do()} }()
 }
 
-// found takes the word of a goroutine.
+// found steps the machine with what a goroutine found.
 func (t *tenancy) found(ctx, work context.Context, f finding) {
 	err := t.step(ctx, work, f.event)
 	if f.done == nil {

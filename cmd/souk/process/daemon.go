@@ -82,7 +82,7 @@ func (d *Daemon) UpArgs() []string {
 	return append([]string{"up", "--mdns=false", "--api", "127.0.0.1:0"}, d.Args...)
 }
 
-// Start starts the process, in its first life or after another. [Ready] waits for it.
+// Start starts the process, for the first time or again. [Ready] waits for it.
 func (d *Daemon) Start() error {
 	out, err := os.OpenFile(d.LogName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
