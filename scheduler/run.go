@@ -70,7 +70,7 @@ func (j *Job) phase(e RunState) {
 	}
 }
 
-// runOver takes the provider's word that the job is not running any more.
+// runOver acts on the provider's report that the job does not run any more.
 func (j *Job) runOver(e RunState) {
 	switch j.step {
 	case stepFunding, stepStaging, stepRunning, stepPaused:
@@ -102,7 +102,7 @@ func (j *Job) overrunEnding(e RunState) ending {
 // ended acts on the end of a run: collect its result, attempt it elsewhere, or end.
 func (j *Job) ended(e RunState, is ending) {
 	if is.reason == ReasonClientOutputs && j.resume <= Leasing {
-		// We were here all the time and were told of none: it kept them.
+		// The client was connected and was told of no outputs: the provider keeps them.
 		is = ending{ReasonNoOutputs, Failed, lost, false}
 	}
 	if !is.result {
@@ -127,7 +127,7 @@ func (j *Job) ended(e RunState, is ending) {
 	j.emit(FetchOutputs{j.lease, e.Output})
 }
 
-// settle lets the last voucher go: the outputs are here, or none are wanted.
+// settle allows the last voucher to be sent: the outputs are here, or none are wanted.
 func (j *Job) settle() {
 	j.enter(stepSettling)
 	j.emit(SettleUp{j.lease})

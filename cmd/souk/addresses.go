@@ -22,7 +22,7 @@ func checkMultiaddr(s string, peer bool) error {
 	}
 	a, err := multiaddr.NewMultiaddr(s)
 	if err != nil {
-		why := "" // the last words of the library say what; those before are its own
+		why := "" // the end of the library's text says what is wrong; the rest names its functions
 		for part := range strings.SplitSeq(s, "/") {
 			if near := market.Nearest(part, multiaddrWords); near != "" && near != part && !slices.Contains(multiaddrWords, part) {
 				why = fmt.Sprintf("; did you mean %s?", near)

@@ -124,7 +124,7 @@ func (j *job) decline(peer souk.NodeKey, r *market.Refusal) {
 	j.c.n.after(0, "lease declined", func() { j.step(e) })
 }
 
-// release lets go of a lease; without an id, of the last one signed for the peer.
+// release ends a lease; without an id, the last one signed for the peer.
 func (j *job) release(a scheduler.Release) {
 	p := j.c.paper(a.Lease)
 	for _, o := range j.c.papers {

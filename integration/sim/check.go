@@ -71,7 +71,7 @@ func (p *provider) check() {
 	for _, h := range p.live {
 		h.checkExposure()
 		h.checkHeld()
-		h.checkLetGo()
+		h.checkDropped()
 		if !p.n.up || !h.holding {
 			if h.running {
 				w.failf("lease %s runs without its devices", h.terms.Lease.Short())

@@ -9,7 +9,7 @@ import (
 
 const (
 	heldSlack    = 16 * time.Second // that the machine gives its driver, and a little
-	letGoWithin  = 3 * time.Minute  // for a lease to end that its client let go of, once both can be reached: 18 attempts
+	dropWithin   = 3 * time.Minute  // for a lease to end that its client dropped, once both can be reached: 18 attempts
 	stagedWithin = time.Minute      // for a job whose client is there, from the job to the start
 )
 
@@ -34,16 +34,16 @@ func (h *tenancy) checkHeld() {
 	}
 }
 
-// checkLetGo holds a lease whose client wants nothing more of it to a bound, from
+// checkDropped holds a lease whose client wants nothing more of it to a bound, from
 // when the two can reach each other.
-func (h *tenancy) checkLetGo() {
+func (h *tenancy) checkDropped() {
 	p, w := h.client.client.paper(h.terms.Lease), h.p.n.w
 	if p == nil || !p.dropped || !h.p.n.up || !h.client.up {
 		return
 	}
 	since := max(p.droppedAt, h.p.n.upSince, h.client.upSince, h.p.n.cutUntil, h.client.cutUntil)
-	if held := w.now - since; held > letGoWithin {
-		w.failf("lease %s, in %s, has its money %s after its client let go of it, at most %s", h.terms.Lease.Short(), h.state.Phase, held, letGoWithin)
+	if held := w.now - since; held > dropWithin {
+		w.failf("lease %s, in %s, has its money %s after its client dropped it, at most %s", h.terms.Lease.Short(), h.state.Phase, held, dropWithin)
 	}
 }
 

@@ -35,8 +35,8 @@ func procedures() map[string]protoreflect.MethodDescriptor {
 	return all
 }
 
-// spoken lets through the requests that Connect can read, and says in words what
-// is wrong with others: people write them by hand. A field that no message has
+// spoken passes on the requests that Connect can read, and says in words what is
+// wrong with others: people write them by hand. A field that no message has
 // is wrong too, where Connect would leave it out and act on the rest.
 func spoken(next http.Handler) http.Handler {
 	known := procedures()

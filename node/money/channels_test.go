@@ -20,7 +20,7 @@ const oldChannel = `{"config":{"Payer":"0x01000000000000000000000000000000000000
 "revision":3,"deposit_tx":"0xd","claim_tx":"0xc","refund_tx":"0xr"}`
 
 // TestChannelOfEarlierVersions reads a channel as earlier versions stored it, and
-// keeps the names of its fields: homes live longer than the program.
+// keeps the names of its fields: homes outlive programs.
 func TestChannelOfEarlierVersions(t *testing.T) {
 	var rec Channel
 	if err := json.Unmarshal([]byte(oldChannel), &rec); err != nil {

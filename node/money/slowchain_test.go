@@ -234,7 +234,7 @@ func TestUnconfirmedDepositBacksNoOther(t *testing.T) {
 	})
 }
 
-// heldChain keeps the first reading of a channel back until it is let go, and
+// heldChain keeps the first reading of a channel back until it is released, and
 // calls then, if it is set, before each later one comes back.
 type heldChain struct {
 	ReadingChain

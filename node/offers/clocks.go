@@ -23,7 +23,7 @@ type Clocks struct {
 
 	mu    sync.Mutex // guards what follows
 	ahead map[peer.ID]time.Duration
-	wrong bool // the last word in the log
+	wrong bool // what the log said last
 }
 
 // NewClocks has seen no peer yet.

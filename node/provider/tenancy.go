@@ -60,7 +60,7 @@ type tenancy struct {
 // finding is what a goroutine of a tenancy has found out.
 type finding struct {
 	event scheduler.TenancyEvent
-	done  chan<- error // told what became of the event; nil: it was the goroutine's last word
+	done  chan<- error // told what became of the event; nil: the goroutine has ended
 }
 
 // newTenancy is a lease that is about to be countersigned.

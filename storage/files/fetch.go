@@ -83,7 +83,7 @@ type fetch struct {
 	todo    []ref              // still to look for; the last is the next
 	waiting map[cid.Cid][]ref  // asked for
 	hinted  uint64             // bytes that waiting is expected to bring
-	refused bool               // the peer's last word was no
+	refused bool               // the peer's last answer was a refusal
 
 	here     uint64 // bytes of all blocks seen so far
 	tree     uint64 // of those, in blocks that are not raw leaves
