@@ -15,7 +15,7 @@ import (
 // What was taken has its deadlines all the same, and its devices come back.
 func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	const leases = 8
-	s := newStall(t, leases, func(c *Config) { c.waits.Send = time.Second })
+	s := newStall(t, leases, func(c *Config) { c.Waits.Send = time.Second })
 	c := s.client(t, &networktest.Liar{})
 	over, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -94,9 +94,8 @@ type Config struct {
 
 	Version string
 	Now     func() time.Time // the clock by which offers are signed and judged; default [time.Now]
+	Waits   *network.Waits   // how long peers are waited for; default [network.DefaultWaits], tests and simulations shorten them
 	Log     *slog.Logger
-
-	waits *network.Waits // nil: the defaults
 }
 
 // Store is a transactional store of keys and values that can be closed.
@@ -157,8 +156,8 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.waits == nil {
-		cfg.waits = network.DefaultWaits()
+	if cfg.Waits == nil {
+		cfg.Waits = network.DefaultWaits()
 	}
 	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
@@ -203,7 +202,7 @@ func (n *Node) buildNetwork() (err error) {
 	n.streams = network.NewStreams(n.host, n.cfg.Log)
 	n.gossip = offers.NewGossip(offers.GossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
 	n.clocks = offers.NewClocks(n.cfg.Log)
-	n.syncer = offers.NewSyncer(offers.SyncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: newRand(), Within: n.cfg.waits.Sync, Log: n.cfg.Log})
+	n.syncer = offers.NewSyncer(offers.SyncConfig{Host: n.host, Streams: n.streams, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Rand: newRand(), Within: n.cfg.Waits.Sync, Log: n.cfg.Log})
 	n.peers = network.NewPeers(network.PeersConfig{Host: n.host, Bootstrap: bootstrap, Load: n.loadPeers, Save: n.savePeers,
 		MDNS: n.cfg.MDNS, OnConnect: n.syncer.Want, Rand: newRand(), Log: n.cfg.Log})
 	return nil
@@ -351,7 +350,7 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 
 // serveStreams answers the protocols of a provider until ctx ends.
 func (n *Node) serveStreams(ctx context.Context) error {
-	w, run := n.cfg.waits, network.RunLimits
+	w, run := n.cfg.Waits, network.RunLimits
 	run.Known = n.provider.Leased // who has no lease has nothing to attach to
 	for _, stop := range []func(){
 		n.streams.Handle(ctx, network.OrderProtocol, network.OrderLimits.In(w.Order), n.provider.ServeOrder),

@@ -41,11 +41,11 @@ func (n *Node) buildRoles() (err error) {
 	}
 	if n.dealer, err = client.NewDealer(client.DealerConfig{Key: n.cfg.Identity, VoucherKey: n.cfg.VoucherKey, Keys: keys, Host: n.host,
 		Dial: n.dial, Book: n.book, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Chain: n.chain,
-		Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.waits, Log: n.cfg.Log}); err != nil {
+		Contracts: n.cfg.Contracts, Keeper: n.keeper, Waits: n.cfg.Waits, Log: n.cfg.Log}); err != nil {
 		return err
 	}
 	n.client, err = client.New(client.Config{Dealer: n.dealer, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels,
-		Inputs: n.files, Outputs: n.files, Keeper: n.keeper, Space: n.space, Waits: n.cfg.waits, Log: n.cfg.Log})
+		Inputs: n.files, Outputs: n.files, Keeper: n.keeper, Space: n.space, Waits: n.cfg.Waits, Log: n.cfg.Log})
 	if err != nil || !n.cfg.Provide {
 		return err
 	}
@@ -80,7 +80,7 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
+		Keeper: n.keeper, Waits: n.cfg.Waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
 }
 
 // checkPrices refuses a price for a device that is not here: it is a slip, and

@@ -247,11 +247,11 @@ func (g *gateStore) waiting() bool {
 // its write, and all of it after.
 func TestBytesWaitForTheirWrite(t *testing.T) {
 	theirs, ours := &gateStore{Store: storemem.New()}, &gateStore{Store: storemem.New()}
-	s := newStall(t, 2, func(c *Config) { c.Store, c.waits.Lease = theirs, 20*time.Second })
+	s := newStall(t, 2, func(c *Config) { c.Store, c.Waits.Lease = theirs, 20*time.Second })
 	lies := &networktest.Liar{}
 	c := s.start(t, lies, func(c *Config) {
-		c.Bootstrap, c.Store, c.waits.Lease = []string{address(s.provider)}, ours, 20*time.Second
-		c.waits.Job.LeaseWithin, c.waits.Job.Reconnect = 20*time.Second, 20*time.Second
+		c.Bootstrap, c.Store, c.Waits.Lease = []string{address(s.provider)}, ours, 20*time.Second
+		c.Waits.Job.LeaseWithin, c.Waits.Job.Reconnect = 20*time.Second, 20*time.Second
 	})
 	networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 	left := func(l *networktest.Liar, to *Node, id spot) (sent func() int) {

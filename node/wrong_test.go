@@ -68,7 +68,7 @@ func newStall(t *testing.T, devices int, change func(*Config)) *stall {
 func (s *stall) start(t *testing.T, lies *networktest.Liar, change func(*Config)) *Node {
 	t.Helper()
 	cfg := testConfig(t)
-	cfg.Store, cfg.waits = storemem.New(), shortWaits()
+	cfg.Store, cfg.Waits = storemem.New(), shortWaits()
 	cfg.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
 	cfg.Chain = s.chain.Client(mem.ClientConfig{Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey, Poll: 20 * time.Millisecond})
 	cfg.WrapHost = func(h host.Host) host.Host { lies.Host = h; return lies }

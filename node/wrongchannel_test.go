@@ -17,7 +17,7 @@ import (
 // answer to one, between a client and a provider each: whoever did not lie has an
 // error in time, or the right answer, and the next honest question is answered.
 func TestLyingAboutChannels(t *testing.T) {
-	s := newStall(t, 1, func(c *Config) { c.waits.Channel = 4 * networktest.Slow * time.Second })
+	s := newStall(t, 1, func(c *Config) { c.Waits.Channel = 4 * networktest.Slow * time.Second })
 	is := func(ok func(*leasev1.ChannelRequest) bool) func([]byte) bool {
 		return func(b []byte) bool {
 			var r leasev1.ChannelRequest
@@ -45,7 +45,7 @@ func TestLyingAboutChannels(t *testing.T) {
 	} {
 		lies := &networktest.Liar{}
 		c := s.start(t, lies, func(c *Config) {
-			c.Bootstrap, c.waits.Channel = []string{address(s.provider)}, 8*networktest.Slow*time.Second
+			c.Bootstrap, c.Waits.Channel = []string{address(s.provider)}, 8*networktest.Slow*time.Second
 		})
 		networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
 		talk := func() error {
@@ -99,7 +99,7 @@ func TestLyingAboutChannels(t *testing.T) {
 // without end: the stream ends, and the lease by its own terms.
 func TestWhoReadsNothing(t *testing.T) {
 	s := newStall(t, 1, func(c *Config) {
-		c.waits.Write, c.waits.Collect = 300*time.Millisecond, 500*time.Millisecond
+		c.Waits.Write, c.Waits.Collect = 300*time.Millisecond, 500*time.Millisecond
 	})
 	p := &duo{provider: s.provider, client: s.client(t, &networktest.Liar{})}
 	msg := stallJob(t, p.client, "chatter")

@@ -176,7 +176,7 @@ func show(t *testing.T, out []outcome) {
 // made good, or with a reason that blames it. And all the while no more may be
 // signed away than one interval of one lease.
 func TestLyingProvider(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	s := newStall(t, 26, func(c *Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
 	out := rows(t, s, providerSpots, false, func(t *testing.T, c *Node, _ *networktest.Liar, w spot, d *networktest.Deed) outcome {
 		s.liar.Lie(c.host.ID(), d)
 		began := time.Now()
@@ -232,7 +232,7 @@ func nothingRuns(t *testing.T) {
 // TestLyingClient does the same to a provider: each lease must end in time, well
 // or with a reason that blames the client, and its work be paid up to the bound.
 func TestLyingClient(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	s := newStall(t, 26, func(c *Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
 	out := rows(t, s, clientSpots, true, func(t *testing.T, c *Node, lies *networktest.Liar, w spot, d *networktest.Deed) outcome {
 		lies.Lie(s.provider.host.ID(), d)
 		began := time.Now()

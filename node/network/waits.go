@@ -29,7 +29,7 @@ type Waits struct {
 	Job scheduler.JobConfig // of one job's steps; what is zero has its default there
 }
 
-// DefaultWaits are those of every node; only tests have others.
+// DefaultWaits are those of every node; only tests and simulations have others.
 func DefaultWaits() *Waits {
 	return &Waits{Order: OrderLimits.Deadline, Lease: LeaseLimits.Deadline, Channel: ChannelLimits.Deadline, Sync: SyncLimits.Deadline,
 		Attach: 10 * time.Second, Write: 30 * time.Second, Start: time.Minute, Fund: 2 * time.Minute, Send: 30 * time.Second, Collect: 10 * time.Minute, Release: 5 * time.Second, ReleaseAway: time.Minute}
