@@ -1,50 +1,57 @@
-package node
+package node_test
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
-	"github.com/souk-market/souk/payment/chain"
 	"github.com/souk-market/souk/payment/ledger"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
-// claimAll has a provider claim what one client owes it, however little, and
-// returns what the chain says it has claimed in all.
-func claimAll(t *testing.T, provider, client *Node) souk.Atoms {
+// claimAll has a client take back what is left on its channel, before which the
+// provider claims what it is owed, however little. It returns what the chain says is
+// claimed in all.
+func claimAll(t *testing.T, provider, client *daemon) souk.Atoms {
 	t.Helper()
-	id := eventuallySettled(t, provider, client)
-	if rec, _ := provider.channels.Get(id); rec.Due() > rec.Claimed {
-		claim := chain.Claim{Channel: rec.Config, Voucher: rec.Voucher, Total: rec.Claimable()}
-		tx, err := provider.chain.ClaimAndSettle(t.Context(), []chain.Claim{claim})
-		if err == nil {
-			_, err = provider.chain.Wait(t.Context(), tx, 1)
-		}
-		if err == nil {
-			err = provider.keeper.Reconcile(t.Context())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	var rec *money.Channel
+	networktest.Eventually(t, "the end of the lease", func() bool {
+		rec = provider.written(t, client.id, false)
+		return !rec.Live() && rec.Balance > 0
+	})
+	if _, err := client.Refund(t.Context(), &apiv1.RefundRequest{Peer: provider.id.String()}); err != nil {
+		t.Fatal(err)
 	}
-	state, err := provider.chain.Channel(t.Context(), id, 0)
+	state, err := provider.chain(t).Channel(t.Context(), rec.ID(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return state.Claimed
 }
 
-// runs has a client run a short job to its end.
+// runs has the client run a short job to its end.
 func (p *duo) runs(t *testing.T) {
 	t.Helper()
-	if s := finished(t, submit(t, p.client, testJob(t, p.client, "short"))); s.State != "done" {
+	if s := p.client.submit(t, testJob(t, p.client, "short")).finished(t); s.State != "done" {
 		t.Fatalf("job ended as %v", s)
 	}
+}
+
+// offeredSince waits until the client knows the offer of a life of the provider that
+// began after a time.
+func (p *duo) offeredSince(t *testing.T, begun time.Time) {
+	t.Helper()
+	networktest.Eventually(t, "the offer", func() bool {
+		o := p.client.market(t)
+		return len(o) == 1 && o[0].Offer.Epoch >= uint64(begun.UnixMilli()) && o[0].Offer.Free == 1
+	})
 }
 
 // TestOldBackup brings a provider's home back from before a job that it was paid
@@ -55,67 +62,64 @@ func TestOldBackup(t *testing.T) {
 	p.runs(t)
 	first := p.agree(t)
 	next := again(p.provider)
-	p.stopProvider()
+	p.provider.stop()
 	backup := filepath.Join(t.TempDir(), "home")
-	if err := os.CopyFS(backup, os.DirFS(p.provider.cfg.Home)); err != nil {
+	if err := os.CopyFS(backup, os.DirFS(next.Home)); err != nil {
 		t.Fatal(err)
 	}
-	p.provider, p.stopProvider = startDaemon(t, next)
-	networktest.Eventually(t, "the offer", func() bool { return p.offered() })
+	begun := time.Now()
+	kept(t, &next)
+	p.provider = start(t, next)
+	p.offeredSince(t, begun)
 	p.runs(t)
 	second := p.agree(t)
 	if claimed := claimAll(t, p.provider, p.client); claimed != second || second <= first {
 		t.Fatalf("claimed %s of %s due, %s before", claimed, second, first)
 	}
-	next = again(p.provider)
-	p.stopProvider()
-	p.provider, p.stopProvider = startDaemon(t, func(c *Config) { next(c); c.Home = backup })
-	checkBooks(t, p.provider)
-	if earned := p.provider.ledger.Balance(ledger.Earned); earned != second {
+	p.provider.stop()
+	begun, next.Home = time.Now(), backup
+	kept(t, &next)
+	p.provider = start(t, next)
+	p.provider.checkBooks(t)
+	if earned := p.provider.account(t, ledger.Earned); earned != second {
 		t.Errorf("the restored ledger has earned %s, the chain paid %s", earned, second)
 	}
-	networktest.Eventually(t, "the offer", func() bool { return p.offered() })
+	p.offeredSince(t, begun)
 	p.runs(t)
 	due := p.agree(t)
-	ours, _ := p.client.channels.With(p.provider.host.ID().String(), true)
-	if claimed := claimAll(t, p.provider, p.client); claimed != due || claimed > ours.Voucher.MaxClaimable || due <= second {
-		t.Errorf("claimed %s of %s due, by a voucher of %s; %s before", claimed, due, ours.Voucher.MaxClaimable, second)
+	vouched := souk.Atoms(p.client.channel(t, p.provider.id, true).VouchedAtoms)
+	if claimed := claimAll(t, p.provider, p.client); claimed != due || claimed > vouched || due <= second {
+		t.Errorf("claimed %s of %s due, by a voucher of %s; %s before", claimed, due, vouched, second)
 	}
 	p.agree(t)
-	if owed := p.client.ledger.Balance(ledger.Owed(ours.ID())); owed != 0 {
+	if owed := p.client.account(t, ledger.Owed(p.client.written(t, p.provider.id, true).ID())); owed != 0 {
 		t.Errorf("after all was claimed the client owes %s", owed)
 	}
-}
-
-// offered tells whether the client knows the offer of the provider's present life.
-func (p *duo) offered() bool {
-	offers := p.client.book.Offers()
-	return len(offers) == 1 && offers[0].Epoch == p.provider.provider.Epoch() && offers[0].Free == 1
 }
 
 // TestPayoutElsewhere has earnings go to an address of another wallet: they are
 // earned, are there, and are not missed here.
 func TestPayoutElsewhere(t *testing.T) {
 	elsewhere := payment.Address{0xe1, 19: 0x5e}
-	s := newStall(t, 1, func(c *Config) { c.Payout = fmt.Sprintf("0x%x", elsewhere[:]) })
+	s := newStall(t, 1, func(c *node.Config) { c.Payout = fmt.Sprintf("0x%x", elsewhere[:]) })
 	c := s.client(t, &networktest.Liar{})
-	before := s.provider.ledger.Balance(ledger.Wallet)
+	before := s.provider.account(t, ledger.Wallet)
 	if end := c.finishes(t, "brief"); end != "done completed" {
 		t.Fatalf("job ended as %s", end)
 	}
 	claimedOnChain := claimAll(t, s.provider, c)
 	for range 2 { // the second look at the chain has nothing new
-		checkBooks(t, s.provider)
-		checkBooks(t, c)
-		rec, _ := s.provider.channels.With(c.host.ID().String(), false)
-		there, err := s.provider.chain.TokenBalance(t.Context(), elsewhere)
+		s.provider.checkBooks(t)
+		c.checkBooks(t)
+		rec := s.provider.written(t, c.id, false)
+		there, err := s.provider.chain(t).TokenBalance(t.Context(), elsewhere)
 		if err != nil || there != claimedOnChain || there == 0 || there != rec.Due() {
 			t.Errorf("%s is there, %s claimed, %s due, %v", there, claimedOnChain, rec.Due(), err)
 		}
-		l := s.provider.ledger
-		if l.Balance(ledger.Earned) != there || l.Balance(money.Claimed) != 0 || l.Balance(ledger.Receivable(rec.ID())) != 0 || l.Balance(ledger.Wallet) != before {
-			t.Errorf("earned %s, %s on its way here, %s to claim; the wallet %s after %s", l.Balance(ledger.Earned),
-				l.Balance(money.Claimed), l.Balance(ledger.Receivable(rec.ID())), l.Balance(ledger.Wallet), before)
+		earned, onTheWay := s.provider.account(t, ledger.Earned), s.provider.account(t, money.Claimed)
+		toClaim, wallet := s.provider.account(t, ledger.Receivable(rec.ID())), s.provider.account(t, ledger.Wallet)
+		if earned != there || onTheWay != 0 || toClaim != 0 || wallet != before {
+			t.Errorf("earned %s, %s on its way here, %s to claim; the wallet %s after %s", earned, onTheWay, toClaim, wallet, before)
 		}
 	}
 }

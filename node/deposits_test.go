@@ -1,4 +1,4 @@
-package node
+package node_test
 
 import (
 	"context"
@@ -6,71 +6,37 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
-	role "github.com/souk-market/souk/node/client"
+	"github.com/souk-market/souk/node"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
-	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
-	"github.com/souk-market/souk/scheduler"
 )
 
-// ends waits for the end of a lease at the provider, and returns why.
-func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
+// draftLong is a lease whose reserve is most of the least deposit, on which nothing is
+// promised yet.
+func (h *hand) draftLong(t *testing.T) *client.Proposal {
 	t.Helper()
-	var last scheduler.TenancyState
-	networktest.Eventually(t, "the end of the lease", func() bool {
-		var ok bool
-		if last, ok = s.provider.provider.Lease(id); !ok {
-			t.Fatalf("no lease %s", id.Short())
-		}
-		return last.Phase == runv1.Phase_PHASE_ENDED
-	})
-	return last.Reason
-}
-
-// leaseFor asks for a lease by hand, with the deposit given.
-func leaseFor(t *testing.T, s *stall, c *Node, vouchers souk.Atoms, deposit *leasev1.Deposit) *role.Proposal {
-	t.Helper()
-	msg := stallJob(t, c, "forever")
-	msg.Limits.MaxDurationMs = 72_000 // the reserve is most of the least deposit
-	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
-	if err != nil || decline != nil {
-		t.Fatalf("ask: %v, %v", decline, err)
-	}
-	g, err := c.dealer.Draft(souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := payment.Voucher{Channel: g.Terms.Channel, MaxClaimable: vouchers}
-	if err := v.Sign(g.Terms.Domain, c.cfg.VoucherKey); err != nil {
-		t.Fatal(err)
-	}
-	g.Request.Voucher, g.Request.Deposit = v.Proto(), deposit
-	return g
+	msg := stallJob(h.job(t, "forever"))
+	msg.Limits.MaxDurationMs = 72_000
+	return h.draft(t, msg)
 }
 
 // TestDepositCountsOnce spends one deposit on two leases: with an authorization
 // that was used, the second has nothing behind it, and runs nothing.
 func TestDepositCountsOnce(t *testing.T) {
 	s := newStall(t, 3, nil)
-	c := s.client(t, &networktest.Liar{})
-	first := leaseFor(t, s, c, 1000, nil)
-	d, err := c.dealer.Authorize(first.Channel, minDeposit, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Request.Deposit = d.Proto()
-	if decline, err := c.dealer.Countersign(t.Context(), first); err != nil || decline != nil {
-		t.Fatalf("first lease: %v, %v", decline, err)
-	}
-	networktest.Eventually(t, "the deposit", func() bool {
-		state, _ := s.provider.provider.Lease(first.ID)
-		return state.Phase == runv1.Phase_PHASE_STAGING
-	})
+	c := s.hand(t)
+	first := c.draftLong(t)
+	const least = souk.AtomsPerToken / 20 // that a provider takes
+	first.Request.Voucher, first.Request.Deposit = c.voucher(t, first, 1000), c.deposit(t, first, least)
+	c.countersigned(t, first)
+	networktest.Eventually(t, "the deposit", func() bool { return s.provider.channel(t, c.host.ID(), false).DepositTx != "" })
 	for range 3 { // the reserve of one is covered, of two not
-		g := leaseFor(t, s, c, 100_000, d.Proto())
-		decline, err := c.dealer.Countersign(t.Context(), g)
+		g := c.draftLong(t)
+		g.Request.Voucher, g.Request.Deposit = c.voucher(t, g, 100_000), first.Request.Deposit
+		decline, err := c.Countersign(t.Context(), g)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,19 +47,18 @@ func TestDepositCountsOnce(t *testing.T) {
 			t.Errorf("a lease on a deposit that was spent ended as %s", why)
 		}
 	}
-	rec, _ := s.provider.channels.Get(first.Terms.Channel)
-	if rec.Backing() < 0 || rec.Balance != d.Amount {
+	if rec := s.provider.written(t, c.host.ID(), false); rec.Backing() < 0 || rec.Balance != least {
 		t.Errorf("the channel is %s over what it holds of %s", -rec.Backing(), rec.Balance)
 	}
 }
 
 // slowDeposits is a chain that takes no deposit before it is let.
 type slowDeposits struct {
-	Chain
+	node.Chain
 	let chan struct{}
 }
 
-// Deposit implements [Chain].
+// Deposit implements [node.Chain].
 func (c *slowDeposits) Deposit(ctx context.Context, ch payment.Channel, d chain.Deposit) (string, error) {
 	select {
 	case <-c.let:
@@ -107,26 +72,23 @@ func (c *slowDeposits) Deposit(ctx context.Context, ch payment.Channel, d chain.
 // hold, and one without any that would live off it.
 func TestDepositOfAnother(t *testing.T) {
 	slow := &slowDeposits{let: make(chan struct{})}
-	s := newStall(t, 3, func(c *Config) { slow.Chain, c.Chain = c.Chain, slow })
-	c := s.client(t, &networktest.Liar{})
-	first := leaseFor(t, s, c, 1000, nil)
+	s := newStall(t, 3, func(c *node.Config) { slow.Chain, c.Chain = c.Chain, slow })
+	c := s.hand(t)
+	first := c.draftLong(t)
 	huge, err := c.chain.SignDeposit(first.Channel, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.Request.Deposit = huge.Proto()
-	if decline, err := c.dealer.Countersign(t.Context(), first); err != nil || decline != nil {
-		t.Fatalf("lease: %v, %v", decline, err)
-	}
-	second := leaseFor(t, s, c, 10_000, nil)
-	if decline, err := c.dealer.Countersign(t.Context(), second); err != nil || decline != nil {
-		t.Fatalf("lease: %v, %v", decline, err)
-	}
+	first.Request.Voucher, first.Request.Deposit = c.voucher(t, first, 1000), huge.Proto()
+	c.countersigned(t, first)
+	second := c.draftLong(t)
+	second.Request.Voucher = c.voucher(t, second, 10_000)
+	c.countersigned(t, second)
 	close(slow.let)
-	for _, g := range []*role.Proposal{first, second} {
+	for _, g := range []*client.Proposal{first, second} {
 		if why := s.ends(t, g.ID); why != runv1.EndReason_END_REASON_CLIENT_UNFUNDED {
-			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, s.ended(t, g.ID.String()).Detail)
+			t.Errorf("a lease on a deposit that never came ended as %s: %s", why, s.lease(t, g.ID.String()).Detail)
 		}
 	}
-	networktest.Eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", func() bool { return s.idle(t) })
 }

@@ -1,38 +1,41 @@
-package node
+package node_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/node/network/networktest"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	storemem "github.com/souk-market/souk/storage/mem"
 )
 
 // TestLeaseAskedForAtTheLastMoment hands in leases whose streams' time is over by
-// the time they are taken, as a client can that opens the stream and then waits.
-// What was taken has its deadlines all the same, and its devices come back.
+// the time they are taken, as where a client opens the stream and then waits: here
+// the provider's disk holds them up. What was taken has its deadlines all the same,
+// and its devices come back.
 func TestLeaseAskedForAtTheLastMoment(t *testing.T) {
 	const leases = 8
-	s := newStall(t, leases, func(c *Config) { c.Waits.Send = time.Second })
-	c := s.client(t, &networktest.Liar{})
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
+	disk := &gateStore{keptStore: keptStore{storemem.New()}}
+	s := newStall(t, leases, func(c *node.Config) {
+		c.Store, c.Waits.Send, c.Waits.Lease = disk, networktest.Slow*time.Second, networktest.Slow*300*time.Millisecond
+	})
+	c := s.hand(t)
+	if _, _, err := c.Fund(t.Context(), s.provider.id, souk.AtomsPerToken); err != nil {
+		t.Fatal(err)
+	}
+	msg := stallJob(c.job(t, "forever"))
 	var taken []souk.LeaseID
 	for i := range leases {
-		msg := stallJob(t, c, "forever")
-		bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
-		if err != nil || decline != nil {
-			t.Fatalf("ask: %v, %v", decline, err)
+		g := c.propose(t, msg, souk.JobID{Digest: souk.Digest{byte(i)}})
+		open := disk.close()
+		why, err := c.Countersign(t.Context(), g)
+		open()
+		if err == nil {
+			t.Fatalf("lease %d from a disk that hangs: %v", i, why)
 		}
-		g, err := c.dealer.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, refused := s.provider.provider.Accept(over, c.host.ID(), g.Request); refused != nil {
-			t.Fatalf("lease %d: %v", i, refused)
-		}
+		s.taken(t, g.ID)
 		taken = append(taken, g.ID)
 	}
 	for i, id := range taken { // nobody attaches to them: they end by themselves

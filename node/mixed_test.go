@@ -1,16 +1,17 @@
-package node
+package node_test
 
 import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/fake"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
@@ -23,33 +24,43 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// newMixedStall is a stall with two devices of one class and two of another, and a
-// client that knows both offers.
-func newMixedStall(t *testing.T, lies *networktest.Liar) (*stall, *Node) {
+// newMixedStall is a stall with two devices of one class and two of another.
+func newMixedStall(t *testing.T) *stall {
 	t.Helper()
-	s := newStall(t, 0, func(c *Config) {
+	return newStall(t, 0, func(c *node.Config) {
 		c.Prices = map[string]souk.Atoms{"RTX_4090": 2 * souk.AtomsPerToken, "L40S": 5 * souk.AtomsPerToken}
 		c.Probes = append(c.Probes, fake.Probe{Name: "a", Model: "NVIDIA GeForce RTX 4090", Count: 2, MemoryBytes: 24 << 30, ComputeCap: 89},
 			fake.Probe{Name: "b", Model: "NVIDIA L40S", Count: 2, MemoryBytes: 48 << 30, ComputeCap: 89})
 	})
-	client := s.start(t, lies, func(c *Config) { c.Bootstrap = []string{address(s.provider)} })
-	networktest.Eventually(t, "both offers", func() bool { return client.book.Len() == 2 })
-	return s, client
 }
 
-// mixedJob wants three devices of the two classes.
-func mixedJob(t *testing.T, n *Node) *jobv1.Job {
+// mixedClient starts a client that knows both offers.
+func (s *stall) mixedClient(t *testing.T) *daemon {
 	t.Helper()
-	msg := stallJob(t, n, "brief")
+	d := s.start(t, &networktest.Liar{}, func(c *node.Config) { c.Bootstrap = s.provider.addrs })
+	networktest.Eventually(t, "both offers", func() bool { return len(d.market(t)) == 2 })
+	return d
+}
+
+// mixedJob makes of a job one for three devices of the two classes.
+func mixedJob(msg *jobv1.Job) *jobv1.Job {
+	stallJob(msg)
 	msg.Resources.GpuCount, msg.Resources.Mixed, msg.Resources.Models = 3, true, []string{"RTX_4090", "L40S"}
 	msg.Price.MaxAtomsPerHour, msg.Price.MaxTotalAtoms = 3*5*uint64(souk.AtomsPerToken), 10*uint64(souk.AtomsPerToken)
 	return msg
 }
 
-// free is how many devices the provider says are free, of all classes.
-func (s *stall) free() (n uint32) {
-	for _, o := range s.provider.provider.Offers(time.Now(), nil) {
-		n += o.Free
+// free is how many devices of all that the provider sells are in no lease.
+func (s *stall) free(t *testing.T) (n int) {
+	t.Helper()
+	got, err := s.provider.Devices(t.Context(), &apiv1.DevicesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range got.Devices {
+		if d.PriceAtomsPerHour > 0 && d.Lease == "" {
+			n++
+		}
 	}
 	return n
 }
@@ -57,9 +68,10 @@ func (s *stall) free() (n uint32) {
 // TestMixed runs a job on devices of two classes: the plan, the lease, each receipt and
 // what the job's owner is shown have both, and both sides agree on what is due.
 func TestMixed(t *testing.T) {
-	s, client := newMixedStall(t, &networktest.Liar{})
-	msg := mixedJob(t, client)
-	plan, err := calls(client).jobs.Plan(t.Context(), &apiv1.PlanRequest{Job: msg})
+	s := newMixedStall(t)
+	client := s.mixedClient(t)
+	msg := mixedJob(testJob(t, client, "brief"))
+	plan, err := client.Plan(t.Context(), &apiv1.PlanRequest{Job: msg})
 	if err != nil || len(plan.Candidates) != 1 {
 		t.Fatalf("plan: %v, %v", plan, err)
 	}
@@ -69,14 +81,14 @@ func TestMixed(t *testing.T) {
 		t.Errorf("candidate: %v", c)
 	}
 	checkMixedPlans(t, client)
-	j := submit(t, client, msg)
-	end := finished(t, j)
+	j := client.submit(t, msg)
+	end := j.finished(t)
 	if end.State != "done" || classesText(end.Devices) != classesText(c.Devices) || end.ReserveAtoms != c.CapAtoms {
 		t.Fatalf("the job ended as %v", end)
 	}
-	got, err := calls(client).jobs.Get(t.Context(), &apiv1.GetRequest{Id: j.ID().String()})
-	if err != nil || len(got.Receipts) == 0 || len(got.Attempts) != 1 || classesText(got.Attempts[0].Devices) != classesText(c.Devices) {
-		t.Fatalf("job: %v, %v", got, err)
+	got := j.get(t)
+	if len(got.Receipts) == 0 || len(got.Attempts) != 1 || classesText(got.Attempts[0].Devices) != classesText(c.Devices) {
+		t.Fatalf("job: %v", got)
 	}
 	for _, r := range got.Receipts {
 		u := r.Usage
@@ -84,26 +96,26 @@ func TestMixed(t *testing.T) {
 			t.Errorf("receipt %d: %v", r.Seq, r)
 		}
 	}
-	networktest.Eventually(t, "the devices", func() bool { return s.provider.provider.Live() == 0 && s.free() == 4 })
-	due := souk.Atoms(got.Receipts[len(got.Receipts)-1].CumulativeDueAtoms)
-	for _, n := range []*Node{s.provider, client} {
-		if all := n.channels.All(); len(all) != 1 || all[0].Due() != due {
-			t.Errorf("channels %v; want one over %s", all, due)
+	networktest.Eventually(t, "the devices", func() bool { return s.provider.status(t).Leases == 0 && s.free(t) == 4 })
+	due := got.Receipts[len(got.Receipts)-1].CumulativeDueAtoms
+	for _, d := range []*daemon{s.provider, client} {
+		if all, err := d.Channels(t.Context(), &apiv1.ChannelsRequest{}); err != nil || len(all.Channels) != 1 || all.Channels[0].DueAtoms != due {
+			t.Errorf("channels %v, %v; want one over %d", all, err, due)
 		}
 	}
 }
 
 // checkMixedPlans asks for three devices of one class and for five of two: nobody has
 // them, and the plan says why.
-func checkMixedPlans(t *testing.T, client *Node) {
+func checkMixedPlans(t *testing.T, client *daemon) {
 	t.Helper()
-	one := mixedJob(t, client)
+	one := mixedJob(testJob(t, client, "brief"))
 	one.Resources.Mixed = false
-	if plan, err := calls(client).jobs.Plan(t.Context(), &apiv1.PlanRequest{Job: one}); err != nil || len(plan.Candidates) != 0 {
+	if plan, err := client.Plan(t.Context(), &apiv1.PlanRequest{Job: one}); err != nil || len(plan.Candidates) != 0 {
 		t.Errorf("three devices of one class: %v, %v", plan, err)
 	}
 	one.Resources.GpuCount, one.Resources.Mixed, one.Price.MaxAtomsPerHour = 5, true, 5*5*uint64(souk.AtomsPerToken)
-	if plan, err := calls(client).jobs.Plan(t.Context(), &apiv1.PlanRequest{Job: one}); err != nil || len(plan.Candidates) != 0 || !strings.Contains(plan.Query, "together=5") {
+	if plan, err := client.Plan(t.Context(), &apiv1.PlanRequest{Job: one}); err != nil || len(plan.Candidates) != 0 || !strings.Contains(plan.Query, "together=5") {
 		t.Errorf("five devices: %v, %v", plan, err)
 	} else if last := plan.Removals[len(plan.Removals)-1]; last.Clause != "together=5" || last.Removed != 2 || last.Without != 2 {
 		t.Errorf("explained by %v", last)
@@ -122,7 +134,8 @@ func classesText(classes []*apiv1.DeviceClass) string {
 // TestMixedBidLies has a provider sign bids whose groups are not what was ordered: the
 // client refuses each by a typed reason, and no lease is signed.
 func TestMixedBidLies(t *testing.T) {
-	s, client := newMixedStall(t, &networktest.Liar{})
+	s := newMixedStall(t)
+	client := s.mixedClient(t)
 	for _, tt := range []struct {
 		name, why string
 		change    func(*marketv1.Bid)
@@ -136,12 +149,11 @@ func TestMixedBidLies(t *testing.T) {
 		lie := &networktest.Deed{Protocol: network.OrderProtocol, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, frame []byte) error {
 			return networktest.Frame(st, s.rebid(t, frame, tt.change))
 		}}
-		s.liar.Lie(client.host.ID(), lie)
-		j := submit(t, client, mixedJob(t, client))
-		networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
-		rec, _ := j.Watch()
-		if rec.State != "no-match" || rec.Reason != "declined" || !strings.Contains(shown(rec), tt.why) || !lie.Happened() {
-			t.Errorf("%s: the job ended as %s, %s: %s", tt.name, rec.State, rec.Reason, shown(rec))
+		s.liar.Lie(client.id, lie)
+		j := client.submit(t, mixedJob(testJob(t, client, "brief")))
+		end := j.finished(t)
+		if told := shown(j.get(t)); end.State != "no-match" || end.Reason != "declined" || !strings.Contains(told, tt.why) || !lie.Happened() {
+			t.Errorf("%s: the job ended as %s, %s: %s", tt.name, end.State, end.Reason, told)
 		}
 	}
 	nothingRuns(t)
@@ -150,8 +162,7 @@ func TestMixedBidLies(t *testing.T) {
 // rebid is a reply of the stall's provider with its bid changed and signed again.
 func (s *stall) rebid(t *testing.T, frame []byte, change func(*marketv1.Bid)) []byte {
 	var reply marketv1.OrderReply
-	size, n := protowire.ConsumeVarint(frame)
-	if n < 0 || proto.Unmarshal(frame[n:n+int(size)], &reply) != nil || reply.GetBid() == nil {
+	if unframe(frame, &reply) != nil || reply.GetBid() == nil {
 		t.Errorf("no bid in %x", frame)
 		return frame
 	}
@@ -167,7 +178,8 @@ func (s *stall) rebid(t *testing.T, frame []byte, change func(*marketv1.Bid)) []
 // TestMixedLeaseRefusals asks for leases whose groups are not those of the bid: each
 // is declined, and the one that has them is countersigned.
 func TestMixedLeaseRefusals(t *testing.T) {
-	s, client := newMixedStall(t, &networktest.Liar{})
+	s := newMixedStall(t)
+	c := s.hand(t)
 	for _, tt := range []struct {
 		name   string
 		change func(*leasev1.Lease)
@@ -188,23 +200,23 @@ func TestMixedLeaseRefusals(t *testing.T) {
 		{"the resources of one class", func(l *leasev1.Lease) { l.Resources = proto.CloneOf(l.Resources); l.Resources.Mixed = false }, "the lease asks for more than the order"},
 		{"as bid", func(*leasev1.Lease) {}, ""},
 	} {
-		g := s.lease(t, client, mixedJob(t, client), souk.JobID{Digest: souk.Digest{1}})
+		g := c.propose(t, mixedJob(c.job(t, "brief")), souk.JobID{Digest: souk.Digest{1}})
 		promised := g.ID
 		tt.change(g.Lease)
 		g.Payload = network.MustMarshal(g.Lease)
 		g.ID.Digest = sha256.Sum256(g.Payload)
-		g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
-		why, err := client.dealer.Countersign(t.Context(), g)
+		g.Request.Lease = wire.Seal(c.cfg.Identity, souk.DomainLease, g.Payload)
+		why, err := c.Countersign(t.Context(), g)
 		if err != nil || (why == nil) != (tt.want == "") || why != nil && !strings.Contains(why.Detail, tt.want) {
 			t.Errorf("%s: declined with %v, %v; want %q", tt.name, why, err, tt.want)
 		}
 		if why == nil {
-			if free := s.free(); free != 1 {
+			if free := s.free(t); free != 1 {
 				t.Errorf("%s: %d devices are free beside the lease", tt.name, free)
 			}
 			continue
 		}
-		if err := client.dealer.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
+		if err := c.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 			t.Error(err)
 		}
 	}
@@ -214,9 +226,12 @@ func TestMixedLeaseRefusals(t *testing.T) {
 // in the lease, so that a provider that does not know it declines both by name.
 func TestMixedIsAnnounced(t *testing.T) {
 	liar := &networktest.Liar{}
-	s, client := newMixedStall(t, liar)
+	s := newMixedStall(t)
+	cfg := s.config(t)
+	cfg.WrapHost = func(h host.Host) host.Host { liar.Host = h; return liar }
+	c := newHand(t, s.provider, cfg)
 	var listed []string
-	liar.Lie(s.provider.host.ID(), &networktest.Deed{Protocol: network.OrderProtocol, Client: true, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, frame []byte) error {
+	liar.Lie(s.provider.id, &networktest.Deed{Protocol: network.OrderProtocol, Client: true, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, frame []byte) error {
 		_, n := protowire.ConsumeVarint(frame)
 		payload, _, err := wire.Open(souk.DomainOrder, frame[n:], market.MaxOrderBytes)
 		var o marketv1.Order
@@ -226,7 +241,7 @@ func TestMixedIsAnnounced(t *testing.T) {
 		listed = o.MustUnderstand
 		return networktest.Raw(st, frame)
 	}})
-	g := s.lease(t, client, mixedJob(t, client), souk.JobID{Digest: souk.Digest{1}})
+	g := c.propose(t, mixedJob(c.job(t, "brief")), souk.JobID{Digest: souk.Digest{1}})
 	for what, names := range map[string][]string{"order": listed, "lease": g.Lease.MustUnderstand} {
 		if len(names) != 1 || names[0] != market.ExtensionMixed {
 			t.Errorf("the %s lists %q", what, names)

@@ -1,8 +1,7 @@
-package node
+package node_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -15,7 +14,7 @@ import (
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
-	role "github.com/souk-market/souk/node/client"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -74,15 +73,14 @@ func nextBytes(t *testing.T) map[string][]byte {
 func TestNextClient(t *testing.T) {
 	next := nextBytes(t)
 	s := newStall(t, 2, nil)
-	client := s.client(t, &networktest.Liar{})
+	c := s.hand(t)
 	order := func(name string) *marketv1.OrderReply {
-		key := souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey))
-		payload := append(network.MustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(t, client, "brief").Resources, MaxDurationMs: 1000,
-			MaxPriceAtomsPerHour: 10 * uint64(souk.AtomsPerToken), DeadlineMs: time.Now().Add(5 * time.Second).UnixMilli(), ProviderKey: key[:]}), next[name]...)
+		payload := append(network.MustMarshal(&marketv1.Order{Nonce: make([]byte, 16), Resources: stallJob(c.job(t, "brief")).Resources, MaxDurationMs: 1000,
+			MaxPriceAtomsPerHour: 10 * uint64(souk.AtomsPerToken), DeadlineMs: time.Now().Add(5 * time.Second).UnixMilli(), ProviderKey: s.provider.key[:]}), next[name]...)
 		var reply marketv1.OrderReply
-		say(t, client, s, network.OrderProtocol, wire.Seal(client.cfg.Identity, souk.DomainOrder, payload), &reply)
+		c.say(t, network.OrderProtocol, wire.Seal(c.cfg.Identity, souk.DomainOrder, payload), &reply)
 		if env := reply.GetDecline(); env != nil {
-			why, err := role.OpenDecline(env, sha256.Sum256(payload), key)
+			why, err := client.OpenDecline(env, sha256.Sum256(payload), s.provider.key)
 			wantUnsupported(t, why, err, "warp")
 		}
 		return &reply
@@ -99,35 +97,34 @@ func TestNextClient(t *testing.T) {
 		{"fields", "request that needs warp", "warp"},
 		{"fields", "request", ""},
 	} {
-		msg := stallJob(t, client, "brief")
-		job := network.MustMarshal(msg)
-		g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(job)})
+		msg := stallJob(c.job(t, "brief"))
+		g := c.propose(t, msg, idOf(msg))
 		promised := g.ID
 		g.Payload = append(g.Payload, next[tt.lease]...)
 		g.ID.Digest = sha256.Sum256(g.Payload)
-		g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
+		g.Request.Lease = wire.Seal(c.cfg.Identity, souk.DomainLease, g.Payload)
 		var reply leasev1.LeaseReply
-		say(t, client, s, network.LeaseProtocol, append(network.MustMarshal(g.Request), next[tt.request]...), &reply)
+		c.say(t, network.LeaseProtocol, append(network.MustMarshal(g.Request), next[tt.request]...), &reply)
 		if tt.want == "" {
 			if reply.GetLease() == nil {
 				t.Fatalf("a lease with more fields: %v", &reply)
 			}
-			nextRun(t, client, g, job, next)
+			c.nextRun(t, g, network.MustMarshal(msg), next)
 			continue
 		}
-		why, err := role.OpenDecline(reply.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
+		why, err := client.OpenDecline(reply.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 		wantUnsupported(t, why, err, tt.want)
-		if err := client.dealer.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
+		if err := c.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 			t.Error(err)
 		}
 	}
 	for name, want := range map[string]string{"channel request": "", "channel terms": "terms", "channel terms and need warp": "warp"} {
 		var reply leasev1.ChannelReply
-		say(t, client, s, network.ChannelProtocol, next[name], &reply)
+		c.say(t, network.ChannelProtocol, next[name], &reply)
 		if want == "terms" && reply.GetTerms() == nil {
 			t.Errorf("%s: %v", name, &reply)
 		} else if want != "terms" {
-			why, err := role.OpenDecline(reply.GetDecline(), souk.Digest{}, souk.NodeKey(s.provider.cfg.Identity.Public().(ed25519.PublicKey)))
+			why, err := client.OpenDecline(reply.GetDecline(), souk.Digest{}, s.provider.key)
 			if err != nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED || want != "" && !slices.Contains(why.Unsupported, want) {
 				t.Errorf("%s: %v, %v", name, why, err)
 			}
@@ -137,7 +134,7 @@ func TestNextClient(t *testing.T) {
 
 // nextRun attaches to a run as a client of the next version does: first with a need,
 // then without, and in between with a frame that this version has not.
-func nextRun(t *testing.T, c *Node, g *role.Proposal, job []byte, next map[string][]byte) {
+func (h *hand) nextRun(t *testing.T, g *client.Proposal, job []byte, next map[string][]byte) {
 	t.Helper()
 	var attach runv1.Attach
 	for _, name := range []string{"attach that needs warp", "attach"} {
@@ -145,16 +142,9 @@ func nextRun(t *testing.T, c *Node, g *role.Proposal, job []byte, next map[strin
 			t.Fatal(err)
 		}
 		attach.Lease, attach.Job = g.ID.Digest[:], job
-		st, done, err := network.OpenStream(t.Context(), c.host, g.Peer, network.RunProtocol)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer done()
 		var first runv1.ToClient
-		err = wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &attach}})
-		if err == nil {
-			err = networktest.Frame(st, next["frame to a provider"])
-		}
+		st := h.open(t, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &attach}})
+		err := networktest.Frame(st, next["frame to a provider"])
 		if err == nil {
 			err = wire.NewReader(st, network.MaxRunBytes).Read(&first)
 		}
@@ -164,17 +154,17 @@ func nextRun(t *testing.T, c *Node, g *role.Proposal, job []byte, next map[strin
 		if name == "attach" && first.GetState() == nil {
 			t.Errorf("%s: %v", name, &first)
 		} else if name != "attach" {
-			why, err := role.OpenDecline(first.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
+			why, err := client.OpenDecline(first.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 			wantUnsupported(t, why, err, "warp")
 		}
 		attach = runv1.Attach{}
 	}
 }
 
-// say sends one message, as bytes, to the stall's provider, and reads the answer.
-func say(t *testing.T, c *Node, s *stall, id protocol.ID, b []byte, reply proto.Message) {
+// say sends one message, as bytes, to the provider, and reads the answer.
+func (h *hand) say(t *testing.T, id protocol.ID, b []byte, reply proto.Message) {
 	t.Helper()
-	st, done, err := network.OpenStream(t.Context(), c.host, s.provider.host.ID(), id)
+	st, done, err := network.OpenStream(t.Context(), h.host, h.to.id, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,10 +184,9 @@ func TestNextProvider(t *testing.T) {
 	s := newStall(t, 1, nil)
 	client := s.client(t, &networktest.Liar{})
 	sent := 0
-	s.liar.Lie(client.host.ID(), &networktest.Deed{Protocol: network.RunProtocol, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, b []byte) error {
+	s.liar.Lie(client.id, &networktest.Deed{Protocol: network.RunProtocol, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, b []byte) error {
 		var f runv1.ToClient
-		size, n := protowire.ConsumeVarint(b)
-		if n < 0 || proto.Unmarshal(b[n:n+int(size)], &f) != nil {
+		if unframe(b, &f) != nil {
 			return networktest.Raw(st, b)
 		}
 		for _, name := range []string{"frame to a client", "log of another stream", "state of another phase"} {

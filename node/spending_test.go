@@ -1,4 +1,4 @@
-package node
+package node_test
 
 import (
 	"errors"
@@ -9,11 +9,11 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
-	role "github.com/souk-market/souk/node/client"
+	"github.com/souk-market/souk/node"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
-	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -28,20 +28,16 @@ import (
 // taken, and each other is told how much is missing.
 func TestOneChannelManyLeases(t *testing.T) {
 	s := newStall(t, 8, nil)
-	c := s.client(t, &networktest.Liar{})
-	if _, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken); err != nil {
+	c := s.hand(t)
+	if _, _, err := c.Fund(t.Context(), s.provider.id, souk.AtomsPerToken); err != nil {
 		t.Fatal(err)
 	}
-	var asks []*role.Proposal
+	var asks []*client.Proposal
 	var first souk.Atoms
 	for range 6 {
-		g := leaseFor(t, s, c, 0, nil)
+		g := c.draftLong(t)
 		first = g.Terms.First()
-		v := payment.Voucher{Channel: g.Terms.Channel, MaxClaimable: first}
-		if err := v.Sign(g.Terms.Domain, c.cfg.VoucherKey); err != nil {
-			t.Fatal(err)
-		}
-		g.Request.Voucher = v.Proto()
+		g.Request.Voucher = c.voucher(t, g, first)
 		asks = append(asks, g)
 	}
 	var mu sync.Mutex
@@ -49,7 +45,7 @@ func TestOneChannelManyLeases(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, g := range asks {
 		wg.Go(func() {
-			decline, err := c.dealer.Countersign(t.Context(), g)
+			decline, err := c.Countersign(t.Context(), g)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -74,33 +70,29 @@ func TestOneChannelManyLeases(t *testing.T) {
 // is: one lease at a time, and every other client reads that it is taken.
 func TestManyClientsOneDevice(t *testing.T) {
 	s := newStall(t, 1, nil)
-	var clients []*Node
+	var clients []*hand
 	for range 6 {
-		clients = append(clients, s.client(t, &networktest.Liar{}))
+		clients = append(clients, s.hand(t))
 	}
 	type got struct {
-		g       *role.Proposal
+		g       *client.Proposal
 		decline *market.Refusal
 		err     error
 	}
-	var asks []*role.Proposal
+	var asks []*client.Proposal
 	for _, c := range clients { // strangers all: each gets a bid for the same device
-		g := leaseFor(t, s, c, 1000, nil)
-		d, err := c.dealer.Authorize(g.Channel, souk.AtomsPerToken, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.Request.Deposit = d.Proto()
+		g := c.draftLong(t)
+		g.Request.Voucher, g.Request.Deposit = c.voucher(t, g, 1000), c.deposit(t, g, souk.AtomsPerToken)
 		asks = append(asks, g)
 	}
 	results := make(chan got, len(asks))
 	for i, g := range asks {
 		go func() {
-			decline, err := clients[i].dealer.Countersign(t.Context(), g)
+			decline, err := clients[i].Countersign(t.Context(), g)
 			results <- got{g, decline, err}
 		}()
 	}
-	var winner *role.Proposal
+	var winner *client.Proposal
 	for range asks {
 		switch r := <-results; {
 		case r.err != nil:
@@ -116,8 +108,8 @@ func TestManyClientsOneDevice(t *testing.T) {
 	if winner == nil {
 		t.Fatal("nobody has the device")
 	}
-	if id, ok := s.provider.provider.Holder(winner.Lease.Devices[0]); !ok || id != winner.ID {
-		t.Errorf("the device is held by %s, leased by %s", id.Short(), winner.ID.Short())
+	if id := s.provider.holder(t, winner.Lease.Devices[0]); id != winner.ID.String() {
+		t.Errorf("the device is held by %s, leased by %s", id, winner.ID)
 	}
 }
 
@@ -125,10 +117,9 @@ func TestManyClientsOneDevice(t *testing.T) {
 // exist, and with another's: all are told the same, and nothing is shown or run.
 func TestRunWithoutLease(t *testing.T) {
 	s := newStall(t, 2, nil)
-	owner, thief := s.client(t, &networktest.Liar{}), s.client(t, &networktest.Liar{})
-	j := submit(t, owner, stallJob(t, owner, "long"))
-	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
-	theirs, err := souk.ParseDigest(j.Summary().Lease)
+	owner, thief := s.client(t, &networktest.Liar{}), s.hand(t)
+	j := owner.submit(t, stallJob(testJob(t, owner, "long")))
+	theirs, err := souk.ParseDigest(j.running(t).Lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,16 +135,9 @@ func TestRunWithoutLease(t *testing.T) {
 		{"no message", &runv1.ToProvider{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			st, release, err := network.OpenStream(t.Context(), thief.host, s.provider.host.ID(), network.RunProtocol)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer release()
-			release2 := &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: true}}}
-			if err := wire.Write(st, tt.first); err != nil {
-				t.Fatal(err)
-			}
-			wire.Write(st, release2) // a provider that has answered already takes no more
+			st := thief.open(t, tt.first)
+			release := &runv1.ToProvider{Message: &runv1.ToProvider_Release{Release: &runv1.Release{DiscardOutputs: true}}}
+			wire.Write(st, release) // a provider that has answered already takes no more
 			st.SetReadDeadline(time.Now().Add(10 * time.Second))
 			var f runv1.ToClient
 			frames := wire.NewReader(st, network.MaxRunBytes)
@@ -166,7 +150,7 @@ func TestRunWithoutLease(t *testing.T) {
 			}
 		})
 	}
-	if end := finished(t, j); end.State != "done" {
+	if end := j.finished(t); end.State != "done" {
 		t.Errorf("the owner's job ended as %v", end)
 	}
 }
@@ -175,40 +159,37 @@ func TestRunWithoutLease(t *testing.T) {
 // wallet that can fund one: the second is refused before anybody is asked.
 func TestWalletOfManyFirstJobs(t *testing.T) {
 	s := newStall(t, 2, nil)
-	c := s.client(t, &networktest.Liar{})
+	c := s.hand(t)
 	have := c.ledger.Balance(ledger.Wallet)
-	msg := stallJob(t, c, "forever")
+	msg := stallJob(c.job(t, "forever"))
 	msg.Price.MaxTotalAtoms, msg.Limits.MaxDurationMs = uint64(have), 3_600_000*uint64(have)*2/3/2/uint64(souk.AtomsPerToken)
-	bid, decline, err := c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
-	if err != nil || decline != nil {
-		t.Fatalf("ask: %v, %v", decline, err)
-	}
+	bid := c.bid(t, msg)
 	elsewhere := *bid // another provider's: another channel
 	elsewhere.Bid = proto.CloneOf(bid.Bid)
 	elsewhere.Settlement.Receiver = slices.Repeat([]byte{7}, 20)
+	startBy := time.Now().Add(time.Minute)
+	first, err := c.Propose(t.Context(), souk.JobID{}, msg, s.provider.id, bid, startBy)
+	if err != nil || first.Deposits == 0 {
+		t.Fatalf("the first deposit: %v", err)
+	}
 	var refused *money.FundsError
-	for i, b := range []*market.Bid{bid, &elsewhere} {
-		g, err := c.dealer.Propose(t.Context(), souk.JobID{Digest: souk.Digest{byte(i)}}, msg, s.provider.host.ID(), b, time.Now().Add(time.Minute))
-		switch {
-		case i == 0 && (err != nil || g.Deposits == 0):
-			t.Fatalf("the first deposit: %v", err)
-		case i == 1 && !errors.As(err, &refused):
-			t.Errorf("the wallet of %s signed away more than it has: %v", have, err)
-		case i == 1 && refused.Have != have-c.dealer.SignedAway(souk.ChannelID{}):
-			t.Errorf("short by another sum: %v", refused)
-		}
+	if _, err := c.Propose(t.Context(), souk.JobID{Digest: souk.Digest{1}}, msg, s.provider.id, &elsewhere, startBy); !errors.As(err, &refused) {
+		t.Fatalf("the wallet of %s signed away more than it has: %v", have, err)
+	}
+	if refused.Have != have-first.Deposits {
+		t.Errorf("short by another sum: %v", refused)
 	}
 }
 
 // gateStore holds every write until it is let through, or fails it.
 type gateStore struct {
-	*storemem.Store
+	keptStore
 	shut chan struct{} // a write waits until it can receive; nil: none waits
 	mu   sync.Mutex    // guards shut and seen
 	seen int           // writes that began while it was shut
 }
 
-// Update implements [payment.Store].
+// Update implements [node.Store].
 func (g *gateStore) Update(fn func(storage.Txn) error) error {
 	g.mu.Lock()
 	shut := g.shut
@@ -219,7 +200,7 @@ func (g *gateStore) Update(fn func(storage.Txn) error) error {
 	if shut != nil {
 		<-shut
 	}
-	return g.Store.Update(fn)
+	return g.keptStore.Update(fn)
 }
 
 func (g *gateStore) close() (open func()) {
@@ -246,15 +227,14 @@ func (g *gateStore) waiting() bool {
 // client, before a lease, a receipt and a voucher: nothing of them leaves before
 // its write, and all of it after.
 func TestBytesWaitForTheirWrite(t *testing.T) {
-	theirs, ours := &gateStore{Store: storemem.New()}, &gateStore{Store: storemem.New()}
-	s := newStall(t, 2, func(c *Config) { c.Store, c.Waits.Lease = theirs, 20*time.Second })
+	theirs, ours := &gateStore{keptStore: keptStore{storemem.New()}}, &gateStore{keptStore: keptStore{storemem.New()}}
+	s := newStall(t, 2, func(c *node.Config) { c.Store, c.Waits.Lease = theirs, 20*time.Second })
 	lies := &networktest.Liar{}
-	c := s.start(t, lies, func(c *Config) {
-		c.Bootstrap, c.Store, c.Waits.Lease = []string{address(s.provider)}, ours, 20*time.Second
+	c := s.clientWith(t, lies, func(c *node.Config) {
+		c.Store, c.Waits.Lease = ours, 20*time.Second
 		c.Waits.Job.LeaseWithin, c.Waits.Job.Reconnect = 20*time.Second, 20*time.Second
 	})
-	networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
-	left := func(l *networktest.Liar, to *Node, id spot) (sent func() int) {
+	left := func(l *networktest.Liar, to *daemon, id spot) (sent func() int) {
 		var mu sync.Mutex
 		n := 0
 		d := &networktest.Deed{Protocol: id.protocol, Step: func(b []byte) bool {
@@ -265,7 +245,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 			}
 			return false
 		}}
-		l.Lie(to.host.ID(), d)
+		l.Lie(to.id, d)
 		return func() int { mu.Lock(); defer mu.Unlock(); return n }
 	}
 	hold := func(what string, g *gateStore, sent func() int, act func()) {
@@ -282,14 +262,15 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 		open()
 		networktest.Eventually(t, what, func() bool { return sent() > 0 })
 	}
-	var j *role.Job
+	msg := stallJob(testJob(t, c, "long"))
+	var j *job
 	request := left(lies, s.provider, clientSpots[1])
 	reply := left(s.liar, c, providerSpots[1])
-	hold("lease", theirs, reply, func() { j = submit(t, c, stallJob(t, c, "long")) })
+	hold("lease", theirs, reply, func() { j = c.submit(t, msg) })
 	if request() == 0 {
 		t.Error("no lease was asked for")
 	}
-	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
+	j.running(t)
 	receipt := left(s.liar, c, providerSpots[4])
 	hold("receipt", theirs, receipt, func() {})
 	n := receipt()
@@ -297,7 +278,7 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 	networktest.Eventually(t, "a voucher and the next receipt", func() bool { return voucher() > 0 && receipt() > n })
 	voucher = left(lies, s.provider, clientSpots[3])
 	hold("voucher", ours, voucher, func() {})
-	if end := finished(t, j); end.State != "done" {
+	if end := j.finished(t); end.State != "done" {
 		t.Errorf("after the disk's rest the job ended as %v", end)
 	}
 }
@@ -305,31 +286,30 @@ func TestBytesWaitForTheirWrite(t *testing.T) {
 // TestLateCommitIsKept lets a lease's stream end while its write waits: what the
 // ledger takes in the end is in the index too, and the device is not given twice.
 func TestLateCommitIsKept(t *testing.T) {
-	disk := &gateStore{Store: storemem.New()}
-	s := newStall(t, 1, func(c *Config) { c.Store = disk })
-	c := s.client(t, &networktest.Liar{})
-	g := leaseFor(t, s, c, 1000, nil)
-	d, err := c.dealer.Authorize(g.Channel, souk.AtomsPerToken, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.Request.Deposit = d.Proto()
+	disk := &gateStore{keptStore: keptStore{storemem.New()}}
+	s := newStall(t, 1, func(c *node.Config) { c.Store = disk })
+	c := s.hand(t)
+	g := c.draftLong(t)
+	g.Request.Voucher, g.Request.Deposit = c.voucher(t, g, 1000), c.deposit(t, g, souk.AtomsPerToken)
 	open := disk.close()
 	defer open()
-	if decline, err := c.dealer.Countersign(t.Context(), g); err == nil {
+	if decline, err := c.Countersign(t.Context(), g); err == nil {
 		t.Fatalf("a lease from a disk that hangs: %v", decline)
 	}
 	if !disk.waiting() {
 		t.Fatal("nothing was written")
 	}
 	open()
-	networktest.Eventually(t, "the lease", func() bool { _, ok := s.provider.provider.Lease(g.ID); return ok })
-	rec, ok := s.provider.channels.Get(g.Terms.Channel)
-	if _, has := rec.Leases[g.ID]; !ok || !has {
-		t.Error("the ledger has a lease that the index of channels has not")
+	s.taken(t, g.ID)
+	networktest.Eventually(t, "the lease in the index of channels", func() bool {
+		ch := s.provider.channel(t, c.host.ID(), false)
+		return ch != nil && souk.Atoms(ch.ReservedAtoms) == g.Terms.Reserve-g.Terms.First()
+	})
+	if id := s.provider.holder(t, g.Lease.Devices[0]); id != g.ID.String() {
+		t.Errorf("the device of lease %s is held by %q", g.ID, id)
 	}
 	// The client asks again, as after any silence, and gets the same lease.
-	if decline, err := c.dealer.Countersign(t.Context(), g); err != nil || decline != nil {
+	if decline, err := c.Countersign(t.Context(), g); err != nil || decline != nil {
 		t.Errorf("the same request again: %v, %v", decline, err)
 	}
 }

@@ -1,17 +1,17 @@
-package node
+package node_test
 
 import (
 	"crypto/sha256"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
-	role "github.com/souk-market/souk/node/client"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -47,22 +47,21 @@ var coming = map[string]struct {
 // not announced as such. The provider refuses each by name: nothing runs.
 func TestUnsupported(t *testing.T) {
 	s := newStall(t, 2, nil)
-	client := s.client(t, &networktest.Liar{})
+	owner, c := s.client(t, &networktest.Liar{}), s.hand(t)
 	if len(coming) != len(market.ComingExtensions()) {
 		t.Errorf("%d extensions are tried of %d", len(coming), len(market.ComingExtensions()))
 	}
 	for _, name := range market.ComingExtensions() {
 		use := coming[name]
 		t.Run("order/"+name, func(t *testing.T) {
-			msg := stallJob(t, client, "brief")
+			msg := stallJob(testJob(t, owner, "brief"))
 			use.job(msg)
-			_, why, err := s.bid(t, client, msg)
+			_, why, err := c.ask(t, msg)
 			wantUnsupported(t, why, err, name)
-			j := submit(t, client, msg)
-			networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
-			rec, _ := j.Watch()
-			if rec.State != "no-match" || !strings.Contains(shown(rec), name) && !strings.Contains(shown(rec), "runner=gvisor") {
-				t.Errorf("the job ended as %s: %s", rec.State, shown(rec))
+			j := owner.submit(t, msg)
+			end := j.finished(t)
+			if told := shown(j.get(t)); end.State != "no-match" || !strings.Contains(told, name) && !strings.Contains(told, "runner=gvisor") {
+				t.Errorf("the job ended as %s: %s", end.State, told)
 			}
 		})
 		for kind, change := range map[string]func(*leasev1.Lease, *leasev1.LeaseRequest){
@@ -74,35 +73,32 @@ func TestUnsupported(t *testing.T) {
 				continue
 			}
 			t.Run("lease/"+kind+"/"+name, func(t *testing.T) {
-				g := s.lease(t, client, stallJob(t, client, "brief"), souk.JobID{Digest: souk.Digest{1}})
+				g := c.propose(t, stallJob(c.job(t, "brief")), souk.JobID{Digest: souk.Digest{1}})
 				promised := g.ID
 				change(g.Lease, g.Request)
 				g.Payload = network.MustMarshal(g.Lease)
 				g.ID.Digest = sha256.Sum256(g.Payload)
-				g.Request.Lease = wire.Seal(client.cfg.Identity, souk.DomainLease, g.Payload)
-				why, err := client.dealer.Countersign(t.Context(), g)
+				g.Request.Lease = wire.Seal(c.cfg.Identity, souk.DomainLease, g.Payload)
+				why, err := c.Countersign(t.Context(), g)
 				wantUnsupported(t, why, err, name)
-				if err := client.dealer.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
+				if err := c.CloseLease(t.Context(), g.Terms.Channel, promised); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		t.Run("job/"+name, func(t *testing.T) {
-			plain := stallJob(t, client, "brief")
+			plain := stallJob(c.job(t, "brief"))
 			hidden := proto.CloneOf(plain)
 			use.job(hidden)
-			payload := network.MustMarshal(hidden)
-			g := s.lease(t, client, plain, souk.JobID{Digest: sha256.Sum256(payload)})
-			if why, err := client.dealer.Countersign(t.Context(), g); why != nil || err != nil {
-				t.Fatalf("lease: %v, %v", why, err)
-			}
-			end := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload})
+			g := c.propose(t, plain, idOf(hidden))
+			c.countersigned(t, g)
+			end := c.lastFrame(t, &runv1.Attach{Lease: g.ID.Digest[:], Job: network.MustMarshal(hidden)})
 			if end.GetState().GetReason() != runv1.EndReason_END_REASON_UNSUPPORTED || !strings.HasSuffix(end.GetState().GetDetail(), "unsupported: "+name) {
 				t.Errorf("the run ended with %v", end)
 			}
 		})
 	}
-	networktest.Eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", func() bool { return s.idle(t) })
 	nothingRuns(t)
 }
 
@@ -110,61 +106,26 @@ func TestUnsupported(t *testing.T) {
 // need more than this version has: both are declined by name, and the lease stays.
 func TestUnsupportedStreams(t *testing.T) {
 	s := newStall(t, 1, nil)
-	client := s.client(t, &networktest.Liar{})
-	msg := stallJob(t, client, "brief")
-	payload := network.MustMarshal(msg)
-	g := s.lease(t, client, msg, souk.JobID{Digest: sha256.Sum256(payload)})
-	if why, err := client.dealer.Countersign(t.Context(), g); why != nil || err != nil {
-		t.Fatalf("lease: %v, %v", why, err)
-	}
-	f := lastState(t, client, g, &runv1.Attach{Lease: g.ID.Digest[:], Job: payload, MustUnderstand: []string{"teleport"}})
-	why, err := role.OpenDecline(f.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
+	c := s.hand(t)
+	msg := stallJob(c.job(t, "brief"))
+	g := c.lease(t, msg)
+	f := c.lastFrame(t, &runv1.Attach{Lease: g.ID.Digest[:], Job: network.MustMarshal(msg), MustUnderstand: []string{"teleport"}})
+	why, err := client.OpenDecline(f.GetDecline(), g.ID.Digest, g.Terms.ProviderKey)
 	wantUnsupported(t, why, err, "teleport")
 
 	ask := &leasev1.ChannelRequest{MustUnderstand: []string{"teleport"}, Request: &leasev1.ChannelRequest_Terms{Terms: &leasev1.TermsRequest{}}}
 	var reply leasev1.ChannelReply
-	if err := network.Exchange(t.Context(), client.host, g.Peer, network.ChannelProtocol, ask, &reply, network.MaxChannelBytes); err != nil {
+	if err := network.Exchange(t.Context(), c.host, g.Peer, network.ChannelProtocol, ask, &reply, network.MaxChannelBytes); err != nil {
 		t.Fatal(err)
 	}
-	why, err = role.OpenDecline(reply.GetDecline(), souk.Digest{}, g.Terms.ProviderKey)
+	why, err = client.OpenDecline(reply.GetDecline(), souk.Digest{}, g.Terms.ProviderKey)
 	wantUnsupported(t, why, err, "teleport")
 }
 
-// lease asks the stall's provider for a bid and signs a lease on it for the job id.
-func (s *stall) lease(t *testing.T, c *Node, msg *jobv1.Job, id souk.JobID) *role.Proposal {
+// lastFrame attaches to a run and returns the frame that ends the stream.
+func (h *hand) lastFrame(t *testing.T, attach *runv1.Attach) *runv1.ToClient {
 	t.Helper()
-	bid, why, err := s.bid(t, c, msg)
-	if err != nil || why != nil {
-		t.Fatalf("ask: %v, %v", why, err)
-	}
-	g, err := c.dealer.Propose(t.Context(), id, msg, s.provider.host.ID(), bid, time.Now().Add(time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
-
-// bid asks the stall's provider, as soon as it may be asked again.
-func (s *stall) bid(t *testing.T, c *Node, msg *jobv1.Job) (bid *market.Bid, why *market.Refusal, err error) {
-	t.Helper()
-	networktest.Eventually(t, "an answer", func() bool {
-		bid, why, err = c.dealer.Ask(t.Context(), s.provider.host.ID(), c.book.Offers(), msg, time.Now().Add(5*time.Second))
-		return why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_RATE
-	})
-	return bid, why, err
-}
-
-// lastState attaches to a run and returns the frame that ends the stream.
-func lastState(t *testing.T, c *Node, g *role.Proposal, attach *runv1.Attach) *runv1.ToClient {
-	t.Helper()
-	st, done, err := network.OpenStream(t.Context(), c.host, g.Peer, network.RunProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	if err := wire.Write(st, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
-		t.Fatal(err)
-	}
+	st := h.open(t, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}})
 	for frames := wire.NewReader(st, network.MaxRunBytes); ; {
 		f := new(runv1.ToClient)
 		if err := frames.Read(f); err != nil {
@@ -184,14 +145,14 @@ func wantUnsupported(t *testing.T, why *market.Refusal, err error, name string) 
 }
 
 // shown is what a job's owner reads of why nobody took it.
-func shown(rec role.Record) string {
+func shown(j *apiv1.GetResponse) string {
 	var lines []string
-	for _, a := range rec.Attempts {
+	for _, a := range j.Attempts {
 		for _, d := range a.Declines {
 			lines = append(lines, d.Reason+" "+d.Detail)
 		}
 	}
-	for _, r := range rec.Removals {
+	for _, r := range j.Removals {
 		if r.Removed > 0 {
 			lines = append(lines, r.Clause)
 		}

@@ -1,4 +1,4 @@
-package node
+package node_test
 
 import (
 	"sync"
@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
@@ -17,7 +19,7 @@ import (
 // answer to one, between a client and a provider each: whoever did not lie has an
 // error in time, or the right answer, and the next honest question is answered.
 func TestLyingAboutChannels(t *testing.T) {
-	s := newStall(t, 1, func(c *Config) { c.Waits.Channel = 4 * networktest.Slow * time.Second })
+	s := newStall(t, 1, func(c *node.Config) { c.Waits.Channel = 4 * networktest.Slow * time.Second })
 	is := func(ok func(*leasev1.ChannelRequest) bool) func([]byte) bool {
 		return func(b []byte) bool {
 			var r leasev1.ChannelRequest
@@ -44,17 +46,13 @@ func TestLyingAboutChannels(t *testing.T) {
 		{"tell of the refund", false, answer(func(r *leasev1.ChannelReply) bool { return r.GetRefunded() != nil })},
 	} {
 		lies := &networktest.Liar{}
-		c := s.start(t, lies, func(c *Config) {
-			c.Bootstrap, c.Waits.Channel = []string{address(s.provider)}, 8*networktest.Slow*time.Second
-		})
-		networktest.Eventually(t, "the offer", func() bool { return c.book.Len() == 1 })
+		c := s.clientWith(t, lies, func(c *node.Config) { c.Waits.Channel = 8 * networktest.Slow * time.Second })
 		talk := func() error {
-			_, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/10)
-			rec, ok := c.channels.With(s.provider.host.ID().String(), true)
-			if err != nil || !ok {
-				return err
+			peer := s.provider.id.String()
+			_, err := c.Deposit(t.Context(), &apiv1.DepositRequest{Peer: peer, AmountAtoms: uint64(souk.AtomsPerToken / 10)})
+			if err == nil {
+				_, err = c.Refund(t.Context(), &apiv1.RefundRequest{Peer: peer})
 			}
-			_, err = c.dealer.Refund(t.Context(), rec)
 			return err
 		}
 		wg.Go(func() {
@@ -64,14 +62,14 @@ func TestLyingAboutChannels(t *testing.T) {
 				}
 				d := &networktest.Deed{Protocol: network.ChannelProtocol, Step: w.is, Do: what.Do, Once: what.Once, Client: w.client}
 				if w.client {
-					lies.Lie(s.provider.host.ID(), d)
+					lies.Lie(s.provider.id, d)
 				} else {
-					s.liar.Lie(c.host.ID(), d)
+					s.liar.Lie(c.id, d)
 				}
 				began := time.Now()
 				err := talk()
-				lies.Lie(s.provider.host.ID(), nil)
-				s.liar.Lie(c.host.ID(), nil)
+				lies.Lie(s.provider.id, nil)
+				s.liar.Lie(c.id, nil)
 				took := time.Since(began)
 				// What is late but within the deadline is good; and a forgery of
 				// what nobody signs, the hash of a transaction for people, is not seen.
@@ -87,30 +85,28 @@ func TestLyingAboutChannels(t *testing.T) {
 			if err := talk(); err != nil {
 				t.Errorf("after all the lies to %s: %v", w.name, err)
 			}
-			checkBooks(t, c)
+			c.checkBooks(t)
 		})
 	}
 	wg.Wait()
-	checkBooks(t, s.provider)
+	s.provider.checkBooks(t)
 	nothingRuns(t)
 }
 
 // TestWhoReadsNothing attaches to a run and reads nothing of a job that prints
 // without end: the stream ends, and the lease by its own terms.
 func TestWhoReadsNothing(t *testing.T) {
-	s := newStall(t, 1, func(c *Config) {
+	s := newStall(t, 1, func(c *node.Config) {
 		c.Waits.Write, c.Waits.Collect = 300*time.Millisecond, 500*time.Millisecond
 	})
-	p := &duo{provider: s.provider, client: s.client(t, &networktest.Liar{})}
-	msg := stallJob(t, p.client, "chatter")
-	h := leaseByHand(t, p, msg)
+	c := s.hand(t)
+	r := c.run(t, stallJob(c.job(t, "chatter")))
 	networktest.Eventually(t, "the end of the stream", func() bool {
-		return s.provider.streams.Rejects()[network.StreamReject{Protocol: network.RunProtocol, Reason: "deadline"}] > 0
+		return s.provider.status(t).Rejects[network.RunProtocol+":deadline"] > 0
 	})
-	networktest.Eventually(t, "the lease's end", func() bool { return s.over(p.client) })
-	if why := s.ended(t, h.s.ID.String()).Reason; why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
+	if why := s.ends(t, r.s.ID); why != runv1.EndReason_END_REASON_CLIENT_OUTPUTS && why != runv1.EndReason_END_REASON_CLIENT_UNPAID {
 		t.Errorf("ended as %s", why)
 	}
-	networktest.Eventually(t, "the device", s.idle)
+	networktest.Eventually(t, "the device", func() bool { return s.idle(t) })
 	nothingRuns(t)
 }

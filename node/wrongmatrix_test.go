@@ -1,4 +1,4 @@
-package node
+package node_test
 
 import (
 	"runtime"
@@ -10,9 +10,11 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
+	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
@@ -81,7 +83,7 @@ type outcome struct {
 
 // rows plays every deed at every spot, many at once, each with a client of its
 // own choosing from a few that go on to the next row.
-func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *testing.T, c *Node, lies *networktest.Liar, w spot, d *networktest.Deed) outcome) []outcome {
+func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *testing.T, c *daemon, lies *networktest.Liar, w spot, d *networktest.Deed) outcome) []outcome {
 	t.Helper()
 	type task struct{ spot, deed int }
 	tasks := make(chan task, len(spots)*len(networktest.Deeds))
@@ -99,7 +101,7 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 	for range 16 / networktest.Slow {
 		lies := &networktest.Liar{}
 		c := s.client(t, lies)
-		if _, _, err := c.dealer.Fund(t.Context(), s.provider.host.ID(), souk.AtomsPerToken/2); err != nil {
+		if _, err := c.Deposit(t.Context(), &apiv1.DepositRequest{Peer: s.provider.id.String(), AmountAtoms: uint64(souk.AtomsPerToken / 2)}); err != nil {
 			t.Fatal(err) // who has a channel is held what it was bid
 		}
 		workers.Go(func() {
@@ -129,28 +131,6 @@ func rows(t *testing.T, s *stall, spots []spot, byClient bool, play func(t *test
 	return out
 }
 
-// over tells whether no lease of a client lives.
-func (s *stall) over(c *Node) bool {
-	for _, state := range s.provider.provider.Leases(c.host.ID()) {
-		if state.Phase != runv1.Phase_PHASE_ENDED {
-			return false
-		}
-	}
-	return true
-}
-
-// finishes runs a job and tells how it ended.
-func (n *Node) finishes(t *testing.T, guest string) string {
-	j := submit(t, n, stallJob(t, n, guest))
-	networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
-	sum := j.Summary()
-	end := sum.State + " " + sum.Reason
-	if rec, _ := j.Watch(); len(rec.Attempts) > 0 && len(rec.Attempts[0].Declines) > 0 {
-		end += ": " + rec.Attempts[0].Declines[0].Detail
-	}
-	return end
-}
-
 // show prints the outcomes as a table, spots beside deeds.
 func show(t *testing.T, out []outcome) {
 	t.Helper()
@@ -176,15 +156,15 @@ func show(t *testing.T, out []outcome) {
 // made good, or with a reason that blames it. And all the while no more may be
 // signed away than one interval of one lease.
 func TestLyingProvider(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
-	out := rows(t, s, providerSpots, false, func(t *testing.T, c *Node, _ *networktest.Liar, w spot, d *networktest.Deed) outcome {
-		s.liar.Lie(c.host.ID(), d)
+	s := newStall(t, 26, func(c *node.Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	out := rows(t, s, providerSpots, false, func(t *testing.T, c *daemon, _ *networktest.Liar, w spot, d *networktest.Deed) outcome {
+		s.liar.Lie(c.id, d)
 		began := time.Now()
 		o := outcome{end: c.finishes(t, w.guest), took: time.Since(began)}
-		s.liar.Lie(c.host.ID(), nil)
-		networktest.Eventually(t, "the lease's end", func() bool { return s.over(c) })
-		rec, _ := c.channels.With(s.provider.host.ID().String(), true)
-		o.loss, o.bound = rec.Voucher.MaxClaimable-rec.Due(), price(t, 500*time.Millisecond)
+		s.liar.Lie(c.id, nil)
+		networktest.Eventually(t, "the lease's end", func() bool { return s.over(t, c.id) })
+		ch := c.channel(t, s.provider.id, true)
+		o.loss, o.bound = souk.Atoms(ch.VouchedAtoms)-souk.Atoms(ch.DueAtoms), price(t, 500*time.Millisecond)
 		return o
 	})
 	show(t, out)
@@ -209,7 +189,7 @@ func TestLyingProvider(t *testing.T) {
 			t.Errorf("%s, %s: ended as %s after %s, %s signed away of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
 		}
 	}
-	networktest.Eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", func() bool { return s.idle(t) })
 	nothingRuns(t)
 }
 
@@ -232,28 +212,26 @@ func nothingRuns(t *testing.T) {
 // TestLyingClient does the same to a provider: each lease must end in time, well
 // or with a reason that blames the client, and its work be paid up to the bound.
 func TestLyingClient(t *testing.T) {
-	s := newStall(t, 26, func(c *Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
-	out := rows(t, s, clientSpots, true, func(t *testing.T, c *Node, lies *networktest.Liar, w spot, d *networktest.Deed) outcome {
-		lies.Lie(s.provider.host.ID(), d)
+	s := newStall(t, 26, func(c *node.Config) { c.Waits.Collect = 1500 * networktest.Slow * time.Millisecond })
+	out := rows(t, s, clientSpots, true, func(t *testing.T, c *daemon, lies *networktest.Liar, w spot, d *networktest.Deed) outcome {
+		lies.Lie(s.provider.id, d)
 		began := time.Now()
 		o := outcome{end: "no lease"}
-		j := submit(t, c, stallJob(t, c, w.guest))
+		j := c.submit(t, stallJob(testJob(t, c, w.guest)))
 		if w.name == "release" {
-			networktest.Eventually(t, "the run", func() bool { rec, _ := j.Watch(); return rec.State == "running" || !rec.Ended.IsZero() })
-			j.Stop()
-		}
-		networktest.Eventually(t, "the job's end", func() bool { rec, _ := j.Watch(); return !rec.Ended.IsZero() })
-		networktest.Eventually(t, "the lease's end", func() bool { return s.over(c) })
-		if sum := j.Summary(); sum.Lease != "" {
-			id, err := souk.ParseDigest(sum.Lease)
-			if err != nil {
+			j.until(t, "the run", func(s *apiv1.JobSummary) bool { return s.State == "running" || s.Ended != "" })
+			if _, err := c.Stop(t.Context(), &apiv1.StopRequest{Id: j.id}); err != nil {
 				t.Fatal(err)
 			}
-			o.end = string(scheduler.ReasonOf(s.ended(t, sum.Lease).Reason))
-			o.loss, o.bound = s.unpaid(t, souk.LeaseID{Digest: id}), price(t, 500*time.Millisecond+2*time.Second)
+		}
+		sum := j.finished(t)
+		networktest.Eventually(t, "the lease's end", func() bool { return s.over(t, c.id) })
+		if sum.Lease != "" {
+			o.end = string(scheduler.ReasonOf(s.lease(t, sum.Lease).Reason))
+			o.loss, o.bound = s.unpaid(t, sum.Lease), price(t, 500*time.Millisecond+2*time.Second)
 		}
 		o.took = time.Since(began)
-		lies.Lie(s.provider.host.ID(), nil)
+		lies.Lie(s.provider.id, nil)
 		return o
 	})
 	show(t, out)
@@ -275,6 +253,6 @@ func TestLyingClient(t *testing.T) {
 			t.Errorf("%s, %s: ended as %s after %s, %s unpaid of at most %s; want %s", o.spot, o.deed, o.end, o.took, o.loss, o.bound, want)
 		}
 	}
-	networktest.Eventually(t, "the devices", s.idle)
+	networktest.Eventually(t, "the devices", func() bool { return s.idle(t) })
 	nothingRuns(t)
 }
