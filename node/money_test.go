@@ -1,115 +1,152 @@
-package node
+package node_test
 
 import (
 	"context"
-	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
+	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/node"
+	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/storage/files"
 )
 
-// TestFirstReceiptTooLong shows a client a first receipt over an hour, seconds
-// after the lease: it was not running then, and is not paid for it.
+// TestFirstReceiptTooLong has a provider bill, by a first receipt that it truly
+// signs, all the time that the lease may last, seconds after the lease: it was not
+// running then, and is not paid for it.
 func TestFirstReceiptTooLong(t *testing.T) {
-	provider, client := twoNodes(t, serveChain(t))
-	s, _ := bidFor(t, provider, client)
-	payer := payment.NewPayer(s.Terms)
-	payer.Start(time.UnixMilli(s.Lease.SignedMs))
-	span := s.Terms.MaxDuration
-	now := time.Now()
-	var err error
-	line := payment.UsageLine{Line: s.Terms.Tariff[0], Quantity: uint64(span.Milliseconds())}
-	if line.Due, err = line.Line.Due(line.Quantity); err != nil {
-		t.Fatal(err)
+	url := serveChain(t)
+	liar := &networktest.Liar{}
+	provider := startDaemon(t, func(c *node.Config) {
+		sellingCPU(url)(c)
+		c.WrapHost = func(h host.Host) host.Host { liar.Host = h; return liar }
+	})
+	provider.fill(t)
+	client := buyer(t, provider)
+	domain := provider.chain(t).Domain()
+	liar.Lie(client.id, &networktest.Deed{Protocol: network.RunProtocol, Step: said(ofKind(payment.KindInterval)), Once: true,
+		Do: func(_ *networktest.Deed, st p2pnet.Stream, b []byte) error {
+			var f runv1.ToClient
+			if err := unframe(b, &f); err != nil {
+				return err
+			}
+			r, err := payment.ReceiptFromProto(f.GetReceipt())
+			if err != nil {
+				return err
+			}
+			const span = time.Minute
+			r.StartMs = time.UnixMilli(r.EndMs).Add(-span).UnixMilli()
+			line := &r.Usage[0]
+			line.Quantity = uint64(span.Milliseconds())
+			if line.Due, err = line.Line.Due(line.Quantity); err != nil {
+				return err
+			}
+			r.CumulativeDue = line.Due
+			r.SignProvider(domain, provider.cfg.Identity)
+			f.Message = &runv1.ToClient_Receipt{Receipt: r.Proto()}
+			return networktest.Frame(st, network.MustMarshal(&f))
+		}})
+	s := client.submit(t, testJob(t, client, "long")).finished(t)
+	if s.Reason != "provider-cheated" || s.PaidAtoms != 0 || s.Receipts != 0 || !strings.Contains(s.Detail, ": "+string(payment.BadTime)+": ") {
+		t.Errorf("a minute of work within seconds: paid %d, the job ended as %v", s.PaidAtoms, s)
 	}
-	r := payment.Receipt{Version: 2, Lease: s.Terms.Lease, Job: s.Terms.Job, Channel: s.Terms.Channel, ProviderKey: s.Terms.ProviderKey,
-		ClientKey: s.Terms.ClientKey, Seq: 1, Kind: payment.KindInterval, StartMs: now.Add(-span).UnixMilli(), EndMs: now.UnixMilli(),
-		Usage: []payment.UsageLine{line}, CumulativeDue: line.Due, InputDigest: s.Terms.InputDigest}
-	r.SignProvider(s.Terms.Domain, provider.cfg.Identity)
-	var refused *payment.ReceiptError
-	if paid, err := payer.Check(now, r); !errors.As(err, &refused) || refused.Reason != payment.BadTime {
-		t.Errorf("a minute of work within seconds: paid %s, %v", paid, err)
+}
+
+// hungChain is a chain that does not answer, while hang is set.
+type hungChain struct {
+	node.Chain
+	hang  atomic.Bool
+	asked atomic.Int64 // calls while it was set
+}
+
+// Block implements [node.Chain]: each look at the chain begins with it.
+func (c *hungChain) Block(ctx context.Context) (uint64, time.Time, error) {
+	if c.hang.Load() {
+		c.asked.Add(1)
+		<-ctx.Done()
+		return 0, time.Time{}, ctx.Err()
 	}
+	return c.Chain.Block(ctx)
 }
 
 // TestRefundShutsOutLeases asks for a refund whose chain hangs, and meanwhile for
 // a lease that counts on the same balance.
 func TestRefundShutsOutLeases(t *testing.T) {
-	url := serveChain(t)
-	p := newProxy(t, url)
-	provider, client := twoNodes(t, p.url)
-	if s := finished(t, submit(t, client, testJob(t, client, "short"))); s.State != "done" {
-		t.Fatalf("job ended as %v", s)
+	slow := &hungChain{}
+	s := newStall(t, 4, func(c *node.Config) {
+		slow.Chain, c.Chain = c.Chain, slow
+		c.Waits.Channel = 2 * networktest.Slow * time.Second // the refund gives up then
+	})
+	c := s.hand(t)
+	if _, _, err := c.Fund(t.Context(), s.provider.id, souk.AtomsPerToken); err != nil {
+		t.Fatal(err)
 	}
-	id := eventuallySettled(t, provider, client)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	p.hang.Store(true)
+	lease := func() *market.Refusal {
+		g := c.propose(t, stallJob(c.job(t, "brief")), souk.JobID{Digest: souk.Digest{1}})
+		why, err := c.Countersign(t.Context(), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why == nil {
+			return nil
+		}
+		if err := c.CloseLease(t.Context(), g.Terms.Channel, g.ID); err != nil {
+			t.Fatal(err)
+		}
+		return why
+	}
+	slow.hang.Store(true)
 	done := make(chan error, 1)
 	go func() {
-		_, _, _, err := provider.keeper.Refund(ctx, id)
+		_, err := c.Refund(t.Context(), c.written(t, s.provider.id, true))
 		done <- err
 	}()
-	networktest.Eventually(t, "the refund", func() bool { rec, _ := provider.channels.Get(id); return rec.Refunding })
-	s, _ := bidFor(t, provider, client)
-	req := goodRequest(t, client, s)
-	if _, refused := provider.provider.Accept(t.Context(), client.host.ID(), req); refused == nil {
-		t.Error("a lease was taken while its channel was refunded")
+	networktest.Eventually(t, "the refund", func() bool { return slow.asked.Load() > 0 }) // it is durable before that
+	if why := lease(); why == nil || why.Reason != marketv1.DeclineReason_DECLINE_REASON_PAYMENT {
+		t.Errorf("a lease while its channel was refunded: %v", why)
 	}
-	cancel()
 	if err := <-done; err == nil {
 		t.Error("a refund on a hanging chain")
 	}
-	p.hang.Store(false)
-	if rec, _ := provider.channels.Get(id); rec.Refunding {
-		t.Error("the channel stays closed though nothing was sent")
-	}
-	if s := finished(t, submit(t, client, testJob(t, client, "short"))); s.State != "done" {
-		t.Errorf("after a refund that was not sent the job ended as %v", s)
-	}
-}
-
-// eventuallySettled waits until nothing is live on the channel.
-func eventuallySettled(t *testing.T, provider, client *Node) (id souk.ChannelID) {
-	t.Helper()
-	networktest.Eventually(t, "the end of the lease", func() bool {
-		rec, ok := provider.channels.With(client.host.ID().String(), false)
-		if ok {
-			id = rec.ID()
-		}
-		return ok && !rec.Live() && rec.Balance > 0
-	})
-	return id
+	slow.hang.Store(false)
+	networktest.Eventually(t, "a lease after a refund that was not sent", func() bool { return lease() == nil })
 }
 
 // TestInputsForTheProviderOnly has a third node ask the client for the inputs of
 // a job that runs at its provider, by their CIDs.
 func TestInputsForTheProviderOnly(t *testing.T) {
-	url := serveChain(t)
-	_, client := twoNodes(t, url)
-	third, _ := startDaemon(t, func(c *Config) { c.Bootstrap = []string{address(client)} })
+	provider, client := twoNodes(t, serveChain(t))
+	third := handOn(t, provider)
 	msg := testJob(t, client, "long")
-	j := submit(t, client, msg)
-	networktest.Eventually(t, "the run", func() bool { return j.Summary().State == "running" })
-	networktest.Eventually(t, "the connection", func() bool { return len(third.host.Network().ConnsToPeer(client.host.ID())) > 0 })
+	j := client.submit(t, msg)
+	j.running(t)
+	third.to = client
+	if _, err := third.connect(t.Context(), client.id, nil); err != nil {
+		t.Fatal(err)
+	}
 	for _, cid := range runner.Contents(msg) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		err := third.files.Fetch(ctx, cid, client.host.ID(), files.Limit{Bytes: 1 << 20, Blocks: 100}, nil)
+		err := third.files.Fetch(ctx, cid, client.id, files.Limit{Bytes: 1 << 20, Blocks: 100}, nil)
 		cancel()
 		if has, _ := third.files.Complete(t.Context(), cid); err == nil || has {
 			t.Errorf("a third node got %s: %v, %t", cid, err, has)
 		}
 	}
-	if s := finished(t, j); s.State != "done" {
+	if s := j.finished(t); s.State != "done" {
 		t.Errorf("job ended as %v", s)
 	}
 }
@@ -118,40 +155,43 @@ func TestInputsForTheProviderOnly(t *testing.T) {
 func TestInputsMissing(t *testing.T) {
 	other, client := twoNodes(t, serveChain(t))
 	msg := testJob(t, client, "short")
-	var err error
-	if msg.Input, _, err = other.files.AddReader(t.Context(), strings.NewReader("nobody else has this")); err != nil {
-		t.Fatal(err)
+	msg.Input = testJob(t, other, "nobody else has this").Wasm
+	if got, err := client.Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
+		t.Errorf("job %s was taken without its inputs", got.Id)
 	}
-	if id, err := calls(client).jobs.Submit(t.Context(), &apiv1.SubmitRequest{Job: msg}); err == nil {
-		t.Errorf("job %s was taken without its inputs", id.Id)
-	}
-	if n := len(client.client.List()); n != 0 {
-		t.Errorf("%d jobs are kept", n)
+	if got, err := client.List(t.Context(), &apiv1.ListRequest{}); err != nil || len(got.Jobs) != 0 {
+		t.Errorf("%d jobs are kept, %v", len(got.GetJobs()), err)
 	}
 }
 
 // TestNamedChannels names many channels to a provider, none of which is funded:
 // it keeps none.
 func TestNamedChannels(t *testing.T) {
-	provider, client := twoNodes(t, serveChain(t))
-	s, _ := bidFor(t, provider, client)
+	provider := seller(t, serveChain(t))
+	c := handOn(t, provider)
+	keys, err := money.NewKeyBinding(c.cfg.Identity, c.cfg.VoucherKey, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.draft(t, c.job(t, "short"))
 	for i := range 8 {
 		ch := s.Channel
 		ch.Salt[0] = byte(i + 1)
-		d, err := client.chain.SignDeposit(ch, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{byte(i)})
+		d, err := c.chain.SignDeposit(ch, 1_000_000*souk.AtomsPerToken, time.Minute, time.Now(), [32]byte{byte(i)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := money.NewKeyBinding(client.cfg.Identity, client.cfg.VoucherKey, time.Now())
-		if err != nil {
+		req := &leasev1.ChannelRequest{Version: market.Version, Request: &leasev1.ChannelRequest_Deposit{
+			Deposit: &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: keys.At(time.Now()), Deposit: d.Proto()}}}
+		var reply leasev1.ChannelReply
+		if err := network.Exchange(t.Context(), c.host, provider.id, network.ChannelProtocol, req, &reply, network.MaxChannelBytes); err != nil {
 			t.Fatal(err)
 		}
-		req := &leasev1.DepositRequest{Channel: ch.Proto(), ClientKeys: keys.At(time.Now()), Deposit: d.Proto()}
-		if tx, err := provider.provider.TakeDeposit(t.Context(), client.host.ID(), req); err == nil {
-			t.Fatalf("a deposit of what the wallet does not have: %s", tx)
+		if why, err := client.OpenDecline(reply.GetDecline(), souk.Digest{}, provider.key); err != nil || why == nil {
+			t.Fatalf("a deposit of what the wallet does not have: %v, %v", &reply, err)
 		}
 	}
-	if n := len(provider.channels.All()); n != 0 {
-		t.Errorf("%d channels are kept", n)
+	if got, err := provider.Channels(t.Context(), &apiv1.ChannelsRequest{}); err != nil || len(got.Channels) != 0 {
+		t.Errorf("channels that are kept: %v, %v", got.GetChannels(), err)
 	}
 }

@@ -178,7 +178,7 @@ var (
 	}
 )
 
-// LateBy is longer than any of [shortWaits] for a single answer.
+// LateBy is longer than the tests of lies have any node wait for a single answer.
 const LateBy = 3 * Slow * time.Second
 
 // Raw sends bytes as they are.
