@@ -121,9 +121,6 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Services is the Connect API with full rights, without a port.
-func (s *Server) Services() http.Handler { return s.services }
-
 // Close gives the port back; Run does it too.
 func (s *Server) Close() error {
 	if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {

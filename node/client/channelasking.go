@@ -69,7 +69,7 @@ func (d *Dealer) Fund(ctx context.Context, to peer.ID, amount souk.Atoms) (souk.
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}
-	dep, err := d.Authorize(ch, amount, d.SignedAway(souk.ChannelID{}))
+	dep, err := d.Authorize(ch, amount, d.signedAway(souk.ChannelID{}))
 	if err != nil {
 		return souk.ChannelID{}, "", err
 	}

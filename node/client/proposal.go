@@ -50,7 +50,7 @@ func (d *Dealer) Propose(ctx context.Context, jobID souk.JobID, job *jobv1.Job, 
 	d.cfg.Channels.Open(s.Channel, s.Terms.Domain, to.String(), true)
 	d.proposing.Lock() // of two leases at once, the second sees what the first takes of the wallet
 	defer d.proposing.Unlock()
-	elsewhere := d.SignedAway(s.Terms.Channel)
+	elsewhere := d.signedAway(s.Terms.Channel)
 	err = d.cfg.Channels.Update(ctx, s.Terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		if short := s.Terms.Reserve - rec.Free(); short > 0 {
 			dep, err := d.Authorize(s.Channel, max(short, souk.Atoms(bid.Settlement.MinDepositAtoms)), elsewhere+rec.PendingDeposits())
@@ -226,9 +226,9 @@ func (d *Dealer) signed(id souk.LeaseID) (*Proposal, error) {
 	return s, nil
 }
 
-// SignedAway is what deposits on other channels will take of the wallet, that
+// signedAway is what deposits on other channels will take of the wallet, that
 // were signed for leases and that the chain has not shown yet.
-func (d *Dealer) SignedAway(but souk.ChannelID) (sum souk.Atoms) {
+func (d *Dealer) signedAway(but souk.ChannelID) (sum souk.Atoms) {
 	for _, rec := range d.cfg.Channels.All() {
 		if rec.Paying && rec.ID() != but {
 			sum += rec.PendingDeposits()

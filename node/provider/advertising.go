@@ -22,7 +22,7 @@ func (p *Provider) advertise(ctx context.Context) error {
 	defer p.withdraw()
 	said := map[string]*marketv1.Offer{} // as last published, by class
 	for {
-		for _, o := range p.Offers(p.cfg.Now(), said) {
+		for _, o := range p.offers(p.cfg.Now(), said) {
 			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
 				continue
 			}
@@ -56,9 +56,9 @@ func (p *Provider) Changed() {
 	}
 }
 
-// Offers builds one offer for each class that is for sale, and one with nothing
+// offers builds one offer for each class that is for sale, and one with nothing
 // Free for each that was said and is gone.
-func (p *Provider) Offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
+func (p *Provider) offers(now time.Time, said map[string]*marketv1.Offer) []*marketv1.Offer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.floor.Free(now)

@@ -46,7 +46,7 @@ func (p *Provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 		return &leasev1.ChannelReply{Answer: &leasev1.ChannelReply_Terms{
 			Terms: &leasev1.Terms{Settlement: p.cfg.Settlement, Keys: p.cfg.Keys.At(time.Now())}}}, nil
 	case *leasev1.ChannelRequest_Deposit:
-		tx, err := p.TakeDeposit(ctx, client, r.Deposit)
+		tx, err := p.takeDeposit(ctx, client, r.Deposit)
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +74,8 @@ func (p *Provider) channelReply(ctx context.Context, client peer.ID, req *leasev
 	}
 }
 
-// TakeDeposit submits a deposit that comes ahead of any lease.
-func (p *Provider) TakeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
+// takeDeposit submits a deposit that comes ahead of any lease.
+func (p *Provider) takeDeposit(ctx context.Context, client peer.ID, r *leasev1.DepositRequest) (string, error) {
 	key, err := network.PeerKey(client)
 	if err != nil {
 		return "", malformed("%v", err)

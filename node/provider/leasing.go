@@ -68,7 +68,7 @@ func (p *Provider) ServeLease(ctx context.Context, s p2pnet.Stream) error {
 	if err := wire.NewReader(s, network.MaxLeaseBytes).Read(&req); err != nil {
 		return fmt.Errorf("read lease request: %w", err)
 	}
-	signed, refused := p.Accept(ctx, s.Conn().RemotePeer(), &req)
+	signed, refused := p.accept(ctx, s.Conn().RemotePeer(), &req)
 	if refused != nil {
 		var subject souk.Digest
 		if payload, _, err := wire.Open(souk.DomainLease, req.Lease, network.MaxLeaseBytes); err == nil {
@@ -80,9 +80,9 @@ func (p *Provider) ServeLease(ctx context.Context, s p2pnet.Stream) error {
 	return wire.Write(s, &leasev1.LeaseReply{Answer: &leasev1.LeaseReply_Lease{Lease: signed}})
 }
 
-// Accept checks a proposal, takes its devices, makes the lease durable and
+// accept checks a proposal, takes its devices, makes the lease durable and
 // only then returns our signature. The same request again gets the same answer.
-func (p *Provider) Accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *market.Refusal) {
+func (p *Provider) accept(ctx context.Context, client peer.ID, req *leasev1.LeaseRequest) ([]byte, *market.Refusal) {
 	pr, refused := openProposal(client, req)
 	if refused != nil {
 		return nil, refused
