@@ -44,8 +44,8 @@ func (p *duo) runs(t *testing.T) {
 	}
 }
 
-// offeredSince waits until the client knows the offer of a life of the provider that
-// began after a time.
+// offeredSince waits until the client knows an offer of the provider since a start
+// after a time.
 func (p *duo) offeredSince(t *testing.T, begun time.Time) {
 	t.Helper()
 	networktest.Eventually(t, "the offer", func() bool {

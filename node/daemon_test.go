@@ -60,8 +60,8 @@ func sellingCPU(url string) func(*node.Config) {
 	}
 }
 
-// daemon is a node that runs, as its owner has it: what it was made of, and its API
-// over the socket in its home.
+// daemon is a node that runs, as its owner uses it: its config, and its API over the
+// socket in its home.
 type daemon struct {
 	apiv1connect.NodeClient
 	apiv1connect.MarketClient
@@ -247,8 +247,8 @@ func chainOf(t *testing.T, cfg node.Config) node.Chain {
 	return chaintest.NewClient(t, chain.Config{URLs: cfg.ChainURLs, Wallet: cfg.Wallet, Authorizer: cfg.VoucherKey})
 }
 
-// books reads what a daemon with a brought store has written: what its next life
-// would go on from.
+// books reads the ledger of a daemon whose store was brought: what its next start
+// would find.
 func (d *daemon) books(t *testing.T) *ledger.Ledger {
 	t.Helper()
 	d.read.Do(func() {

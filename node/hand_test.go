@@ -32,9 +32,9 @@ import (
 	storemem "github.com/souk-market/souk/storage/mem"
 )
 
-// hand is a client that a test moves step by step, and that may say what no daemon
-// would: a host, keys, books and files of its own, and a [client.Dealer] over them.
-// Nothing of it acts by itself, and it deals with one provider.
+// hand is a client whose steps a test takes one by one, and that can send what no
+// daemon sends: a host, keys, books and files of its own, and a [client.Dealer] over
+// them. It does nothing by itself, and deals with one provider.
 type hand struct {
 	*client.Dealer
 
@@ -127,7 +127,7 @@ func (h *hand) openBooks(t *testing.T) {
 	t.Cleanup(h.stop)
 }
 
-// nothingHeard is a book that no offer has come to.
+// nothingHeard is an empty book: the hand is told where its provider listens.
 type nothingHeard struct{}
 
 // Of implements [client.ProviderOffers].
@@ -146,7 +146,7 @@ func (h *hand) connect(ctx context.Context, _ peer.ID, _ []string) (time.Duratio
 	return 0, h.host.Connect(ctx, info)
 }
 
-// offers are what the provider offers now, by its own word.
+// offers are what the provider offers now, by its own book.
 func (h *hand) offers(t *testing.T) (offers []*market.Offer) {
 	t.Helper()
 	networktest.Eventually(t, "an offer", func() bool {
@@ -216,7 +216,7 @@ func (h *hand) draft(t *testing.T, msg *jobv1.Job) *client.Proposal {
 	return s
 }
 
-// propose is a lease for a job as a client signs it, in its books.
+// propose is a lease for a job that the client signed and that is in its books.
 func (h *hand) propose(t *testing.T, msg *jobv1.Job, id souk.JobID) *client.Proposal {
 	t.Helper()
 	s, err := h.Propose(t.Context(), id, msg, h.to.id, h.bid(t, msg), time.Now().Add(time.Minute))
@@ -242,7 +242,7 @@ func (h *hand) countersigned(t *testing.T, s *client.Proposal) {
 	}
 }
 
-// voucher is one over a sum for a lease's channel, in no books.
+// voucher is a signed voucher for a lease's channel that is not in the books.
 func (h *hand) voucher(t *testing.T, s *client.Proposal, sum souk.Atoms) *leasev1.Voucher {
 	t.Helper()
 	v := payment.Voucher{Channel: s.Terms.Channel, MaxClaimable: sum}

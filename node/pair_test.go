@@ -47,7 +47,7 @@ func twoNodes(t *testing.T, url string) (provider, client *daemon) {
 	return provider, buyer(t, provider)
 }
 
-// handOn is a client that is moved by hand, on its provider's chain.
+// handOn is a [hand] on its provider's chain.
 func handOn(t *testing.T, provider *daemon) *hand {
 	t.Helper()
 	cfg := testConfig(t)
@@ -62,7 +62,7 @@ func kept(t *testing.T, c *node.Config) {
 	c.Store = openStore(t, c.Home)
 }
 
-// again is the config of a daemon's next life: its home, its keys, its addresses.
+// again is the config for another start of a daemon: its home, its keys, its addresses.
 func again(d *daemon) node.Config {
 	cfg := d.cfg
 	cfg.Listen = nil
@@ -114,7 +114,7 @@ func agree(t *testing.T, provider *daemon, client peer.ID, pays interface {
 }) souk.Atoms {
 	t.Helper()
 	var theirs, ours *money.Channel
-	networktest.Eventually(t, "one word on the channel", func() bool {
+	networktest.Eventually(t, "books that agree on the channel", func() bool {
 		theirs, ours = provider.written(t, client, false), pays.written(t, provider.id, true)
 		return !theirs.Live() && !ours.Live() && theirs.Due() == ours.Due()
 	})

@@ -43,7 +43,7 @@ func TestClientRestart(t *testing.T) {
 }
 
 // TestClientRestartMatching stops a client whose job looks for a provider and has no
-// answer yet: the book of the new life is empty at first, and the job waits for it.
+// answer yet: after its restart the book is empty at first, and the job waits for it.
 func TestClientRestartMatching(t *testing.T) {
 	s := newStall(t, 1, nil)
 	unsaid := &networktest.Deed{Protocol: network.OrderProtocol, Step: networktest.AnyFrame,
@@ -109,8 +109,8 @@ func (t *watchedTxn) Set(key, value []byte) error {
 }
 
 // TestClientRestartLeasing ends a client between the countersigned lease, which its
-// job's attempt has written down, and its job's word of it: the job goes on with that
-// lease.
+// job's attempt has written down, and the record that its job has it: the job goes
+// on with that lease.
 func TestClientRestartLeasing(t *testing.T) {
 	s := newStall(t, 2, nil)
 	disk := &lastWrite{keptStore: keptStore{storemem.New()}, is: func(_, value []byte) bool {
@@ -126,7 +126,7 @@ func TestClientRestartLeasing(t *testing.T) {
 	next.Store = disk.keptStore
 	c = start(t, next)
 	if s := j.get(t).Summary; s.Lease != lease || s.Lease == "" {
-		t.Errorf("of lease %q the next life knows as %v", lease, s)
+		t.Errorf("lease %q is after a restart %v", lease, s)
 	}
 	if end := j.finished(t); end.State != "done" || end.Attempts != 1 || end.Lease != lease {
 		t.Errorf("job ended as %v", end)
@@ -191,7 +191,7 @@ func runByHand(t *testing.T, guest string, change func(*jobv1.Job)) (*daemon, *h
 }
 
 // TestProviderRestartCollecting stops a provider that waits for the last voucher.
-// In its next life it still has the outputs, and takes the voucher.
+// After its restart it still has the outputs, and takes the voucher.
 func TestProviderRestartCollecting(t *testing.T) {
 	provider, r := runByHand(t, "short", nil)
 	r.untilPhase(runv1.Phase_PHASE_COLLECTING)

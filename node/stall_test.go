@@ -110,7 +110,7 @@ func (s *stall) clientWith(t *testing.T, lies *networktest.Liar, change func(*no
 	return d
 }
 
-// hand is a client of the stall that is moved by hand.
+// hand is a [hand] on the stall's chain.
 func (s *stall) hand(t *testing.T) *hand {
 	t.Helper()
 	return newHand(t, s.provider, s.config(t))
@@ -134,7 +134,7 @@ func (d *daemon) finishes(t *testing.T, guest string) string {
 	return end
 }
 
-// idle tells whether no lease lives at the provider and all its devices are on offer.
+// idle tells whether every lease at the provider has ended and all its devices are on offer.
 func (s *stall) idle(t *testing.T) bool {
 	for _, o := range s.provider.market(t) {
 		if o.Offer.Free < o.Offer.Count {
@@ -179,13 +179,13 @@ func price(t *testing.T, d time.Duration) souk.Atoms {
 	return due + 1
 }
 
-// tenancy is a lease as the provider has written it down, where it stays.
+// tenancy is the provider's record of a lease, which stays in its ledger.
 type tenancy struct {
 	Payload []byte `json:"payload"`
 	scheduler.TenancyState
 }
 
-// lease is the provider's record of a lease.
+// lease reads the provider's record of a lease; without a payload there is none.
 func (s *stall) lease(t *testing.T, id string) (rec tenancy) {
 	t.Helper()
 	value, err := s.provider.books(t).Get("lease/" + id)
@@ -217,7 +217,7 @@ func (s *stall) ends(t *testing.T, id souk.LeaseID) runv1.EndReason {
 	return rec.Reason
 }
 
-// over tells whether no lease of a client lives.
+// over tells whether every lease of a client has ended.
 func (s *stall) over(t *testing.T, client peer.ID) bool {
 	t.Helper()
 	key, err := network.PeerKey(client)

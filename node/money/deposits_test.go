@@ -33,7 +33,7 @@ func (b *bank) countsOnce(ch payment.Channel, d chain.Deposit) {
 	}
 }
 
-// TestDepositTwice submits a deposit that an earlier life of the provider submitted
+// TestDepositTwice submits a deposit that the provider submitted before a restart
 // too and did not write down, on a chain that has it already and on one where
 // both wait for the same block.
 func TestDepositTwice(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/souk-market/souk/scheduler"
 )
 
-// life is a provider of these books, as it begins at a time.
-func life(b *moneytest.Books, now time.Time) (*Provider, error) {
+// begun is a provider with these books that starts at a time.
+func begun(b *moneytest.Books, now time.Time) (*Provider, error) {
 	return New(Config{Key: b.Provider, Home: b.Home, Ledger: b.Ledger, Channels: b.Channels, Receipts: b.Receipts, Space: b.Space, Log: b.Log,
 		Devices: []gpu.Device{{ID: b.Lease.Devices[0], Class: gpu.ClassCPU, Health: gpu.Healthy, CPU: true, CPUMilli: 1000}},
 		Prices:  map[string]souk.Atoms{gpu.ClassCPU: 1}, RAMBytes: 1 << 30, DiskBytes: 1 << 30,
@@ -28,7 +28,7 @@ func life(b *moneytest.Books, now time.Time) (*Provider, error) {
 // clock meanwhile.
 func TestFundingRestart(t *testing.T) {
 	b := moneytest.NewBooks(t, moneytest.NewTree(t), false, nil)
-	first, err := life(b, time.Now())
+	first, err := begun(b, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestFundingRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, now := range []time.Time{time.Now(), time.Now().Add(-time.Hour)} {
-		next, err := life(b, now)
+		next, err := begun(b, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestManyRestored(t *testing.T) {
 	}
 	made := make(chan error, 1)
 	go func() {
-		p, err := life(b, time.Now())
+		p, err := begun(b, time.Now())
 		if err == nil && p.Live() != leases {
 			t.Errorf("%d leases go on", p.Live())
 		}
