@@ -118,6 +118,9 @@ func (f *Floor) Restock(devices []FloorDevice) {
 	})
 }
 
+// Equip replaces the runners, in the order they are preferred.
+func (f *Floor) Equip(runners []marketv1.Runner) { f.cfg.Runners = slices.Clone(runners) }
+
 // Commit gives a lease its devices, and uses up its client's hold. The same
 // lease again changes nothing. A device in another lease, or held for another
 // client, is refused as TAKEN.

@@ -118,7 +118,11 @@ func (j *Job) ended(e RunState, is ending) {
 		j.end.State, j.end.Reason = Failed, ReasonExitCode
 		j.end.Detail = cmp.Or(e.Detail, fmt.Sprintf("exit code %d", e.Exit))
 	}
-	if e.Output == "" {
+	switch {
+	case e.Output == "" && e.Phase == runv1.Phase_PHASE_ENDED && (j.step == stepFunding || j.step == stepStaging):
+		j.finish(j.end) // it never ran: nothing is due, and the provider says no more
+		return
+	case e.Output == "":
 		j.settle()
 		return
 	}

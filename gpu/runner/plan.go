@@ -57,17 +57,13 @@ func FolderPlan(job *jobv1.Job, program Program, dir string) Plan {
 	return p
 }
 
-// ImageError is why an image could not be brought.
+// ImageError is why an image cannot be run here, through no fault of the host.
 type ImageError struct {
-	Image   string
-	Missing bool // there is no such image; else it may come at another time
-	Err     error
+	Away   bool   // its registry did not give it; at another time it may
+	Detail string // one line for people
 }
 
-func (e *ImageError) Error() string { return "image " + e.Image + ": " + e.Err.Error() }
-
-// Unwrap is the cause.
-func (e *ImageError) Unwrap() error { return e.Err }
+func (e *ImageError) Error() string { return e.Detail }
 
 // Contents lists the content that a job names, whoever runs it: its client has all
 // of it and serves it to the provider.

@@ -99,3 +99,18 @@ type Usage struct {
 	EnergyMillijoules uint64            // of the run's devices; 0: not measured
 	Counters          map[string]uint64 // by unit of a tariff, such as token-out; what is not counted is absent
 }
+
+// Puller is a runner whose images are brought by the engine that it uses, before
+// the start.
+type Puller interface {
+	// Pull brings an image of at most limit bytes, or finds it there. Progress is
+	// called now and then, from one goroutine. The error is an [*ImageError] for
+	// what the image or its registry is the cause of; else this host failed.
+	Pull(ctx context.Context, image string, limit uint64, progress func(done, total uint64)) error
+}
+
+// Absentee is a runner that cannot always start jobs.
+type Absentee interface {
+	// Absent is why it cannot start a job now; nil: it can.
+	Absent() error
+}

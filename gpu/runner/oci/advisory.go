@@ -36,38 +36,22 @@ var advisories = []advisory{
 	{id: "CVE-2022-27650", program: "crun", fixed: []string{"1.4.4"}, source: "RHBZ 2066845; containers start with inheritable capabilities"},
 }
 
-// holes names the advisories that programs have and the owner did not accept.
-func holes(programs []Program, accepted []string) error {
-	var open []string
+// holes names the advisories that programs have.
+func holes(programs []Program) error {
+	var names, open []string
 	for _, p := range programs {
 		for _, a := range advisories {
-			if a.concerns(p) && !slices.Contains(accepted, a.id) {
+			if a.concerns(p) {
 				open = append(open, a.id)
 			}
 		}
+		names = append(names, strings.TrimSpace(p.Name+" "+p.Version))
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	names := make([]string, 0, len(programs))
-	for _, p := range programs {
-		names = append(names, strings.TrimSpace(p.Name+" "+p.Version))
-	}
-	return fmt.Errorf("%s: containers can get out by %s: update it, or use crun with Podman (apt install crun), or accept that with --engine-accept %s",
-		strings.Join(names, ", "), strings.Join(open, ", "), strings.Join(open, ","))
-}
-
-// Accepted lists the advisories among ids that concern the engine: what its owner
-// accepted and its clients should know.
-func (f Facts) Accepted(ids []string) (open []string) {
-	for _, p := range f.Programs {
-		for _, a := range advisories {
-			if a.concerns(p) && slices.Contains(ids, a.id) {
-				open = append(open, a.id)
-			}
-		}
-	}
-	return open
+	return fmt.Errorf("%s: containers can get out by %s: update it, or use Podman with crun (apt install podman crun)",
+		strings.Join(names, ", "), strings.Join(open, ", "))
 }
 
 // concerns tells whether a program has the hole. A version that cannot be read has it.

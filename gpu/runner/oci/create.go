@@ -67,11 +67,13 @@ func settings(s runner.Spec, f Facts, img image, who identity, owner string) (cl
 		Resources:      limits(s),
 	}
 	h.Mounts, h.Binds = folders(s, f, who)
-	return client.ContainerCreateOptions{Config: c, HostConfig: h, Name: name(s)}, nil
+	return client.ContainerCreateOptions{Config: c, HostConfig: h, Name: containerName(s)}, nil
 }
 
-// name is that of a lease's container: one that is there already is an error.
-func name(s runner.Spec) string { return "souk-" + s.Lease.String()[:32] }
+// containerName is that of a lease's container: one that is there already is an error.
+func containerName(s runner.Spec) string { return namePrefix + s.Lease.String()[:32] }
+
+const namePrefix = "souk-"
 
 // limits are the bounds that the kernel keeps.
 func limits(s runner.Spec) container.Resources {
@@ -222,7 +224,7 @@ func (e *invalidError) Error() string { return e.detail }
 func asInvalid(err error) error {
 	text := strings.ToLower(err.Error())
 	for _, words := range []string{
-		"executable file", "exec format error", "no such file or directory: oci runtime", "oci runtime attempted to invoke a command that was not found",
+		"executable file", "container init: exec:", "container process caused: exec:", "exec format error", "no such file or directory: oci runtime", "oci runtime attempted to invoke a command that was not found",
 		"permission denied: oci", "oci permission denied", "no command specified", "no command or entrypoint", "is a directory",
 	} {
 		if strings.Contains(text, words) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ const (
 // end is a container as its engine sees it.
 type end struct {
 	over   bool
+	paused bool
 	exit   int
 	memory bool   // the engine says that it was killed for its memory
 	failed string // why the host failed; empty: it did not
@@ -34,7 +36,12 @@ type end struct {
 // notRun finds that a container's first program found no other to become: it says
 // so in the place of the job, and nowhere else.
 func notRun(exit int, stderr *sink) string {
-	if exit == 0 || stderr.more || !bytes.HasPrefix(stderr.head, []byte("exec ")) || !bytes.Contains(stderr.head, []byte(": exec format error")) {
+	if exit == 0 || stderr.more || !bytes.HasPrefix(stderr.head, []byte("exec /")) {
+		return ""
+	}
+	if !slices.ContainsFunc([]string{": exec format error", ": no such file or directory", ": permission denied"}, func(why string) bool {
+		return strings.HasSuffix(strings.TrimSpace(string(stderr.head)), why)
+	}) {
 		return ""
 	}
 	return "the image's command cannot be run: " + string(stderr.head)
@@ -93,7 +100,7 @@ func (u *run) look(ctx context.Context) (e end, known bool) {
 	case "exited", "dead", "stopped", "removing":
 		return end{over: true, exit: s.ExitCode, memory: s.OOMKilled}, true
 	}
-	return end{}, true
+	return end{paused: s.Paused || s.Status == "paused"}, true
 }
 
 // killed is the exit code of a program that a signal ended.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,17 +16,10 @@ import (
 // askWithin bounds one question to an engine that needs no work of it.
 const askWithin = 10 * time.Second
 
-// EngineConfig says where an engine is and what its owner accepts.
-type EngineConfig struct {
-	URLs   []string     // where it may be, in the order of preference, such as unix:///run/docker.sock
-	Accept []string     // advisories that the owner accepts, by id
-	Log    *slog.Logger // an engine that comes or goes; default: discarded
-}
-
 // Engine is the container engine of this machine, which may be away. Its methods
 // may be called at once.
 type Engine struct {
-	config EngineConfig
+	urls []string
 
 	mu    sync.Mutex // guards all below
 	cli   *client.Client
@@ -35,12 +27,10 @@ type Engine struct {
 	away  error // why there is none to use; nil: there is
 }
 
-// NewEngine talks to nobody: [Engine.Look] does.
-func NewEngine(c EngineConfig) *Engine {
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Engine{config: c, away: errors.New("no container engine was looked for yet")}
+// NewEngine is the first of the engines at urls, such as unix:///run/docker.sock,
+// that can be used. It talks to nobody: [Engine.Look] does.
+func NewEngine(urls ...string) *Engine {
+	return &Engine{urls: urls, away: errors.New("no container engine was looked for yet")}
 }
 
 // Places is where engines listen on this machine, the owner's own first.
@@ -78,12 +68,12 @@ func (e *Engine) Look(ctx context.Context) (changed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	changed = (err == nil) != (e.away == nil) || err != nil && err.Error() != e.away.Error()
-	if e.cli != nil {
-		e.cli.Close()
-	}
-	e.cli, e.away = cli, err
+	e.away = err
 	if err == nil {
-		e.facts = facts
+		if e.cli != nil {
+			e.cli.Close() // what is under way goes on
+		}
+		e.cli, e.facts = cli, facts
 	}
 	return changed
 }
@@ -92,10 +82,10 @@ func (e *Engine) Look(ctx context.Context) (changed bool) {
 // each that was found and refused, or that none was.
 func (e *Engine) find(ctx context.Context) (*client.Client, Facts, error) {
 	var refused []error
-	for _, url := range e.config.URLs {
+	for _, url := range e.urls {
 		if path, ok := strings.CutPrefix(url, "unix://"); ok {
 			if _, err := os.Stat(path); err != nil {
-				if len(e.config.URLs) == 1 {
+				if len(e.urls) == 1 {
 					refused = append(refused, err)
 				}
 				continue // nobody listens
@@ -103,7 +93,7 @@ func (e *Engine) find(ctx context.Context) (*client.Client, Facts, error) {
 		}
 		cli, facts, err := dial(ctx, url)
 		if err == nil {
-			err = facts.usable(e.config.Accept)
+			err = facts.usable()
 		}
 		if err == nil {
 			return cli, facts, nil
@@ -118,6 +108,9 @@ func (e *Engine) find(ctx context.Context) (*client.Client, Facts, error) {
 
 // dial asks one engine what it is.
 func dial(ctx context.Context, url string) (*client.Client, Facts, error) {
+	if !strings.HasPrefix(url, "unix://") {
+		return nil, Facts{}, errors.New("not on this machine, where the folders of jobs are: name its socket, unix:///PATH")
+	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	cli, err := client.New(client.WithHost(url))
@@ -134,7 +127,7 @@ func dial(ctx context.Context, url string) (*client.Client, Facts, error) {
 }
 
 // ready is the facts of an engine that can be used now.
-func (e *Engine) ready(context.Context) (Facts, error) {
+func (e *Engine) ready() (Facts, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.away != nil {

@@ -28,6 +28,7 @@ type Facts struct {
 	Lacks    []string
 	Default  string   // the runtime of a container that names none
 	Runtimes []string // those that a container may name
+	Store    string   // the folder in which its images lie
 
 	// AutoUserNS says that a container can have a user namespace of its own.
 	AutoUserNS bool
@@ -97,7 +98,7 @@ func ask(ctx context.Context, cli *client.Client) (Facts, error) {
 
 // factsOf reads what an engine said.
 func factsOf(v client.ServerVersionResult, i system.Info) Facts {
-	f := Facts{Version: v.Version, Arch: v.Arch, Cgroup: i.CgroupVersion, Default: i.DefaultRuntime}
+	f := Facts{Version: v.Version, Arch: v.Arch, Cgroup: i.CgroupVersion, Default: i.DefaultRuntime, Store: i.DockerRootDir}
 	for _, c := range v.Components {
 		f.Podman = f.Podman || c.Name == "Podman Engine"
 		if p, ok := programOf(c); ok {
@@ -176,9 +177,8 @@ func (f Facts) runtimeName() string {
 	return f.Default
 }
 
-// usable is why an engine is not used: what it lacks, or a known hole that its
-// owner did not accept.
-func (f Facts) usable(accepted []string) error {
+// usable is why an engine is not used: what it lacks, or a known hole.
+func (f Facts) usable() error {
 	if !f.Seccomp {
 		return errors.New("it filters no system calls: seccomp is off")
 	}
@@ -188,5 +188,5 @@ func (f Facts) usable(accepted []string) error {
 	if strings.HasPrefix(f.Default, "nvidia") && !f.Podman && !slices.Contains(f.Runtimes, "runc") {
 		return errors.New("its default runtime is NVIDIA's and it has no runc beside it")
 	}
-	return holes(f.Programs, accepted)
+	return holes(f.Programs)
 }

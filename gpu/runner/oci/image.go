@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/souk-market/souk/gpu/runner"
 )
 
@@ -18,13 +19,27 @@ type image struct {
 	Volumes map[string]struct{}
 }
 
+// fullName is an image's name as engines agree on it: they fill in another
+// registry each where none is named.
+func fullName(name string) (string, error) {
+	ref, err := reference.ParseNormalizedNamed(name)
+	if err != nil || !imageForm.MatchString(name) {
+		return "", &runner.ImageError{Detail: fmt.Sprintf("%.80q names no image", name)}
+	}
+	return ref.String(), nil
+}
+
 // image looks at an image that is here. The engine checked its digest as it came.
 func (e *Engine) image(ctx context.Context, name string) (image, error) {
+	full, err := fullName(name)
+	if err != nil {
+		return image{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	got, err := e.client().ImageInspect(ctx, name)
+	got, err := e.client().ImageInspect(ctx, full)
 	if errdefs.IsNotFound(err) {
-		return image{}, &runner.ImageError{Image: name, Missing: true, Err: err}
+		return image{}, &missingError{full}
 	}
 	if err != nil {
 		return image{}, fmt.Errorf("look at the image: %w", err)
@@ -35,3 +50,8 @@ func (e *Engine) image(ctx context.Context, name string) (image, error) {
 	}
 	return i, nil
 }
+
+// missingError is an image that the engine does not have.
+type missingError struct{ name string }
+
+func (e *missingError) Error() string { return "the engine does not have the image " + e.name }

@@ -9,12 +9,15 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/souk-market/souk/gpu/runner"
@@ -24,16 +27,25 @@ import (
 
 // Config holds what a [Runner] needs. A field without a default is required.
 type Config struct {
-	Engine *Engine
-	Owner  string       // marks our containers and images, so that others' are never touched; no job may know it
-	Log    *slog.Logger // what the engine did oddly; default: discarded
+	Engine     *Engine
+	Owner      string       // marks our containers, so that others' are never touched; no job may know it
+	Shelf      string       // path of a file that remembers the images that were pulled
+	ImageBytes uint64       // what these may take, about; default 50 GiB
+	Private    bool         // whether registries may be in the network of this machine; for tests
+	Log        *slog.Logger // what the engine did oddly; default: discarded
 }
 
 // Runner starts containers.
 type Runner struct {
-	engine *Engine
-	owner  string
-	log    *slog.Logger
+	engine     *Engine
+	owner      string
+	private    bool
+	imageBytes uint64
+	shelf      *shelf
+	log        *slog.Logger
+
+	mu   sync.Mutex     // guards live
+	live map[string]int // containers that runs of this life have, by name
 }
 
 // New checks c. It talks to nobody.
@@ -41,13 +53,16 @@ func New(c Config) (*Runner, error) {
 	switch {
 	case c.Engine == nil:
 		return nil, errors.New("container runner: no engine")
+	case c.Shelf == "":
+		return nil, errors.New("container runner: no file for the images that were pulled")
 	case !ownerForm.MatchString(c.Owner):
 		return nil, fmt.Errorf("container runner: %q does not mark an owner", c.Owner)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{engine: c.Engine, owner: c.Owner, log: c.Log}, nil
+	return &Runner{engine: c.Engine, owner: c.Owner, private: c.Private, imageBytes: cmp.Or(c.ImageBytes, 50<<30), shelf: openShelf(c.Shelf),
+		log: c.Log, live: map[string]int{}}, nil
 }
 
 var (
@@ -111,13 +126,11 @@ func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 const startWithin = 2 * time.Minute
 
 func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
-	switch {
-	case s.Memory == 0 || s.Disk == 0 || s.Duration <= 0:
-		return nil, errors.New("memory, disk or duration is missing")
-	case s.Program.Image == "" || s.Out == "":
-		return nil, errors.New("no image or no folder for its outputs")
+	s, err := checked(s)
+	if err != nil {
+		return nil, err
 	}
-	facts, err := r.engine.ready(ctx)
+	facts, err := r.engine.ready()
 	if err != nil {
 		return nil, err
 	}
@@ -139,15 +152,41 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	if err != nil {
 		return u.stillborn(err), nil
 	}
-	if err := u.create(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := u.launch(ctx); err != nil {
-		u.remove()
-		if invalid := asInvalid(err); invalid != nil && ctx.Err() == nil {
-			return u.stillborn(invalid), nil
+	r.began(u.name)
+	if err = u.create(ctx, c); err == nil {
+		if err = u.launch(ctx); err == nil {
+			return u, nil
 		}
-		return nil, err
+		u.remove()
 	}
-	return u, nil
+	r.ended(u.name)
+	if invalid := asInvalid(err); invalid != nil && ctx.Err() == nil {
+		return u.stillborn(invalid), nil
+	}
+	return nil, err
+}
+
+// checked refuses a run that lacks a bound, and gives its folders and its image the
+// names that the engine knows.
+func checked(s runner.Spec) (runner.Spec, error) {
+	var err error
+	switch {
+	case s.Memory == 0 || s.Disk == 0 || s.Duration <= 0:
+		return s, errors.New("memory, disk or duration is missing")
+	case s.Program.Image == "" || s.Out == "":
+		return s, errors.New("no image or no folder for its outputs")
+	}
+	for _, p := range []*string{&s.In, &s.Out} {
+		if *p == "" {
+			continue
+		}
+		if *p, err = filepath.Abs(*p); err != nil {
+			return s, err
+		}
+		if strings.ContainsAny(*p, ",:") {
+			return s, fmt.Errorf("%s: engines take a comma and a colon in the path of a folder for something else: move the home of this node", *p)
+		}
+	}
+	s.Program.Image, err = fullName(s.Program.Image)
+	return s, err
 }

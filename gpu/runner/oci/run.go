@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	grace       = time.Second      // from the notice, SIGTERM, to SIGKILL
-	killAgain   = time.Second      // between two SIGKILLs, where the first changed nothing
+	grace       = time.Second // from the notice, SIGTERM, to SIGKILL
+	killAgain   = time.Second // between two SIGKILLs, where the first changed nothing
+	toggleAgain = 100 * time.Millisecond
 	drainWithin = 10 * time.Second // what was printed is read once the container has ended
 	cleanWithin = 30 * time.Second // for removing a container
 )
@@ -26,6 +27,7 @@ type run struct {
 	cli    *client.Client
 	spec   runner.Spec
 	podman bool
+	name   string // of the container
 	id     string // of the container; empty: there is none
 	log    *slog.Logger
 	ending chan struct{} // closed by the first reason to end it
@@ -50,7 +52,7 @@ type cause struct {
 }
 
 func newRun(r *Runner, s runner.Spec) *run {
-	return &run{runner: r, cli: r.engine.client(), spec: s, podman: r.engine.Facts().Podman, log: r.log.With("lease", s.Lease.Short()),
+	return &run{runner: r, cli: r.engine.client(), spec: s, name: containerName(s), podman: r.engine.Facts().Podman, log: r.log.With("lease", s.Lease.Short()),
 		ending: make(chan struct{}), done: make(chan struct{})}
 }
 
@@ -71,8 +73,9 @@ func (u *run) create(ctx context.Context, c client.ContainerCreateOptions) error
 		if lookErr != nil || there.Container.Config == nil || there.Container.Config.Labels[labelOwner] != u.runner.owner {
 			return err
 		}
-		u.id = there.Container.ID
-		u.remove()
+		if err := destroy(ctx, u.cli, there.Container.ID); err != nil {
+			return fmt.Errorf("remove an earlier container: %w", err)
+		}
 		made, err = u.cli.ContainerCreate(ctx, c)
 	}
 	if err != nil {
@@ -87,6 +90,11 @@ func (u *run) create(ctx context.Context, c client.ContainerCreateOptions) error
 func (u *run) launch(ctx context.Context) error {
 	printed, err := u.cli.ContainerAttach(ctx, u.id, client.ContainerAttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
+		// Podman makes the container ready for that, and fails where its command is
+		// none; the reason is told to who starts it alone.
+		if _, startErr := u.cli.ContainerStart(ctx, u.id, client.ContainerStartOptions{}); startErr != nil {
+			err = startErr
+		}
 		return fmt.Errorf("attach to the container: %w", err)
 	}
 	if _, err := u.cli.ContainerStart(ctx, u.id, client.ContainerStartOptions{}); err != nil {
@@ -130,6 +138,7 @@ func (u *run) follow(printed client.ContainerAttachResult) {
 	<-silent
 	work.Wait()
 	u.remove()
+	u.runner.ended(u.name)
 	end.notRun = notRun(end.exit, stderr)
 	u.finish(end)
 }
@@ -241,11 +250,18 @@ func (u *run) toggle(what string, pause bool, do func(context.Context) error) er
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
-	if err := do(ctx); err != nil {
-		if end, known := u.look(ctx); known && end.over {
+	for err := do(ctx); err != nil; err = do(ctx) {
+		now, known := u.look(ctx)
+		if known && now.over {
 			return nil
 		}
-		return fmt.Errorf("%s: %w", what, err)
+		if known && now.paused == pause {
+			break
+		}
+		// A busy kernel may refuse to freeze all at once what it will freeze next time.
+		if !sleep(ctx, toggleAgain) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -101,7 +101,7 @@ func runtimeHere() (name, path string) {
 func (e *Engine) Up(t testing.TB) {
 	t.Helper()
 	e.service = exec.Command("timeout", liveFor, "podman", "system", "service", "--time=0", e.URL)
-	e.service.Env = e.env
+	e.service.Env, e.service.Dir = e.env, e.dir // conmon leaves a file where it is started
 	e.service.Stdout, e.service.Stderr = &e.said, &e.said
 	if err := e.service.Start(); err != nil {
 		t.Fatalf("start podman, which make test installs: %v", err)

@@ -4,10 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,7 +77,8 @@ func (i Image) layer() ([]byte, error) {
 		}
 		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(p, "/") + "/", Mode: 0o755})
 	}
-	for p, text := range i.Files {
+	for _, p := range slices.Sorted(maps.Keys(i.Files)) {
+		text := i.Files[p]
 		if err := folder(path.Dir(p)); err != nil {
 			return nil, err
 		}
@@ -86,7 +89,8 @@ func (i Image) layer() ([]byte, error) {
 			return nil, err
 		}
 	}
-	for p, to := range i.Links {
+	for _, p := range slices.Sorted(maps.Keys(i.Links)) {
+		to := i.Links[p]
 		if err := folder(path.Dir(p)); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,37 @@
+package oci
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestShelf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "images.json")
+	at := func(m int) time.Time { return time.Unix(int64(60*m), 0) }
+	s := openShelf(path)
+	for n, name := range []string{"first", "second", "third"} {
+		s.add(name, 10, at(n))
+	}
+	s.use("first", at(4))
+	s.use("others", at(4)) // not ours
+	for _, tt := range []struct {
+		limit uint64
+		want  []string
+	}{{30, nil}, {29, []string{"second"}}, {19, []string{"third", "second"}}, {0, []string{"first", "third", "second"}}} {
+		if got := s.surplus(tt.limit); !slices.Equal(got, tt.want) {
+			t.Errorf("beyond %d: %q, want %q", tt.limit, got, tt.want)
+		}
+	}
+	s.waste("first")
+	s.forget("first", false, at(5)) // it may still come
+	if again := openShelf(path); !slices.Equal(again.surplus(30), []string{"first"}) {
+		t.Errorf("another life has %+v", again.images)
+	}
+	s.forget("first", false, at(30))
+	s.forget("second", true, at(5))
+	if got := openShelf(path).surplus(0); !slices.Equal(got, []string{"third"}) {
+		t.Errorf("%q are left", got)
+	}
+}
