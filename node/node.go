@@ -83,7 +83,8 @@ type Config struct {
 
 	Self    []string        // argv of this program, whose commands probe-nvml and wasm-exec are run as children
 	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
-	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self
+	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self, and images where there is an engine
+	Engines []string        // where a container engine may be, the first that can be used is; none: no images are run
 
 	// A simulation brings its own; what is left out is the real thing. Run closes
 	// Store and Listener.
@@ -121,6 +122,7 @@ type Node struct {
 	cfg     Config
 	started time.Time
 	devices *devices
+	images  *images // nil: none are run
 
 	store  Store
 	mark   *mark.Mark // nil: the store was brought
@@ -260,14 +262,30 @@ func (n *Node) buildDevices() error {
 		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml")}}
 	}
 	if n.cfg.Runners == nil && n.cfg.Provide {
-		r, err := wasm.New(wasm.Config{Command: n.child("wasm-exec"), CacheDir: filepath.Join(n.cfg.Home, "cache", "wasm"), Log: n.cfg.Log})
-		if err != nil {
+		if err := n.buildRunners(); err != nil {
 			return err
 		}
-		n.cfg.Runners = []runner.Runner{r}
 	}
 	n.devices = &devices{probes: n.cfg.Probes, log: n.cfg.Log}
 	n.devices.read(context.Background())
+	return nil
+}
+
+// buildRunners makes what runs jobs, and looks for a container engine.
+func (n *Node) buildRunners() error {
+	cache := filepath.Join(n.cfg.Home, "cache")
+	modules, err := wasm.New(wasm.Config{Command: n.child("wasm-exec"), CacheDir: filepath.Join(cache, "wasm"), Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	n.cfg.Runners = []runner.Runner{modules}
+	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images.json"), n.cfg.Log); err != nil {
+		return err
+	}
+	if n.images.runner != nil {
+		n.cfg.Runners = append(n.cfg.Runners, n.images.runner)
+	}
+	n.images.look(context.Background())
 	return nil
 }
 
@@ -338,6 +356,9 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 	watch := func([]gpu.Device) {} // a node that sells nothing only shows them
 	if n.provider != nil {
 		parts, watch = append(parts, n.provider.Run, n.watchGas), n.provider.Restock
+	}
+	if n.provider != nil && n.images != nil {
+		parts = append(parts, func(ctx context.Context) error { return n.images.watch(ctx, n.provider.Equip) })
 	}
 	parts = append(parts, func(ctx context.Context) error { return n.devices.watch(ctx, watch) })
 	for _, run := range parts {

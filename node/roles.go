@@ -172,6 +172,9 @@ func (n *Node) buildAPI() (err error) {
 	if n.provider != nil {
 		cfg.Seller = n.provider
 	}
+	if n.images != nil {
+		cfg.Engine = n.images
+	}
 	n.api, err = api.New(cfg)
 	return err
 }

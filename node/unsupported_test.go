@@ -25,8 +25,6 @@ var coming = map[string]struct {
 	job   func(*jobv1.Job)
 	lease func(*leasev1.Lease) // nil: the lease has no field for it
 }{
-	market.ExtensionImage:      {func(j *jobv1.Job) { j.Wasm, j.Image = "", "python@sha256:"+strings.Repeat("0", 64) }, nil},
-	market.ExtensionIsolation:  {func(j *jobv1.Job) { j.Resources.Runners = []marketv1.Runner{marketv1.Runner_RUNNER_GVISOR} }, nil},
 	market.ExtensionSecrets:    {func(j *jobv1.Job) { j.Secrets = []*jobv1.Secret{{Name: "HF_TOKEN", Sealed: []byte{1}}} }, nil},
 	market.ExtensionCheckpoint: {func(j *jobv1.Job) { j.Checkpoint = &jobv1.Checkpoint{SyncEveryMs: 60_000} }, nil},
 	market.ExtensionService:    {func(j *jobv1.Job) { j.Service = &jobv1.Service{Ports: []uint32{8000}} }, nil},
@@ -60,7 +58,7 @@ func TestUnsupported(t *testing.T) {
 			wantUnsupported(t, why, err, name)
 			j := owner.submit(t, msg)
 			end := j.finished(t)
-			if told := shown(j.get(t)); end.State != "no-match" || !strings.Contains(told, name) && !strings.Contains(told, "runner=gvisor") {
+			if told := shown(j.get(t)); end.State != "no-match" || !strings.Contains(told, name) {
 				t.Errorf("the job ended as %s: %s", end.State, told)
 			}
 		})

@@ -37,9 +37,10 @@ type nodeService struct {
 		Room(extra uint64) *disk.FullError
 	}
 	devices interface{ List() []gpu.Device }
-	seller  Seller                     // nil: this node does not sell
-	jobs    interface{ Live() uint32 } // nil: this node has no chain
-	chain   statusChain                // likewise
+	engine  interface{ Engine() string } // nil: this node runs no images
+	seller  Seller                       // nil: this node does not sell
+	jobs    interface{ Live() uint32 }   // nil: this node has no chain
+	chain   statusChain                  // likewise
 }
 
 // hostView is what the service shows of the libp2p host.
@@ -86,6 +87,9 @@ func (s *nodeService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*apiv
 	}
 	if s.seller != nil {
 		out.Leases = s.seller.Live()
+	}
+	if s.engine != nil {
+		out.Engine = s.engine.Engine()
 	}
 	if s.jobs != nil {
 		out.Jobs = s.jobs.Live()

@@ -70,6 +70,7 @@ type Config struct {
 	Streams  *network.Streams
 	Space    *disk.Space
 	Devices  interface{ List() []gpu.Device }
+	Engine   interface{ Engine() string } // nil: this node sells nothing
 	Files    *files.Files
 	Ledger   *ledger.Ledger
 	Channels *money.Channels
@@ -216,7 +217,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 // newServices is the Connect API, with full rights.
 func newServices(cfg Config, url string) http.Handler {
 	node := &nodeService{version: cfg.Version, started: cfg.Started, home: cfg.Home, url: url, host: cfg.Host, book: cfg.Book,
-		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, seller: cfg.Seller}
+		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, engine: cfg.Engine, seller: cfg.Seller}
 	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts}
 	jobs := &jobsService{book: cfg.Book, scores: cfg.Receipts, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
 	wallet := &walletService{ledger: cfg.Ledger, channels: cfg.Channels, book: cfg.Book}

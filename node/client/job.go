@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,7 @@ type Job struct {
 	bids   []*market.Bid
 	leases map[souk.LeaseID]*Proposal
 	rec    Record
+	doing  string            // what the provider is about while it stages; empty: it did not say
 	short  *money.FundsError // the wallet could not pay a deposit
 }
 
@@ -81,20 +83,44 @@ func (j *Job) ReadLog(stream runv1.LogStream, b []byte, offset uint64) int {
 }
 
 // Watch returns a copy of the record, and a channel that closes at the next change.
+// While the provider stages, what it is about stands in for the detail.
 func (j *Job) Watch() (Record, <-chan struct{}) {
+	next := j.changes.Next()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	r := j.copied()
+	if r.State == scheduler.Staging.String() {
+		r.Detail = cmp.Or(r.Detail, j.doing)
+	}
+	return r, next
+}
+
+// copied is a copy of the record. It wants mu.
+func (j *Job) copied() Record {
 	r := j.rec
 	r.Attempts = slices.Clone(r.Attempts)
 	r.Outputs = maps.Clone(r.Outputs)
-	return r, j.changes.Next()
+	return r
+}
+
+// tell shows what the provider is about; it is not kept.
+func (j *Job) tell(doing string) {
+	j.mu.Lock()
+	changed := j.doing != doing
+	j.doing = doing
+	j.mu.Unlock()
+	if changed {
+		j.changes.Announce()
+	}
 }
 
 // note changes the record; it is durable when note returns nil, together with extra.
 func (j *Job) note(ctx context.Context, change func(*Record), extra ...ledger.Record) error {
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	r, _ := j.Watch()
+	j.mu.Lock()
+	r := j.copied()
+	j.mu.Unlock()
 	change(&r)
 	value, err := json.Marshal(&r)
 	if err != nil {
@@ -112,7 +138,9 @@ func (j *Job) note(ctx context.Context, change func(*Record), extra ...ledger.Re
 func (j *Job) show(change func(*Record)) {
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	r, _ := j.Watch()
+	j.mu.Lock()
+	r := j.copied()
+	j.mu.Unlock()
 	change(&r)
 	j.replace(r)
 }

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -23,7 +24,7 @@ func (p *Provider) advertise(ctx context.Context) error {
 	said := map[string]*marketv1.Offer{} // as last published, by class
 	for {
 		for _, o := range p.offers(p.cfg.Now(), said) {
-			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count {
+			if last := said[o.Class]; last != nil && last.Free == o.Free && last.Count == o.Count && slices.Equal(last.Runners, o.Runners) {
 				continue
 			}
 			envelope := wire.Seal(p.cfg.Key, souk.DomainOffer, network.MustMarshal(o))
@@ -103,6 +104,15 @@ func (p *Provider) Restock(found []gpu.Device) {
 	p.floor.Restock(p.floorConfig().Devices)
 	p.mu.Unlock()
 	p.cfg.Log.Info("devices changed", "count", len(found))
+	p.Changed()
+}
+
+// Equip takes the runners as they are now: one that is absent is not offered. A
+// lease keeps its own.
+func (p *Provider) Equip() {
+	p.mu.Lock()
+	p.floor.Equip(p.floorConfig().Runners)
+	p.mu.Unlock()
 	p.Changed()
 }
 

@@ -28,7 +28,7 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	}
 	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: t.with.Devices(t.lease), Program: t.plan.Program, Args: t.job.Args,
 		In: t.plan.In, Out: t.plan.Out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(),
-		Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
+		CPUMilli: t.lease.Resources.GetCpuMilli(), Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
 	for _, v := range t.job.Env {
 		spec.Env = append(spec.Env, v.Name+"="+v.Value)
 	}

@@ -126,7 +126,9 @@ func (p *Provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
 		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
 	for _, r := range p.cfg.Runners {
-		cfg.Runners = append(cfg.Runners, r.Kind())
+		if a, ok := r.(runner.Absentee); !ok || a.Absent() == nil {
+			cfg.Runners = append(cfg.Runners, r.Kind())
+		}
 	}
 	for _, d := range p.devices {
 		if d.CPU {

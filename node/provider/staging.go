@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/network"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -36,6 +38,9 @@ func (t *tenancy) stage(ctx context.Context, by time.Time) scheduler.TenancyEven
 	}
 	plan, failed := t.planOf(job)
 	if failed != nil {
+		return *failed
+	}
+	if failed := t.bring(ctx, plan.Program.Image); failed != nil {
 		return *failed
 	}
 	limit := files.Limit{Bytes: t.lease.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
@@ -70,6 +75,39 @@ func (t *tenancy) planOf(job *jobv1.Job) (runner.Plan, *scheduler.StagingFailed)
 		}
 	}
 	return plan, failed
+}
+
+// progressEvery is how often the client hears of an image that comes.
+const progressEvery = time.Second
+
+// bring has the lease's runner bring the job's image, where it is one.
+func (t *tenancy) bring(ctx context.Context, image string) *scheduler.StagingFailed {
+	p, ok := t.with.Runner(t.lease.Runner).(runner.Puller)
+	if image == "" || !ok {
+		return nil
+	}
+	var said time.Time
+	err := p.Pull(ctx, image, t.lease.Resources.GetDiskBytes(), func(done, total uint64) {
+		if now := time.Now(); now.Sub(said) >= progressEvery {
+			said = now
+			t.show(func() {
+				t.doing = fmt.Sprintf("pulling the image: %s of %s", souk.FormatSize(done), souk.FormatSize(total))
+			})
+		}
+	})
+	t.show(func() { t.doing = "" })
+	if err == nil {
+		return nil
+	}
+	failed := &scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, Detail: network.Clip(err.Error(), runner.MaxDetail)}
+	no, imageFault := errors.AsType[*runner.ImageError](err)
+	switch {
+	case imageFault && !no.Away:
+		failed.Reason = runv1.EndReason_END_REASON_JOB_INVALID
+	case imageFault, errors.Is(ctx.Err(), context.DeadlineExceeded): // who names an image answers for its registry
+		failed.Reason = runv1.EndReason_END_REASON_CLIENT_INPUTS
+	}
+	return failed
 }
 
 // fetch brings one CID from the client to a path, and replaces what is there.

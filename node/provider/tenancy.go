@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -54,6 +55,7 @@ type tenancy struct {
 	changes  network.Changes // of what follows, and of the logs
 	mu       sync.Mutex      // guards what follows
 	rec      leaseRecord
+	doing    string           // what staging is about, for people; empty: nothing to tell
 	receipts []*runv1.Receipt // signed by us, not yet by the client; oldest first
 }
 
@@ -103,7 +105,11 @@ func (t *tenancy) watch() (leaseRecord, []*runv1.Receipt, <-chan struct{}) {
 	next := t.changes.Next()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rec, t.receipts, next
+	rec := t.rec
+	if rec.Phase == runv1.Phase_PHASE_STAGING {
+		rec.Detail = cmp.Or(rec.Detail, t.doing)
+	}
+	return rec, t.receipts, next
 }
 
 // show changes what streams see.

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+
+	"github.com/souk-market/souk/gpu/runner/oci"
+)
+
+// images is how this node runs jobs that are images, or why it does not.
+type images struct {
+	engine *oci.Engine
+	runner *oci.Runner // nil: its owner wants none
+	log    *slog.Logger
+}
+
+// newImages is made for the engines at urls. Containers are marked by a secret of
+// the node: an image may bring labels of its own.
+func newImages(urls []string, identity ed25519.PrivateKey, shelf string, log *slog.Logger) (*images, error) {
+	i := &images{engine: oci.NewEngine(urls...), log: log}
+	if len(urls) == 0 {
+		return i, nil
+	}
+	mark := sha256.Sum256(append([]byte("souk/containers/1\x00"), identity.Seed()...))
+	var err error
+	i.runner, err = oci.New(oci.Config{Engine: i.engine, Owner: hex.EncodeToString(mark[:16]), Shelf: shelf, Log: log})
+	return i, err
+}
+
+// look looks for the engine for the first time, and says what will be run.
+func (i *images) look(ctx context.Context) {
+	if i.runner != nil {
+		i.engine.Look(ctx)
+	}
+	if why := i.absent(); why != nil {
+		i.log.Info("wasm only: no images are run", "reason", why)
+		return
+	}
+	f := i.engine.Facts()
+	i.log.Info("images are run", "engine", f.Name(), "at", f.URL, "held by", f.Holds())
+}
+
+// absent is why no images are run now; nil: they are.
+func (i *images) absent() error {
+	if i.runner == nil {
+		return errors.New("the owner wants no container engine")
+	}
+	return i.runner.Absent()
+}
+
+// watch looks after the engine until ctx ends.
+func (i *images) watch(ctx context.Context, changed func()) error {
+	if i.runner == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return i.runner.Watch(ctx, changed)
+}
+
+// Engine says what runs images, or why nothing does.
+func (i *images) Engine() string {
+	if why := i.absent(); why != nil {
+		return "none: " + why.Error()
+	}
+	f := i.engine.Facts()
+	return f.Name() + " (" + f.Holds() + ")"
+}
