@@ -24,7 +24,7 @@ var (
 	badTries      = []string{"-1", "many", "101", "1.5"}
 	badName       = []string{"a b", "-x", strings.Repeat("x", 65)}
 	badIsolation  = []string{"wsam", "gvsior", "docker"}
-	badImage      = []string{"python:3.13", "python", "python@sha256:12", "Python@sha256:" + strings.Repeat("0", 64)}
+	badImage      = []string{"Python", "py thon", "python@3.13", "ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", "python@sha256:12", "Python@sha256:" + strings.Repeat("0", 64)}
 	badRegion     = []string{"eu", "Europe west", strings.Repeat("E", 17)}
 
 	// Shapes of YAML that are no single value, no list of words, no mapping.
@@ -216,6 +216,7 @@ var badConfig = map[string][]string{
 		"{CPU: {reserved-ms: 1}}", "{CPU: {reserved-ms: 1 per 0}}", "{CPU: {reserved-ms: -1 per 1}}", "{CPU: {reserved-ms: 0 per 1}}", "{CPU: {reserved-ms: 1 per hour}}"}, noMapping),
 	"payout":        slices.Concat(badAccount, noWord),
 	"region":        slices.Concat(badRegion, noWord),
+	"engine":        slices.Concat(badEngine, noWord),
 	"chain":         slices.Concat(badURL, noWords),
 	"chain_id":      slices.Concat([]string{"0", "-1", "mainnet", "1.5", "0x539", "99999999999999999999"}, noValue),
 	"contracts":     noMapping,
@@ -238,7 +239,8 @@ var (
 	badAddresses = []string{"here", "127.0.0.1:4011", "/ip4/127.0.0.1", "/ip4/300.0.0.1/tcp/4011", "/ip4/127.0.0.1/tcp/x", "/ip4/127.0.0.1/tcp/99999", "/ip4/127.0.0.1/tpc/4011"}
 	badAccount   = []string{"0x123", "4020074e9dF2ce1deE5A9C1b5c3f541D02a10003", "0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10004", "vitalik.eth",
 		"0x0000000000000000000000000000000000000000"}
-	badURL = []string{"127.0.0.1:8545", "ws://127.0.0.1:8545", "htpp://127.0.0.1:8545", "http://", "http://[::1", "http://127.0.0.1:port"}
+	badEngine = []string{"docker", "/run/docker.sock", "unix://run/docker.sock", "unix:///run/../docker.sock", "tcp://127.0.0.1:2375", "ssh://root@host", "unix://"}
+	badURL    = []string{"127.0.0.1:8545", "ws://127.0.0.1:8545", "htpp://127.0.0.1:8545", "http://", "http://[::1", "http://127.0.0.1:port"}
 )
 
 // TestBadConfig says what is wrong with each key of config.yaml.

@@ -20,6 +20,7 @@ var badFlags = map[string][]string{
 	"souk up --price":             {"CPU", "CPU=", "cpu=1", "CPU=-1", "CPU=0", "CPU=cheap", "CPU=0.05,RTX_4090", "CPU=2000000", "=1", `"CPU=1`},
 	"souk up --payout":            badAccount,
 	"souk up --region":            badRegion,
+	"souk up --engine":            badEngine,
 	"souk up --listen":            badAddresses,
 	"souk up --bootstrap":         append(slices.Clone(badAddresses), "/ip4/127.0.0.1/tcp/4011"),
 	"souk up --chain":             badURL,

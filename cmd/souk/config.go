@@ -33,6 +33,7 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # tariff: {CPU: {reserved-ms: 0.01 per 3600000}}   # what is priced beside the hour, by unit
 # payout: "0x…"                  # where earnings go; default: the wallet
 # region: EU
+# engine: auto                   # what runs images: auto finds Docker or Podman; none; or unix:///PATH of its socket
 # chain: ["https://…", "https://…"]    # JSON-RPC endpoints
 # chain_id: 8453
 # contracts: {settlement: "0x…", collector: "0x…", token: "0x…", anchors: "0x…", token_name: USD Coin, token_version: "2"}
@@ -52,6 +53,7 @@ type config struct {
 	lines             map[string]payment.Tariff // what is priced beside that, by class
 	tariffAt          map[string]yamlfile.Value // where the file says so
 	payout, region    string
+	engine            string // auto, none or the address of a socket
 	chains            []string
 	chainID           uint64
 	contracts         chain.Contracts
@@ -69,6 +71,7 @@ func defaultConfig() config {
 		prices:       make(map[string]souk.Atoms),
 		lines:        make(map[string]payment.Tariff),
 		tariffAt:     make(map[string]yamlfile.Value),
+		engine:       engineAuto,
 		contracts:    chain.DevnetContracts(),
 		devnetListen: "127.0.0.1:8545",
 	}
@@ -76,7 +79,7 @@ func defaultConfig() config {
 
 // What the mappings of config.yaml may hold; price and tariff have the classes of devices.
 var (
-	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "payout", "region", "chain",
+	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "payout", "region", "engine", "chain",
 		"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}
 	contractKeys = []string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}
 )
@@ -136,6 +139,8 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 		err = c.setText(&c.payout, key, "an address of 0x and 40 hex digits", v)
 	case "region":
 		err = c.setText(&c.region, key, "a region in capitals, such as EU", v)
+	case "engine":
+		err = c.setText(&c.engine, key, engineForm, v)
 	case "chain_id":
 		c.chainID, err = setNumber(v, "a chain's id: a whole number above zero, such as 8453")
 	case "confirmations":
@@ -280,6 +285,8 @@ func (c *config) check(key string) error {
 	case "payout":
 		_, err := parseAddress(c.payout)
 		return err
+	case "engine":
+		return checkEngine(c.engine)
 	case "region":
 		if !regionForm.MatchString(c.region) {
 			return fmt.Errorf("%q is not a region in capitals, such as EU", c.region)

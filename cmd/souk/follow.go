@@ -24,6 +24,7 @@ type (
 		State     string `json:"state"`
 		Provider  string `json:"provider"`
 		PaidAtoms uint64 `json:"paid_atoms"`
+		Detail    string `json:"detail,omitempty"` // what staging is about
 	}
 	receiptLine struct {
 		Event              string `json:"event"` // "receipt"
@@ -110,7 +111,8 @@ func (f *follower) news(m *apiv1.FollowResponse) error {
 	case *apiv1.FollowResponse_Summary:
 		before := f.last
 		f.last = e.Summary
-		if before == nil || before.State != e.Summary.State || before.Provider != e.Summary.Provider {
+		if before == nil || before.State != e.Summary.State || before.Provider != e.Summary.Provider ||
+			e.Summary.State == "staging" && before.Detail != e.Summary.Detail && e.Summary.Detail != "" {
 			return f.state(e.Summary)
 		}
 	case *apiv1.FollowResponse_Log:
@@ -129,7 +131,11 @@ func (f *follower) news(m *apiv1.FollowResponse) error {
 
 func (f *follower) state(s *apiv1.JobSummary) error {
 	if f.json {
-		return f.line(stateLine{"state", s.Job, s.State, s.Provider, s.PaidAtoms})
+		line := stateLine{"state", s.Job, s.State, s.Provider, s.PaidAtoms, ""}
+		if s.State == "staging" {
+			line.Detail = s.Detail
+		}
+		return f.line(line)
 	}
 	line := s.State
 	if s.Provider != "" {
@@ -140,7 +146,7 @@ func (f *follower) state(s *apiv1.JobSummary) error {
 		line += " on " + devicesText(s.Devices)
 	case s.State == "running":
 		line += " for " + money(s.PriceAtomsPerHour) + "/h a device"
-	case s.State == "paused" && s.Detail != "":
+	case (s.State == "paused" || s.State == "staging") && s.Detail != "":
 		line += ": " + s.Detail
 	}
 	if s.PaidAtoms > 0 {

@@ -46,12 +46,19 @@ func runAhead(ctx context.Context, ahead string) int {
 }
 
 // TestScript runs the stories: one file, one story.
-func TestScript(t *testing.T) {
+func TestScript(t *testing.T) { tell(t, "script", nil) }
+
+// tell runs the stories of a folder, with variables beside those of every story.
+func tell(t *testing.T, folder string, more map[string]string) {
+	t.Helper()
 	dir := t.TempDir()
 	library := sync.OnceValues(func() (*nvmltest.Library, error) { return nvmltest.Build(dir) })
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir: filepath.Join("testdata", folder),
 		Setup: func(e *testscript.Env) error {
+			for name, value := range more {
+				e.Setenv(name, value)
+			}
 			rpc, err := process.FreePort()
 			if err != nil {
 				return err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,9 @@ func recognise(name string) (kind string, src []byte, err error) {
 		return "image", nil, nil
 	}
 	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) && isTag(name) {
+		return "image", nil, nil
+	}
 	if err != nil {
 		return "", nil, usagef("%w", plainPath(err))
 	}
@@ -40,6 +45,16 @@ func recognise(name string) (kind string, src []byte, err error) {
 		return "wasm", nil, nil // a program of some kind: the check of modules knows which
 	}
 	return "", src, nil
+}
+
+// isTag tells an image by tag from a path: it names a registry or a tag.
+func isTag(name string) bool {
+	first, rest, below := strings.Cut(name, "/")
+	if below && first != "." && first != ".." && first != "" && strings.ContainsAny(first, ".:") && !strings.Contains(rest, "..") {
+		return true
+	}
+	_, tag, tagged := strings.Cut(name, ":")
+	return tagged && tag != "" && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/")
 }
 
 // checkModule wants a file that a provider could run.

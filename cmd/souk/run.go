@@ -216,6 +216,9 @@ func (a *app) run(ctx context.Context, spec *jobfile.Spec, f runFlags) error {
 	if err := a.addModule(ctx, file); err != nil {
 		return err
 	}
+	if err := a.fixImage(ctx, file); err != nil {
+		return err
+	}
 	plan, err := a.plan(ctx, file)
 	if err != nil {
 		return err

@@ -67,6 +67,7 @@ func (a *app) status(ctx context.Context, _ []string) error {
 			"offers", fmt.Sprint(s.Offers),
 			"jobs", fmt.Sprint(s.Jobs),
 			"leases", fmt.Sprint(s.Leases),
+			"images", s.Engine,
 			"clock", clockText(s),
 			"chain", chain,
 			"wallet", s.Wallet,

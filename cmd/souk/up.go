@@ -21,6 +21,8 @@ import (
 
 const upLong = `Runs the daemon until it is interrupted. It joins the market, keeps its own book of
 offers, and runs your jobs; with --provide it sells this machine's devices as well.
+Jobs that are WebAssembly modules need nothing more; those that are images need
+Docker or Podman, which is found by itself.
 
 What flags leave open, config.yaml in the home says. Lists given by flags replace
 those of the file. Addresses of chains come from you alone: what a peer says never
@@ -60,6 +62,7 @@ func newUp(a *app) *cobra.Command {
 	f.StringSliceVar(&prices, "price", nil, "tokens per device-hour by class, such as CPU=0.05,RTX_4090=0.40 (repeatable)")
 	f.StringVar(&c.payout, "payout", "", "the address that is paid (default: the wallet)")
 	f.StringVar(&c.region, "region", "", "where this machine is, such as EU")
+	f.StringVar(&c.engine, "engine", c.engine, "what runs images: auto, none, or unix:///PATH of its socket")
 	f.StringArrayVar(&c.listen, "listen", c.listen, "where peers reach this node, a multiaddress (repeatable)")
 	f.StringArrayVar(&c.bootstrap, "bootstrap", nil, "a peer to join through, a multiaddress with its id (repeatable)")
 	f.BoolVar(&c.mdns, "mdns", true, "find peers on the local network")
@@ -83,6 +86,7 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 		{"provide", func() { merged.provide = c.provide }},
 		{"payout", func() { merged.payout = c.payout }},
 		{"region", func() { merged.region = c.region }},
+		{"engine", func() { merged.engine = c.engine }},
 		{"listen", func() { merged.listen = c.listen }},
 		{"bootstrap", func() { merged.bootstrap = c.bootstrap }},
 		{"mdns", func() { merged.mdns = c.mdns }},
@@ -148,6 +152,7 @@ func (a *app) up(ctx context.Context, c config) error {
 		Lines:         c.soldLines(),
 		Payout:        c.payout,
 		Region:        c.region,
+		Engines:       c.engines(a.env),
 		Self:          []string{self},
 		Version:       version(),
 		Now:           a.now,

@@ -50,12 +50,14 @@ type Spec struct {
 // place is a path on this machine and one in the job.
 type place struct{ here, there string }
 
-// File is a job that is ready but for its content ids.
+// File is a job that is ready but for its content ids and the digest of its image.
 type File struct {
 	// Job is the message; Wasm and Input in it are empty where a path names them.
 	Job *jobv1.Job
 	// Wasm is the absolute path of the module; empty when Job.Wasm names it, or for an image.
 	Wasm string
+	// Tag is an image whose digest is not known yet; Job.Image is empty then.
+	Tag string
 	// Inputs appear under /in.
 	Inputs []Input
 	// SaveTo is where each of Job.Outputs is written, absolute; empty where it stays in the store.
@@ -152,6 +154,9 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 		j.Env = append(j.Env, &jobv1.Variable{Name: name, Value: s.env[name]})
 	}
 	slices.SortFunc(j.Env, func(a, b *jobv1.Variable) int { return strings.Compare(a.Name, b.Name) })
+	if s.image != "" && !strings.Contains(s.image, "@") {
+		f.Tag, j.Image = s.image, ""
+	}
 	if isCID(s.wasm) {
 		j.Wasm = s.wasm
 	} else if s.wasm != "" {

@@ -123,7 +123,9 @@ func TestRefuses(t *testing.T) {
 		{"both", w + "image: a@" + digest, "job.yaml:2:8: image: stands beside wasm"},
 		{"unknown key", w + "memroy: 1GB", `job.yaml:2:1: unknown key "memroy"; did you mean "memory"?`},
 		{"unknown key in a mapping", w + "price: {max_per_gpu_hour: 1}", `2:9: price: unknown key "max_per_gpu_hour"`},
-		{"image by tag", "image: python:3", "by digest"},
+		{"image in capitals", "image: Python:3", "is not an image such as"},
+		{"image by content id", "image: ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", "is not available"},
+		{"image by a short digest", "image: python@sha256:12", "is not an image such as"},
 		{"shell for a module", w + "run: train --fast", "2:6: run: a module has no shell: write its arguments as a list, run: [train, --fast]"},
 		{"number for a name", w + "name: 5", "put it in quotes"},
 		{"bad name", w + "name: a b", "is not a name"},
@@ -197,13 +199,11 @@ func TestUnavailable(t *testing.T) {
 // anything is sent where this version could not do its own part, and otherwise an
 // order that lists the extension, which no provider of this version bids on.
 func TestComing(t *testing.T) {
-	const wasm, image = "wasm: a.wasm\n", "image: a@" + digest + "\n"
+	const wasm = "wasm: a.wasm\n"
 	coming := map[string]struct {
 		src     string
 		refused string // what the error names; empty: it is carried
 	}{
-		market.ExtensionImage:         {image, ""},
-		market.ExtensionIsolation:     {image + "isolation: gvisor", ""},
 		market.ExtensionEvidence:      {wasm + "trust: {min_evidence: challenged}", ""},
 		market.ExtensionNetwork:       {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
 		market.ExtensionAccess:        {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
@@ -228,6 +228,28 @@ func TestComing(t *testing.T) {
 	plain, err := build(wasm + "network: none\nisolation: wasm\naccess: {exec: false, ports: []}\ntrust: {min_evidence: none}")
 	if err != nil || len(market.JobExtensions(plain.Job)) > 0 {
 		t.Errorf("a plain job: %v", err)
+	}
+}
+
+// TestImages are named by digest, or by a tag whose digest is found later.
+func TestImages(t *testing.T) {
+	for src, want := range map[string][2]string{ // image and tag
+		"image: a@" + digest:                  {"a@" + digest, ""},
+		"image: python":                       {"", "python"},
+		"image: ghcr.io/me/mine:1.2":          {"", "ghcr.io/me/mine:1.2"},
+		"image: localhost:5000/x:1\nrun: [x]": {"", "localhost:5000/x:1"},
+	} {
+		f, err := build(src)
+		if err != nil || f.Job.Image != want[0] || f.Tag != want[1] {
+			t.Errorf("%q: %+v, %v", src, f, err)
+		}
+	}
+	f, err := build("image: a@" + digest + "\nrun: python train.py --out /out")
+	if err != nil || !slices.Equal(f.Job.Args, []string{"/bin/sh", "-c", "python train.py --out /out"}) {
+		t.Errorf("a command for the shell: %q, %v", f.Job.GetArgs(), err)
+	}
+	if want := []string{market.ExtensionImage, market.ExtensionIsolation}; !slices.Equal(market.JobExtensions(f.Job), want) {
+		t.Errorf("it needs %q, want %q", market.JobExtensions(f.Job), want)
 	}
 }
 

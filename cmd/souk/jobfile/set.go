@@ -22,7 +22,7 @@ var (
 	modelForm    = regexp.MustCompile(`^[A-Z0-9]+(_[A-Z0-9]+)*$`)
 	regionForm   = regexp.MustCompile(`^[A-Z0-9-]{1,16}$`)
 	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	imageForm    = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
+	imageForm    = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9._:/-]{0,254}(@sha256:[0-9a-f]{64})?$`)
 )
 
 // Set gives one key with one value the text it has in a file: "cpu", "0.5".
@@ -41,6 +41,9 @@ func (s *Spec) Set(key, value string) (err error) {
 	case "wasm":
 		s.wasm, err = notEmpty(value)
 	case "image":
+		if strings.HasPrefix(value, "ipfs://") {
+			return fmt.Errorf("an image by content id %w", ErrUnavailable)
+		}
 		s.image, err = match(value, imageForm, wanted(key))
 	case "cpu":
 		r.CpuMilli, err = thousandths(value)
@@ -346,7 +349,7 @@ func wanted(key string) string {
 	case key == "wasm":
 		return "a module's path or content id, such as ./train.wasm"
 	case key == "image":
-		return "an image by digest, name@sha256:… with 64 hex digits"
+		return "an image such as docker.io/library/python:3.12, or name@sha256:… with 64 hex digits"
 	case key == "cpu":
 		return "a number of cores from 0.001 to 1024, with at most 3 decimals"
 	case key == "memory", key == "disk":

@@ -31,7 +31,7 @@ type Config struct {
 	Name    string       // what errors call it
 	Home    string       // short: its socket lies in it
 	Program string       // the path of the souk program
-	Args    []string     // of souk up, beside those of every daemon: no mDNS, and any free port for its API
+	Args    []string     // of souk up, beside those of every daemon: no mDNS, any free port for its API, no container engine
 	Env     []string     // added to the environment
 	Keep    bool         // it may outlive this process
 	Logger  *slog.Logger // calls of its API; default: discarded
@@ -79,7 +79,7 @@ func (d *Daemon) Init(ctx context.Context) error {
 
 // UpArgs are the words of the command that runs the daemon, after its home.
 func (d *Daemon) UpArgs() []string {
-	return append([]string{"up", "--mdns=false", "--api", "127.0.0.1:0"}, d.Args...)
+	return append([]string{"up", "--mdns=false", "--api", "127.0.0.1:0", "--engine", "none"}, d.Args...)
 }
 
 // Start starts the process, for the first time or again. [Ready] waits for it.

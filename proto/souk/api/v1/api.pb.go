@@ -104,7 +104,9 @@ type StatusResponse struct {
 	// What is free on the disk that the home is on.
 	DiskFreeBytes uint64 `protobuf:"varint,18,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	// Why the node takes on nothing new, and how much space to free; empty while it does.
-	ReadOnly      string `protobuf:"bytes,19,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadOnly string `protobuf:"bytes,19,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// What runs images here, or why nothing does; empty where this node does not sell.
+	Engine        string `protobuf:"bytes,20,opt,name=engine,proto3" json:"engine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +270,13 @@ func (x *StatusResponse) GetDiskFreeBytes() uint64 {
 func (x *StatusResponse) GetReadOnly() string {
 	if x != nil {
 		return x.ReadOnly
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetEngine() string {
+	if x != nil {
+		return x.Engine
 	}
 	return ""
 }
@@ -4120,7 +4129,7 @@ var File_souk_api_v1_api_proto protoreflect.FileDescriptor
 const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\n" +
 	"\x15souk/api/v1/api.proto\x12\vsouk.api.v1\x1a\x15souk/job/v1/job.proto\x1a\x1bsouk/market/v1/market.proto\x1a\x15souk/run/v1/run.proto\"\x0f\n" +
-	"\rStatusRequest\"\xf4\x04\n" +
+	"\rStatusRequest\"\x8c\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x14\n" +
@@ -4143,7 +4152,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\vclock_peers\x18\x11 \x01(\rR\n" +
 	"clockPeers\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x12 \x01(\x04R\rdiskFreeBytes\x12\x1b\n" +
-	"\tread_only\x18\x13 \x01(\tR\breadOnly\x1a:\n" +
+	"\tread_only\x18\x13 \x01(\tR\breadOnly\x12\x16\n" +
+	"\x06engine\x18\x14 \x01(\tR\x06engine\x1a:\n" +
 	"\fRejectsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +
