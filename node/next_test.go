@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,7 +184,7 @@ func TestNextProvider(t *testing.T) {
 	next := nextBytes(t)
 	s := newStall(t, 1, nil)
 	client := s.client(t, &networktest.Liar{})
-	sent := 0
+	var sent atomic.Int32 // frames; the last may still be on its way when the job has ended
 	s.liar.Lie(client.id, &networktest.Deed{Protocol: network.RunProtocol, Step: networktest.AnyFrame, Do: func(_ *networktest.Deed, st p2pnet.Stream, b []byte) error {
 		var f runv1.ToClient
 		if unframe(b, &f) != nil {
@@ -197,12 +198,12 @@ func TestNextProvider(t *testing.T) {
 		for _, m := range []proto.Message{f.GetState(), f.GetReceipt(), f.GetLog()} {
 			if m.ProtoReflect().IsValid() {
 				m.ProtoReflect().SetUnknown(next["fields"])
-				sent++
+				sent.Add(1)
 			}
 		}
 		return networktest.Frame(st, append(network.MustMarshal(&f), next["fields"]...))
 	}})
-	if end := client.finishes(t, "brief"); end != "done completed" || sent == 0 {
-		t.Errorf("the job ended as %s after %d such frames", end, sent)
+	if end := client.finishes(t, "brief"); end != "done completed" || sent.Load() == 0 {
+		t.Errorf("the job ended as %s after %d such frames", end, sent.Load())
 	}
 }
