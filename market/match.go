@@ -19,9 +19,7 @@ func (b *Book) Match(now time.Time, q Query) []*Offer { return b.AppendMatch(nil
 // allocates nothing where offers has room.
 func (b *Book) AppendMatch(offers []*Offer, now time.Time, q Query) []*Offer {
 	if q.Together > 0 {
-		each := q
-		each.Together, each.Limit = 0, 0
-		return together(b.AppendMatch(offers, now, each), len(offers), q)
+		return b.appendTogether(offers, now, q)
 	}
 	m := &b.search
 	m.begin(b, now, q)

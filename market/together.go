@@ -7,9 +7,12 @@ import (
 	"github.com/souk-market/souk"
 )
 
-// together keeps those of offers, from the one at from on, whose providers have as
-// many devices free in them as q wants together, up to its limit.
-func together(offers []*Offer, from int, q Query) []*Offer {
+// appendTogether adds to offers those that the clauses of q accept and whose
+// providers have as many devices free in them as q wants together, up to its limit.
+func (b *Book) appendTogether(offers []*Offer, now time.Time, q Query) []*Offer {
+	each, from := q, len(offers)
+	each.Together, each.Limit = 0, 0
+	offers = b.AppendMatch(offers, now, each)
 	free := map[souk.NodeKey]uint64{}
 	for _, o := range offers[from:] {
 		free[o.Provider] += uint64(o.Free)
