@@ -178,7 +178,7 @@ nvmlReturn_t scenario_meet(const char *call, int card) {
 	for (int i = 0; i < the_machine.rules; i++) {
 		rule *r = &the_machine.rule[i];
 		int every = !strcmp(r->call, "*") && card >= 0;
-		if ((!every && strcmp(r->call, call)) || (r->card >= 0 && r->card != card))
+		if ((!every && strcmp(r->call, call)) || (r->card >= 0 && card >= 0 && r->card != card))
 			continue;
 		if (r->calls++ < r->after)
 			continue;

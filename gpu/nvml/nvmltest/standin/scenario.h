@@ -24,7 +24,7 @@ typedef struct {
 	char call[64];
 	enum { FAIL, HANG, CRASH } what;
 	int code;        /* of FAIL */
-	int card;        /* -1: every card, and calls without one */
+	int card;        /* of calls about a card; -1: every card */
 	long long after; /* calls that still go well */
 	long long calls;
 } rule;
