@@ -32,6 +32,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
+	"github.com/souk-market/souk/gpu/inventory"
 	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/wasm"
@@ -121,7 +122,7 @@ type Chain interface {
 type Node struct {
 	cfg     Config
 	started time.Time
-	devices *devices
+	devices *inventory.Inventory
 	images  *images // nil: none are run
 
 	store  Store
@@ -266,8 +267,8 @@ func (n *Node) buildDevices() error {
 			return err
 		}
 	}
-	n.devices = &devices{probes: n.cfg.Probes, log: n.cfg.Log}
-	n.devices.read(context.Background())
+	n.devices = inventory.New(n.cfg.Probes, n.cfg.Log)
+	n.devices.Read(context.Background())
 	return nil
 }
 
@@ -360,7 +361,7 @@ func (n *Node) runParts(ctx context.Context, g *errgroup.Group) {
 	if n.provider != nil && n.images != nil {
 		parts = append(parts, func(ctx context.Context) error { return n.images.watch(ctx, n.provider.Equip) })
 	}
-	parts = append(parts, func(ctx context.Context) error { return n.devices.watch(ctx, watch) })
+	parts = append(parts, func(ctx context.Context) error { return n.devices.Watch(ctx, watch) })
 	for _, run := range parts {
 		g.Go(func() error { return run(ctx) })
 	}

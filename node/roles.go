@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/node/api"
 	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
@@ -84,14 +85,18 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 }
 
 // checkPrices refuses a price for a device that is not here: it is a slip, and
-// the owner would wonder why nobody comes.
+// the owner would wonder why nobody comes. While a driver does not answer, or a card
+// does not say what it is, it may be here: it is sold when it shows.
 func (n *Node) checkPrices() error {
-	have := map[string]bool{}
+	have, unknown := map[string]bool{}, n.devices.Unknown() != nil
 	for _, d := range n.devices.List() {
 		have[d.Class] = true
+		unknown = unknown || d.Health != gpu.Healthy
 	}
 	for class, price := range n.cfg.Prices {
-		if !have[class] {
+		if !have[class] && unknown {
+			n.cfg.Log.Warn("a device with a price is not to be seen now; it will be offered when it is", "class", class)
+		} else if !have[class] {
 			return fmt.Errorf("price for %s: this machine has no such device; souk gpus lists what it has", class)
 		}
 		if price <= 0 {
