@@ -118,41 +118,6 @@ func roughly(d time.Duration) string {
 	return counted(int(d/time.Second), "second")
 }
 
-func newGPUs(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "gpus",
-		Short: "Devices of this machine",
-		Long: `Lists this machine's devices, the processor among them: id, model, memory,
-compute capability, multi-instance mode, health, level of evidence, lease.`,
-		Example: "  souk gpus",
-		Args:    exactly(),
-		RunE:    body(a.gpus),
-	}
-}
-
-func (a *app) gpus(ctx context.Context, _ []string) error {
-	d, err := a.daemon.Node.Devices(ctx, &apiv1.DevicesRequest{})
-	if err != nil {
-		return err
-	}
-	return a.show(d, func(w io.Writer) error {
-		var rows [][]string
-		for _, d := range d.Devices {
-			price := "-"
-			if d.PriceAtomsPerHour > 0 {
-				price = money(d.PriceAtomsPerHour)
-			}
-			model := d.Model
-			if d.Simulated {
-				model += " (simulated)"
-			}
-			rows = append(rows, []string{d.Id, d.Class, model, souk.FormatSize(d.MemoryBytes), capability(d.ComputeCap),
-				dash(d.Mig), d.Health, evidence(d.Evidence), price, dash(short(d.Lease))})
-		}
-		return table(w, "ID CLASS MODEL MEMORY CC MIG HEALTH EVIDENCE PRICE/H LEASE", rows)
-	})
-}
-
 func newDashboard(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dashboard",

@@ -44,7 +44,7 @@ async function offerAppears(page) {
 async function market() {
   const { page, calls } = await open(origin + "/");
   await offerAppears(page);
-  assert.equal(await page.locator("#jobs tr").count(), 0);
+  assert.equal(await page.locator("#jobs tr, #devices tr").count(), 0);
   assert.match(await text(page, "jobs-none"), /souk dashboard/);
   assert.deepEqual(calls, [], "without the token nothing is asked for");
   return page;
@@ -54,6 +54,7 @@ async function ownersJob() {
   const { page } = await open(config.page);
   await offerAppears(page);
   await page.getByText("None yet. souk run job.yaml starts one.").waitFor();
+  await page.locator("#devices tr", { hasText: /CPU[^]*not offered[^]*GiB/ }).waitFor();
   const before = await entries(page);
   const id = execFileSync(config.submit[0], config.submit.slice(1), { encoding: "utf8" }).trim();
   await page.locator("#jobs tr", { hasText: id.slice(0, 8) }).waitFor();
@@ -99,7 +100,7 @@ async function usable(page) {
   await page.waitForResponse((r) => r.url().endsWith(".Jobs/List")).then((r) => r.finished());
   assert.ok(await job.evaluate((e) => e === document.activeElement), "an update takes the focus away");
   assert.equal(await job.getAttribute("aria-pressed"), "true");
-  for (const name of ["Offers", "Jobs", "Receipts \\d"]) {
+  for (const name of ["Offers", "Jobs", "Receipts \\d", "This machine"]) {
     await page.getByRole("table", { name: new RegExp("^" + name) }).waitFor();
   }
   await page.setViewportSize({ width: 390, height: 844 });

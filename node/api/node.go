@@ -8,7 +8,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/souk-market/souk"
-	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
@@ -36,7 +35,7 @@ type nodeService struct {
 	space interface {
 		Room(extra uint64) *disk.FullError
 	}
-	devices interface{ List() []gpu.Device }
+	devices deviceList
 	engine  interface{ Engine() string } // nil: this node runs no images
 	seller  Seller                       // nil: this node does not sell
 	jobs    interface{ Live() uint32 }   // nil: this node has no chain
@@ -121,21 +120,4 @@ func (s *nodeService) rejects() map[string]uint64 {
 		out[string(r.Protocol)+":"+r.Reason] = c
 	}
 	return out
-}
-
-// Devices lists this machine's devices.
-func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.DevicesResponse, error) {
-	out := &apiv1.DevicesResponse{}
-	for _, d := range s.devices.List() {
-		row := &apiv1.Device{Id: d.ID, Class: d.Class, Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
-			Mig: d.MIG, Health: d.Health, Evidence: d.Evidence, Simulated: d.Simulated}
-		if s.seller != nil {
-			row.PriceAtomsPerHour = uint64(s.seller.Price(d.Class))
-			if lease, ok := s.seller.Holder(d.ID); ok {
-				row.Lease = lease.String()
-			}
-		}
-		out.Devices = append(out.Devices, row)
-	}
-	return out, nil
 }

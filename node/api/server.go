@@ -28,7 +28,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
@@ -69,7 +68,7 @@ type Config struct {
 	Clocks   *offers.Clocks
 	Streams  *network.Streams
 	Space    *disk.Space
-	Devices  interface{ List() []gpu.Device }
+	Devices  deviceList
 	Engine   interface{ Engine() string } // nil: this node sells nothing
 	Files    *files.Files
 	Ledger   *ledger.Ledger

@@ -344,11 +344,36 @@ async function drawNode() {
   set($("wallet-ledger"), "className", w.balanced ? "done" : "bad");
 }
 
+const gib = (bytes) => (Number(bytes) / 2 ** 30).toFixed(1);
+const told = (v, unit) => (v === undefined ? "–" : `${v}${unit}`); // what a device cannot tell is no 0
+
+// drawDevices shows this machine's devices as they were a moment ago.
+async function drawDevices() {
+  const { devices = [], unknown = "" } = await call("Node/Devices");
+  $("devices-part").hidden = !devices.length && !unknown;
+  $("devices-n").textContent = devices.length || "";
+  set($("devices-unknown"), "textContent", unknown && `There may be other devices: ${unknown}.`);
+  $("devices-unknown").hidden = !unknown;
+  rows($("devices"), devices.map((d) => {
+    const now = d.now ?? {}, well = d.health === "ok", leased = Boolean(d.lease);
+    return [d.id, [
+      { text: d.class, title: d.id, note: [d.model, d.simulated ? "simulated" : "", d.driverVersion && `driver ${d.driverVersion}`].filter(Boolean).join(", ") },
+      { text: !well ? "not for sale" : leased ? "leased" : d.priceAtomsPerHour ? "free" : "not offered", cls: "state " + (!well ? "bad" : leased ? "live" : d.priceAtomsPerHour ? "done" : ""), note: well ? (leased ? short(d.lease) : "") : d.health },
+      { text: told(now.gpuUtil, " %"), cell: "num" },
+      { text: (now.memoryUsedBytes === undefined ? "" : gib(now.memoryUsedBytes) + " of ") + gib(d.memoryBytes) + " GiB", cell: "num wide" },
+      { text: told(now.gpuTempC, " °C"), cell: "num wide" },
+      { text: now.powerMw === undefined ? "–" : Math.round(now.powerMw / 1000) + (d.powerLimitMw ? ` of ${Math.round(d.powerLimitMw / 1000)}` : "") + " W", cell: "num wide" },
+      { text: d.priceAtomsPerHour ? tokens(d.priceAtomsPerHour) : "–", cell: "num" },
+    ]];
+  }));
+}
+
 async function watchOwn() {
   for (let round = 0; ; round++) {
     try {
       if (!document.hidden) {
         if (round % 4 === 0) await drawNode();
+        await drawDevices();
         jobs = (await call("Jobs/List")).jobs ?? [];
         drawJobs();
         notice("own", "");

@@ -322,7 +322,10 @@ func (*DevicesRequest) Descriptor() ([]byte, []int) {
 type DevicesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The devices.
-	Devices       []*Device `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	Devices []*Device `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	// Why there may be devices that are not listed, and what to do; empty when there
+	// are none.
+	Unknown       string `protobuf:"bytes,2,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +367,13 @@ func (x *DevicesResponse) GetDevices() []*Device {
 	return nil
 }
 
+func (x *DevicesResponse) GetUnknown() string {
+	if x != nil {
+		return x.Unknown
+	}
+	return ""
+}
+
 // Device is one device of this machine.
 type Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -388,7 +398,32 @@ type Device struct {
 	// Price for one hour; 0 when it is not for sale.
 	PriceAtomsPerHour uint64 `protobuf:"varint,10,opt,name=price_atoms_per_hour,json=priceAtomsPerHour,proto3" json:"price_atoms_per_hour,omitempty"`
 	// Whether it is a stand-in rather than hardware.
-	Simulated     bool `protobuf:"varint,11,opt,name=simulated,proto3" json:"simulated,omitempty"`
+	Simulated bool `protobuf:"varint,11,opt,name=simulated,proto3" json:"simulated,omitempty"`
+	// Of a slice: the id of the GPU that it is cut from.
+	Whole string `protobuf:"bytes,12,opt,name=whole,proto3" json:"whole,omitempty"`
+	// Where it is on the PCI bus; empty for the processor.
+	PciBusId string `protobuf:"bytes,13,opt,name=pci_bus_id,json=pciBusId,proto3" json:"pci_bus_id,omitempty"`
+	// The version of its driver; empty for the processor.
+	DriverVersion string `protobuf:"bytes,14,opt,name=driver_version,json=driverVersion,proto3" json:"driver_version,omitempty"`
+	// The newest CUDA version that the driver runs, times ten; 0 when it is not told.
+	Cuda uint32 `protobuf:"varint,15,opt,name=cuda,proto3" json:"cuda,omitempty"`
+	// Confidential computing: on, off, or empty when it is not told.
+	ConfidentialComputing string `protobuf:"bytes,16,opt,name=confidential_computing,json=confidentialComputing,proto3" json:"confidential_computing,omitempty"`
+	// Ids of the GPUs that NVLink joins it to.
+	Nvlink []string `protobuf:"bytes,17,rep,name=nvlink,proto3" json:"nvlink,omitempty"`
+	// What the driver lets it draw, in milliwatts.
+	PowerLimitMw *uint64 `protobuf:"varint,18,opt,name=power_limit_mw,json=powerLimitMw,proto3,oneof" json:"power_limit_mw,omitempty"`
+	// From here on it slows down, in degrees Celsius.
+	SlowdownC *uint32 `protobuf:"varint,19,opt,name=slowdown_c,json=slowdownC,proto3,oneof" json:"slowdown_c,omitempty"`
+	// The highest clock of its processors, in megahertz.
+	MaxSmClockMhz *uint32 `protobuf:"varint,20,opt,name=max_sm_clock_mhz,json=maxSmClockMhz,proto3,oneof" json:"max_sm_clock_mhz,omitempty"`
+	// The highest clock of its memory, in megahertz.
+	MaxMemClockMhz *uint32 `protobuf:"varint,21,opt,name=max_mem_clock_mhz,json=maxMemClockMhz,proto3,oneof" json:"max_mem_clock_mhz,omitempty"`
+	// What went wrong on it.
+	Errors *DeviceErrors `protobuf:"bytes,22,opt,name=errors,proto3" json:"errors,omitempty"`
+	// What it measured when it was last read; missing for the processor, and for a
+	// device that cannot be asked.
+	Now           *DeviceSample `protobuf:"bytes,23,opt,name=now,proto3" json:"now,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -500,6 +535,336 @@ func (x *Device) GetSimulated() bool {
 	return false
 }
 
+func (x *Device) GetWhole() string {
+	if x != nil {
+		return x.Whole
+	}
+	return ""
+}
+
+func (x *Device) GetPciBusId() string {
+	if x != nil {
+		return x.PciBusId
+	}
+	return ""
+}
+
+func (x *Device) GetDriverVersion() string {
+	if x != nil {
+		return x.DriverVersion
+	}
+	return ""
+}
+
+func (x *Device) GetCuda() uint32 {
+	if x != nil {
+		return x.Cuda
+	}
+	return 0
+}
+
+func (x *Device) GetConfidentialComputing() string {
+	if x != nil {
+		return x.ConfidentialComputing
+	}
+	return ""
+}
+
+func (x *Device) GetNvlink() []string {
+	if x != nil {
+		return x.Nvlink
+	}
+	return nil
+}
+
+func (x *Device) GetPowerLimitMw() uint64 {
+	if x != nil && x.PowerLimitMw != nil {
+		return *x.PowerLimitMw
+	}
+	return 0
+}
+
+func (x *Device) GetSlowdownC() uint32 {
+	if x != nil && x.SlowdownC != nil {
+		return *x.SlowdownC
+	}
+	return 0
+}
+
+func (x *Device) GetMaxSmClockMhz() uint32 {
+	if x != nil && x.MaxSmClockMhz != nil {
+		return *x.MaxSmClockMhz
+	}
+	return 0
+}
+
+func (x *Device) GetMaxMemClockMhz() uint32 {
+	if x != nil && x.MaxMemClockMhz != nil {
+		return *x.MaxMemClockMhz
+	}
+	return 0
+}
+
+func (x *Device) GetErrors() *DeviceErrors {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *Device) GetNow() *DeviceSample {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+// DeviceErrors counts what went wrong on a device; what it cannot tell is missing.
+type DeviceErrors struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Memory errors that were corrected, since the driver was loaded.
+	EccCorrected *uint64 `protobuf:"varint,1,opt,name=ecc_corrected,json=eccCorrected,proto3,oneof" json:"ecc_corrected,omitempty"`
+	// Memory errors that could not be, since the driver was loaded.
+	EccUncorrected *uint64 `protobuf:"varint,2,opt,name=ecc_uncorrected,json=eccUncorrected,proto3,oneof" json:"ecc_uncorrected,omitempty"`
+	// Memory pages taken out of use.
+	RetiredPages *uint64 `protobuf:"varint,3,opt,name=retired_pages,json=retiredPages,proto3,oneof" json:"retired_pages,omitempty"`
+	// Memory rows replaced by spare ones.
+	RemappedRows *uint64 `protobuf:"varint,4,opt,name=remapped_rows,json=remappedRows,proto3,oneof" json:"remapped_rows,omitempty"`
+	// What was sent again on the PCI bus.
+	PcieReplays *uint64 `protobuf:"varint,5,opt,name=pcie_replays,json=pcieReplays,proto3,oneof" json:"pcie_replays,omitempty"`
+	// The last Xid of its driver since the daemon watches.
+	Xid           *uint64 `protobuf:"varint,6,opt,name=xid,proto3,oneof" json:"xid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceErrors) Reset() {
+	*x = DeviceErrors{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceErrors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceErrors) ProtoMessage() {}
+
+func (x *DeviceErrors) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceErrors.ProtoReflect.Descriptor instead.
+func (*DeviceErrors) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeviceErrors) GetEccCorrected() uint64 {
+	if x != nil && x.EccCorrected != nil {
+		return *x.EccCorrected
+	}
+	return 0
+}
+
+func (x *DeviceErrors) GetEccUncorrected() uint64 {
+	if x != nil && x.EccUncorrected != nil {
+		return *x.EccUncorrected
+	}
+	return 0
+}
+
+func (x *DeviceErrors) GetRetiredPages() uint64 {
+	if x != nil && x.RetiredPages != nil {
+		return *x.RetiredPages
+	}
+	return 0
+}
+
+func (x *DeviceErrors) GetRemappedRows() uint64 {
+	if x != nil && x.RemappedRows != nil {
+		return *x.RemappedRows
+	}
+	return 0
+}
+
+func (x *DeviceErrors) GetPcieReplays() uint64 {
+	if x != nil && x.PcieReplays != nil {
+		return *x.PcieReplays
+	}
+	return 0
+}
+
+func (x *DeviceErrors) GetXid() uint64 {
+	if x != nil && x.Xid != nil {
+		return *x.Xid
+	}
+	return 0
+}
+
+// DeviceSample is what a device measured at one moment; what it cannot tell is
+// missing, and never 0.
+type DeviceSample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When, RFC 3339.
+	At string `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Part of the last period in which it worked, in percent.
+	GpuUtil *uint32 `protobuf:"varint,2,opt,name=gpu_util,json=gpuUtil,proto3,oneof" json:"gpu_util,omitempty"`
+	// Part of the last period in which its memory was read or written, in percent.
+	MemCopyUtil *uint32 `protobuf:"varint,3,opt,name=mem_copy_util,json=memCopyUtil,proto3,oneof" json:"mem_copy_util,omitempty"`
+	// Memory in use, in bytes.
+	MemoryUsedBytes *uint64 `protobuf:"varint,4,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3,oneof" json:"memory_used_bytes,omitempty"`
+	// Memory that is free, in bytes.
+	MemoryFreeBytes *uint64 `protobuf:"varint,5,opt,name=memory_free_bytes,json=memoryFreeBytes,proto3,oneof" json:"memory_free_bytes,omitempty"`
+	// What it draws, in milliwatts.
+	PowerMw *uint64 `protobuf:"varint,6,opt,name=power_mw,json=powerMw,proto3,oneof" json:"power_mw,omitempty"`
+	// What it used since the driver was loaded, in millijoules.
+	TotalEnergyMj *uint64 `protobuf:"varint,7,opt,name=total_energy_mj,json=totalEnergyMj,proto3,oneof" json:"total_energy_mj,omitempty"`
+	// Its temperature, in degrees Celsius.
+	GpuTempC *uint32 `protobuf:"varint,8,opt,name=gpu_temp_c,json=gpuTempC,proto3,oneof" json:"gpu_temp_c,omitempty"`
+	// The temperature of its memory, in degrees Celsius.
+	MemoryTempC *uint32 `protobuf:"varint,9,opt,name=memory_temp_c,json=memoryTempC,proto3,oneof" json:"memory_temp_c,omitempty"`
+	// The clock of its processors, in megahertz.
+	SmClockMhz *uint32 `protobuf:"varint,10,opt,name=sm_clock_mhz,json=smClockMhz,proto3,oneof" json:"sm_clock_mhz,omitempty"`
+	// The clock of its memory, in megahertz.
+	MemClockMhz *uint32 `protobuf:"varint,11,opt,name=mem_clock_mhz,json=memClockMhz,proto3,oneof" json:"mem_clock_mhz,omitempty"`
+	// Processes that compute on it, whoever started them.
+	ComputeProcesses *uint32 `protobuf:"varint,12,opt,name=compute_processes,json=computeProcesses,proto3,oneof" json:"compute_processes,omitempty"`
+	// Processes that draw on it.
+	GraphicsProcesses *uint32 `protobuf:"varint,13,opt,name=graphics_processes,json=graphicsProcesses,proto3,oneof" json:"graphics_processes,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *DeviceSample) Reset() {
+	*x = DeviceSample{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceSample) ProtoMessage() {}
+
+func (x *DeviceSample) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceSample.ProtoReflect.Descriptor instead.
+func (*DeviceSample) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeviceSample) GetAt() string {
+	if x != nil {
+		return x.At
+	}
+	return ""
+}
+
+func (x *DeviceSample) GetGpuUtil() uint32 {
+	if x != nil && x.GpuUtil != nil {
+		return *x.GpuUtil
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetMemCopyUtil() uint32 {
+	if x != nil && x.MemCopyUtil != nil {
+		return *x.MemCopyUtil
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetMemoryUsedBytes() uint64 {
+	if x != nil && x.MemoryUsedBytes != nil {
+		return *x.MemoryUsedBytes
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetMemoryFreeBytes() uint64 {
+	if x != nil && x.MemoryFreeBytes != nil {
+		return *x.MemoryFreeBytes
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetPowerMw() uint64 {
+	if x != nil && x.PowerMw != nil {
+		return *x.PowerMw
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetTotalEnergyMj() uint64 {
+	if x != nil && x.TotalEnergyMj != nil {
+		return *x.TotalEnergyMj
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetGpuTempC() uint32 {
+	if x != nil && x.GpuTempC != nil {
+		return *x.GpuTempC
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetMemoryTempC() uint32 {
+	if x != nil && x.MemoryTempC != nil {
+		return *x.MemoryTempC
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetSmClockMhz() uint32 {
+	if x != nil && x.SmClockMhz != nil {
+		return *x.SmClockMhz
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetMemClockMhz() uint32 {
+	if x != nil && x.MemClockMhz != nil {
+		return *x.MemClockMhz
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetComputeProcesses() uint32 {
+	if x != nil && x.ComputeProcesses != nil {
+		return *x.ComputeProcesses
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetGraphicsProcesses() uint32 {
+	if x != nil && x.GraphicsProcesses != nil {
+		return *x.GraphicsProcesses
+	}
+	return 0
+}
+
 // OffersRequest is a query over the book.
 type OffersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -513,7 +878,7 @@ type OffersRequest struct {
 
 func (x *OffersRequest) Reset() {
 	*x = OffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +890,7 @@ func (x *OffersRequest) String() string {
 func (*OffersRequest) ProtoMessage() {}
 
 func (x *OffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +903,7 @@ func (x *OffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersRequest.ProtoReflect.Descriptor instead.
 func (*OffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{5}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OffersRequest) GetQuery() string {
@@ -570,7 +935,7 @@ type OfferRow struct {
 
 func (x *OfferRow) Reset() {
 	*x = OfferRow{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +947,7 @@ func (x *OfferRow) String() string {
 func (*OfferRow) ProtoMessage() {}
 
 func (x *OfferRow) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +960,7 @@ func (x *OfferRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRow.ProtoReflect.Descriptor instead.
 func (*OfferRow) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{6}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OfferRow) GetProvider() string {
@@ -636,7 +1001,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1013,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1026,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Removal) GetClause() string {
@@ -707,7 +1072,7 @@ type OffersResponse struct {
 
 func (x *OffersResponse) Reset() {
 	*x = OffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +1084,7 @@ func (x *OffersResponse) String() string {
 func (*OffersResponse) ProtoMessage() {}
 
 func (x *OffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +1097,7 @@ func (x *OffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersResponse.ProtoReflect.Descriptor instead.
 func (*OffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OffersResponse) GetOffers() []*OfferRow {
@@ -767,7 +1132,7 @@ type WatchOffersRequest struct {
 
 func (x *WatchOffersRequest) Reset() {
 	*x = WatchOffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +1144,7 @@ func (x *WatchOffersRequest) String() string {
 func (*WatchOffersRequest) ProtoMessage() {}
 
 func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +1157,7 @@ func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersRequest.ProtoReflect.Descriptor instead.
 func (*WatchOffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchOffersRequest) GetQuery() string {
@@ -815,7 +1180,7 @@ type WatchOffersResponse struct {
 
 func (x *WatchOffersResponse) Reset() {
 	*x = WatchOffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1192,7 @@ func (x *WatchOffersResponse) String() string {
 func (*WatchOffersResponse) ProtoMessage() {}
 
 func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1205,7 @@ func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersResponse.ProtoReflect.Descriptor instead.
 func (*WatchOffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchOffersResponse) GetOffer() *OfferRow {
@@ -876,7 +1241,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1253,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1266,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Candidate) GetRow() *OfferRow {
@@ -954,7 +1319,7 @@ type DeviceClass struct {
 
 func (x *DeviceClass) Reset() {
 	*x = DeviceClass{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1331,7 @@ func (x *DeviceClass) String() string {
 func (*DeviceClass) ProtoMessage() {}
 
 func (x *DeviceClass) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1344,7 @@ func (x *DeviceClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceClass.ProtoReflect.Descriptor instead.
 func (*DeviceClass) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeviceClass) GetClass() string {
@@ -1024,7 +1389,7 @@ type CostLine struct {
 
 func (x *CostLine) Reset() {
 	*x = CostLine{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1401,7 @@ func (x *CostLine) String() string {
 func (*CostLine) ProtoMessage() {}
 
 func (x *CostLine) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1414,7 @@ func (x *CostLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostLine.ProtoReflect.Descriptor instead.
 func (*CostLine) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CostLine) GetUnit() string {
@@ -1111,7 +1476,7 @@ type Decline struct {
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1488,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1501,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Decline) GetProvider() string {
@@ -1178,7 +1543,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1555,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1568,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PlanRequest) GetJob() *v11.Job {
@@ -1232,7 +1597,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1609,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1622,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlanResponse) GetCandidates() []*Candidate {
@@ -1308,7 +1673,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1685,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1698,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubmitRequest) GetJob() *v11.Job {
@@ -1361,7 +1726,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1738,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1751,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubmitResponse) GetId() string {
@@ -1405,7 +1770,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1782,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1795,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 // ListResponse lists the jobs.
@@ -1444,7 +1809,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1821,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1834,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -1523,7 +1888,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1900,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1913,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JobSummary) GetJob() string {
@@ -1697,7 +2062,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +2074,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +2087,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Attempt) GetProvider() string {
@@ -1799,7 +2164,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2176,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2189,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRequest) GetId() string {
@@ -1853,7 +2218,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2230,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2243,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetResponse) GetSummary() *JobSummary {
@@ -1931,7 +2296,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2308,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2321,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FollowRequest) GetId() string {
@@ -1998,7 +2363,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2375,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2388,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FollowResponse) GetEvent() isFollowResponse_Event {
@@ -2112,7 +2477,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2489,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2502,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StopRequest) GetId() string {
@@ -2158,7 +2523,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2535,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2548,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StopResponse) GetSummary() *JobSummary {
@@ -2202,7 +2567,7 @@ type BalanceRequest struct {
 
 func (x *BalanceRequest) Reset() {
 	*x = BalanceRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2579,7 @@ func (x *BalanceRequest) String() string {
 func (*BalanceRequest) ProtoMessage() {}
 
 func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2592,7 @@ func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRequest.ProtoReflect.Descriptor instead.
 func (*BalanceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 // BalanceResponse is the wallet.
@@ -2253,7 +2618,7 @@ type BalanceResponse struct {
 
 func (x *BalanceResponse) Reset() {
 	*x = BalanceResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +2630,7 @@ func (x *BalanceResponse) String() string {
 func (*BalanceResponse) ProtoMessage() {}
 
 func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +2643,7 @@ func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceResponse.ProtoReflect.Descriptor instead.
 func (*BalanceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BalanceResponse) GetAddress() string {
@@ -2339,7 +2704,7 @@ type FaucetRequest struct {
 
 func (x *FaucetRequest) Reset() {
 	*x = FaucetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2716,7 @@ func (x *FaucetRequest) String() string {
 func (*FaucetRequest) ProtoMessage() {}
 
 func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2729,7 @@ func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetRequest.ProtoReflect.Descriptor instead.
 func (*FaucetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 // FaucetResponse tells what came.
@@ -2380,7 +2745,7 @@ type FaucetResponse struct {
 
 func (x *FaucetResponse) Reset() {
 	*x = FaucetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2757,7 @@ func (x *FaucetResponse) String() string {
 func (*FaucetResponse) ProtoMessage() {}
 
 func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2770,7 @@ func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetResponse.ProtoReflect.Descriptor instead.
 func (*FaucetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FaucetResponse) GetAmountAtoms() uint64 {
@@ -2435,7 +2800,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2812,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2825,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DepositRequest) GetPeer() string {
@@ -2490,7 +2855,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2502,7 +2867,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2515,7 +2880,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DepositResponse) GetChannel() *Channel {
@@ -2543,7 +2908,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2920,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2933,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RefundRequest) GetPeer() string {
@@ -2593,7 +2958,7 @@ type RefundResponse struct {
 
 func (x *RefundResponse) Reset() {
 	*x = RefundResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2970,7 @@ func (x *RefundResponse) String() string {
 func (*RefundResponse) ProtoMessage() {}
 
 func (x *RefundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2983,7 @@ func (x *RefundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
 func (*RefundResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RefundResponse) GetAmountAtoms() uint64 {
@@ -2653,7 +3018,7 @@ type WithdrawRequest struct {
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +3030,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +3043,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WithdrawRequest) GetPeer() string {
@@ -2703,7 +3068,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3080,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +3093,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WithdrawResponse) GetTx() string {
@@ -2761,7 +3126,7 @@ type ChannelsRequest struct {
 
 func (x *ChannelsRequest) Reset() {
 	*x = ChannelsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +3138,7 @@ func (x *ChannelsRequest) String() string {
 func (*ChannelsRequest) ProtoMessage() {}
 
 func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +3151,7 @@ func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 // ChannelsResponse lists the channels.
@@ -2800,7 +3165,7 @@ type ChannelsResponse struct {
 
 func (x *ChannelsResponse) Reset() {
 	*x = ChannelsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +3177,7 @@ func (x *ChannelsResponse) String() string {
 func (*ChannelsResponse) ProtoMessage() {}
 
 func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3190,7 @@ func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ChannelsResponse) GetChannels() []*Channel {
@@ -2868,7 +3233,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3245,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3258,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Channel) GetId() string {
@@ -2993,7 +3358,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3370,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3383,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *HistoryRequest) GetAfter() uint64 {
@@ -3046,7 +3411,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3423,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3436,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *HistoryResponse) GetEntries() []*LedgerEntry {
@@ -3108,7 +3473,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3485,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3498,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LedgerEntry) GetSeq() uint64 {
@@ -3214,7 +3579,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3591,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3604,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AddRequest) GetPath() string {
@@ -3277,7 +3642,7 @@ type AddEntry struct {
 
 func (x *AddEntry) Reset() {
 	*x = AddEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3654,7 @@ func (x *AddEntry) String() string {
 func (*AddEntry) ProtoMessage() {}
 
 func (x *AddEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3667,7 @@ func (x *AddEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
 func (*AddEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AddEntry) GetFrom() string {
@@ -3332,7 +3697,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3709,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3722,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -3387,7 +3752,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3399,7 +3764,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3412,7 +3777,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -3442,7 +3807,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3819,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3832,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -3495,7 +3860,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +3872,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +3885,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -3541,7 +3906,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3918,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3931,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -3589,7 +3954,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3601,7 +3966,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3614,7 +3979,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -3642,7 +4007,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +4019,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +4032,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -3706,7 +4071,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3718,7 +4083,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3731,7 +4096,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -3835,7 +4200,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3847,7 +4212,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3860,7 +4225,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -3949,7 +4314,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3961,7 +4326,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3974,7 +4339,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 // AnchorsResponse lists the anchors.
@@ -3992,7 +4357,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4004,7 +4369,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4017,7 +4382,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -4050,7 +4415,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4427,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4440,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 // AnchorResponse is the anchor.
@@ -4089,7 +4454,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4466,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4479,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -4157,9 +4522,10 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\fRejectsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +
-	"\x0eDevicesRequest\"@\n" +
+	"\x0eDevicesRequest\"Z\n" +
 	"\x0fDevicesResponse\x12-\n" +
-	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\"\xcd\x02\n" +
+	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\x12\x18\n" +
+	"\aunknown\x18\x02 \x01(\tR\aunknown\"\xe5\x06\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -4173,7 +4539,68 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x05lease\x18\t \x01(\tR\x05lease\x12/\n" +
 	"\x14price_atoms_per_hour\x18\n" +
 	" \x01(\x04R\x11priceAtomsPerHour\x12\x1c\n" +
-	"\tsimulated\x18\v \x01(\bR\tsimulated\"?\n" +
+	"\tsimulated\x18\v \x01(\bR\tsimulated\x12\x14\n" +
+	"\x05whole\x18\f \x01(\tR\x05whole\x12\x1c\n" +
+	"\n" +
+	"pci_bus_id\x18\r \x01(\tR\bpciBusId\x12%\n" +
+	"\x0edriver_version\x18\x0e \x01(\tR\rdriverVersion\x12\x12\n" +
+	"\x04cuda\x18\x0f \x01(\rR\x04cuda\x125\n" +
+	"\x16confidential_computing\x18\x10 \x01(\tR\x15confidentialComputing\x12\x16\n" +
+	"\x06nvlink\x18\x11 \x03(\tR\x06nvlink\x12)\n" +
+	"\x0epower_limit_mw\x18\x12 \x01(\x04H\x00R\fpowerLimitMw\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"slowdown_c\x18\x13 \x01(\rH\x01R\tslowdownC\x88\x01\x01\x12,\n" +
+	"\x10max_sm_clock_mhz\x18\x14 \x01(\rH\x02R\rmaxSmClockMhz\x88\x01\x01\x12.\n" +
+	"\x11max_mem_clock_mhz\x18\x15 \x01(\rH\x03R\x0emaxMemClockMhz\x88\x01\x01\x121\n" +
+	"\x06errors\x18\x16 \x01(\v2\x19.souk.api.v1.DeviceErrorsR\x06errors\x12+\n" +
+	"\x03now\x18\x17 \x01(\v2\x19.souk.api.v1.DeviceSampleR\x03nowB\x11\n" +
+	"\x0f_power_limit_mwB\r\n" +
+	"\v_slowdown_cB\x13\n" +
+	"\x11_max_sm_clock_mhzB\x14\n" +
+	"\x12_max_mem_clock_mhz\"\xdc\x02\n" +
+	"\fDeviceErrors\x12(\n" +
+	"\recc_corrected\x18\x01 \x01(\x04H\x00R\feccCorrected\x88\x01\x01\x12,\n" +
+	"\x0fecc_uncorrected\x18\x02 \x01(\x04H\x01R\x0eeccUncorrected\x88\x01\x01\x12(\n" +
+	"\rretired_pages\x18\x03 \x01(\x04H\x02R\fretiredPages\x88\x01\x01\x12(\n" +
+	"\rremapped_rows\x18\x04 \x01(\x04H\x03R\fremappedRows\x88\x01\x01\x12&\n" +
+	"\fpcie_replays\x18\x05 \x01(\x04H\x04R\vpcieReplays\x88\x01\x01\x12\x15\n" +
+	"\x03xid\x18\x06 \x01(\x04H\x05R\x03xid\x88\x01\x01B\x10\n" +
+	"\x0e_ecc_correctedB\x12\n" +
+	"\x10_ecc_uncorrectedB\x10\n" +
+	"\x0e_retired_pagesB\x10\n" +
+	"\x0e_remapped_rowsB\x0f\n" +
+	"\r_pcie_replaysB\x06\n" +
+	"\x04_xid\"\xf5\x05\n" +
+	"\fDeviceSample\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\tR\x02at\x12\x1e\n" +
+	"\bgpu_util\x18\x02 \x01(\rH\x00R\agpuUtil\x88\x01\x01\x12'\n" +
+	"\rmem_copy_util\x18\x03 \x01(\rH\x01R\vmemCopyUtil\x88\x01\x01\x12/\n" +
+	"\x11memory_used_bytes\x18\x04 \x01(\x04H\x02R\x0fmemoryUsedBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_free_bytes\x18\x05 \x01(\x04H\x03R\x0fmemoryFreeBytes\x88\x01\x01\x12\x1e\n" +
+	"\bpower_mw\x18\x06 \x01(\x04H\x04R\apowerMw\x88\x01\x01\x12+\n" +
+	"\x0ftotal_energy_mj\x18\a \x01(\x04H\x05R\rtotalEnergyMj\x88\x01\x01\x12!\n" +
+	"\n" +
+	"gpu_temp_c\x18\b \x01(\rH\x06R\bgpuTempC\x88\x01\x01\x12'\n" +
+	"\rmemory_temp_c\x18\t \x01(\rH\aR\vmemoryTempC\x88\x01\x01\x12%\n" +
+	"\fsm_clock_mhz\x18\n" +
+	" \x01(\rH\bR\n" +
+	"smClockMhz\x88\x01\x01\x12'\n" +
+	"\rmem_clock_mhz\x18\v \x01(\rH\tR\vmemClockMhz\x88\x01\x01\x120\n" +
+	"\x11compute_processes\x18\f \x01(\rH\n" +
+	"R\x10computeProcesses\x88\x01\x01\x122\n" +
+	"\x12graphics_processes\x18\r \x01(\rH\vR\x11graphicsProcesses\x88\x01\x01B\v\n" +
+	"\t_gpu_utilB\x10\n" +
+	"\x0e_mem_copy_utilB\x14\n" +
+	"\x12_memory_used_bytesB\x14\n" +
+	"\x12_memory_free_bytesB\v\n" +
+	"\t_power_mwB\x12\n" +
+	"\x10_total_energy_mjB\r\n" +
+	"\v_gpu_temp_cB\x10\n" +
+	"\x0e_memory_temp_cB\x0f\n" +
+	"\r_sm_clock_mhzB\x10\n" +
+	"\x0e_mem_clock_mhzB\x14\n" +
+	"\x12_compute_processesB\x15\n" +
+	"\x13_graphics_processes\"?\n" +
 	"\rOffersRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x18\n" +
 	"\aexplain\x18\x02 \x01(\bR\aexplain\"i\n" +
@@ -4474,168 +4901,172 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
 	(*DevicesRequest)(nil),      // 2: souk.api.v1.DevicesRequest
 	(*DevicesResponse)(nil),     // 3: souk.api.v1.DevicesResponse
 	(*Device)(nil),              // 4: souk.api.v1.Device
-	(*OffersRequest)(nil),       // 5: souk.api.v1.OffersRequest
-	(*OfferRow)(nil),            // 6: souk.api.v1.OfferRow
-	(*Removal)(nil),             // 7: souk.api.v1.Removal
-	(*OffersResponse)(nil),      // 8: souk.api.v1.OffersResponse
-	(*WatchOffersRequest)(nil),  // 9: souk.api.v1.WatchOffersRequest
-	(*WatchOffersResponse)(nil), // 10: souk.api.v1.WatchOffersResponse
-	(*Candidate)(nil),           // 11: souk.api.v1.Candidate
-	(*DeviceClass)(nil),         // 12: souk.api.v1.DeviceClass
-	(*CostLine)(nil),            // 13: souk.api.v1.CostLine
-	(*Decline)(nil),             // 14: souk.api.v1.Decline
-	(*PlanRequest)(nil),         // 15: souk.api.v1.PlanRequest
-	(*PlanResponse)(nil),        // 16: souk.api.v1.PlanResponse
-	(*SubmitRequest)(nil),       // 17: souk.api.v1.SubmitRequest
-	(*SubmitResponse)(nil),      // 18: souk.api.v1.SubmitResponse
-	(*ListRequest)(nil),         // 19: souk.api.v1.ListRequest
-	(*ListResponse)(nil),        // 20: souk.api.v1.ListResponse
-	(*JobSummary)(nil),          // 21: souk.api.v1.JobSummary
-	(*Attempt)(nil),             // 22: souk.api.v1.Attempt
-	(*GetRequest)(nil),          // 23: souk.api.v1.GetRequest
-	(*GetResponse)(nil),         // 24: souk.api.v1.GetResponse
-	(*FollowRequest)(nil),       // 25: souk.api.v1.FollowRequest
-	(*FollowResponse)(nil),      // 26: souk.api.v1.FollowResponse
-	(*StopRequest)(nil),         // 27: souk.api.v1.StopRequest
-	(*StopResponse)(nil),        // 28: souk.api.v1.StopResponse
-	(*BalanceRequest)(nil),      // 29: souk.api.v1.BalanceRequest
-	(*BalanceResponse)(nil),     // 30: souk.api.v1.BalanceResponse
-	(*FaucetRequest)(nil),       // 31: souk.api.v1.FaucetRequest
-	(*FaucetResponse)(nil),      // 32: souk.api.v1.FaucetResponse
-	(*DepositRequest)(nil),      // 33: souk.api.v1.DepositRequest
-	(*DepositResponse)(nil),     // 34: souk.api.v1.DepositResponse
-	(*RefundRequest)(nil),       // 35: souk.api.v1.RefundRequest
-	(*RefundResponse)(nil),      // 36: souk.api.v1.RefundResponse
-	(*WithdrawRequest)(nil),     // 37: souk.api.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),    // 38: souk.api.v1.WithdrawResponse
-	(*ChannelsRequest)(nil),     // 39: souk.api.v1.ChannelsRequest
-	(*ChannelsResponse)(nil),    // 40: souk.api.v1.ChannelsResponse
-	(*Channel)(nil),             // 41: souk.api.v1.Channel
-	(*HistoryRequest)(nil),      // 42: souk.api.v1.HistoryRequest
-	(*HistoryResponse)(nil),     // 43: souk.api.v1.HistoryResponse
-	(*LedgerEntry)(nil),         // 44: souk.api.v1.LedgerEntry
-	(*AddRequest)(nil),          // 45: souk.api.v1.AddRequest
-	(*AddEntry)(nil),            // 46: souk.api.v1.AddEntry
-	(*AddResponse)(nil),         // 47: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 48: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 49: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 50: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 51: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 52: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 53: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 54: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 55: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 56: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 57: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 58: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 59: souk.api.v1.AnchorResponse
-	nil,                         // 60: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 61: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 62: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 63: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 64: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 65: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 66: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 67: souk.run.v1.Log
+	(*DeviceErrors)(nil),        // 5: souk.api.v1.DeviceErrors
+	(*DeviceSample)(nil),        // 6: souk.api.v1.DeviceSample
+	(*OffersRequest)(nil),       // 7: souk.api.v1.OffersRequest
+	(*OfferRow)(nil),            // 8: souk.api.v1.OfferRow
+	(*Removal)(nil),             // 9: souk.api.v1.Removal
+	(*OffersResponse)(nil),      // 10: souk.api.v1.OffersResponse
+	(*WatchOffersRequest)(nil),  // 11: souk.api.v1.WatchOffersRequest
+	(*WatchOffersResponse)(nil), // 12: souk.api.v1.WatchOffersResponse
+	(*Candidate)(nil),           // 13: souk.api.v1.Candidate
+	(*DeviceClass)(nil),         // 14: souk.api.v1.DeviceClass
+	(*CostLine)(nil),            // 15: souk.api.v1.CostLine
+	(*Decline)(nil),             // 16: souk.api.v1.Decline
+	(*PlanRequest)(nil),         // 17: souk.api.v1.PlanRequest
+	(*PlanResponse)(nil),        // 18: souk.api.v1.PlanResponse
+	(*SubmitRequest)(nil),       // 19: souk.api.v1.SubmitRequest
+	(*SubmitResponse)(nil),      // 20: souk.api.v1.SubmitResponse
+	(*ListRequest)(nil),         // 21: souk.api.v1.ListRequest
+	(*ListResponse)(nil),        // 22: souk.api.v1.ListResponse
+	(*JobSummary)(nil),          // 23: souk.api.v1.JobSummary
+	(*Attempt)(nil),             // 24: souk.api.v1.Attempt
+	(*GetRequest)(nil),          // 25: souk.api.v1.GetRequest
+	(*GetResponse)(nil),         // 26: souk.api.v1.GetResponse
+	(*FollowRequest)(nil),       // 27: souk.api.v1.FollowRequest
+	(*FollowResponse)(nil),      // 28: souk.api.v1.FollowResponse
+	(*StopRequest)(nil),         // 29: souk.api.v1.StopRequest
+	(*StopResponse)(nil),        // 30: souk.api.v1.StopResponse
+	(*BalanceRequest)(nil),      // 31: souk.api.v1.BalanceRequest
+	(*BalanceResponse)(nil),     // 32: souk.api.v1.BalanceResponse
+	(*FaucetRequest)(nil),       // 33: souk.api.v1.FaucetRequest
+	(*FaucetResponse)(nil),      // 34: souk.api.v1.FaucetResponse
+	(*DepositRequest)(nil),      // 35: souk.api.v1.DepositRequest
+	(*DepositResponse)(nil),     // 36: souk.api.v1.DepositResponse
+	(*RefundRequest)(nil),       // 37: souk.api.v1.RefundRequest
+	(*RefundResponse)(nil),      // 38: souk.api.v1.RefundResponse
+	(*WithdrawRequest)(nil),     // 39: souk.api.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),    // 40: souk.api.v1.WithdrawResponse
+	(*ChannelsRequest)(nil),     // 41: souk.api.v1.ChannelsRequest
+	(*ChannelsResponse)(nil),    // 42: souk.api.v1.ChannelsResponse
+	(*Channel)(nil),             // 43: souk.api.v1.Channel
+	(*HistoryRequest)(nil),      // 44: souk.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),     // 45: souk.api.v1.HistoryResponse
+	(*LedgerEntry)(nil),         // 46: souk.api.v1.LedgerEntry
+	(*AddRequest)(nil),          // 47: souk.api.v1.AddRequest
+	(*AddEntry)(nil),            // 48: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 49: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 50: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 51: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 52: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 53: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 54: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 55: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 56: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 57: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 58: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 59: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 60: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 61: souk.api.v1.AnchorResponse
+	nil,                         // 62: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 63: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 64: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 65: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 66: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 67: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 68: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 69: souk.run.v1.Log
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	60, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	62, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
 	4,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	63, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
-	64, // 3: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
-	6,  // 4: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
-	7,  // 5: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
-	6,  // 6: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
-	6,  // 7: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
-	13, // 8: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
-	12, // 9: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
-	65, // 10: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
-	11, // 11: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
-	7,  // 12: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	65, // 13: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
-	21, // 14: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	61, // 15: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
-	12, // 16: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
-	14, // 17: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
-	12, // 18: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
-	21, // 19: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	65, // 20: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
-	22, // 21: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	66, // 22: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
-	7,  // 23: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
-	21, // 24: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	67, // 25: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	66, // 26: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
-	14, // 27: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	21, // 28: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	62, // 29: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	41, // 30: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	41, // 31: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	44, // 32: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	46, // 33: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	54, // 34: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	66, // 35: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	55, // 36: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	55, // 37: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	55, // 38: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 39: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	2,  // 40: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	5,  // 41: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	9,  // 42: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	15, // 43: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	17, // 44: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	19, // 45: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	23, // 46: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	25, // 47: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	27, // 48: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	29, // 49: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	31, // 50: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	33, // 51: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	35, // 52: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	37, // 53: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	39, // 54: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	42, // 55: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	45, // 56: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	48, // 57: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	50, // 58: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	52, // 59: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	56, // 60: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	58, // 61: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 62: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	3,  // 63: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	8,  // 64: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	10, // 65: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	16, // 66: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	18, // 67: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	20, // 68: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	24, // 69: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	26, // 70: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	28, // 71: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	30, // 72: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	32, // 73: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	34, // 74: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	36, // 75: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	38, // 76: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	40, // 77: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	43, // 78: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	47, // 79: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	49, // 80: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	51, // 81: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	53, // 82: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	57, // 83: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	59, // 84: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	62, // [62:85] is the sub-list for method output_type
-	39, // [39:62] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	65, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	5,  // 3: souk.api.v1.Device.errors:type_name -> souk.api.v1.DeviceErrors
+	6,  // 4: souk.api.v1.Device.now:type_name -> souk.api.v1.DeviceSample
+	66, // 5: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	8,  // 6: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
+	9,  // 7: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
+	8,  // 8: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
+	8,  // 9: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
+	15, // 10: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
+	14, // 11: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
+	67, // 12: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	13, // 13: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
+	9,  // 14: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
+	67, // 15: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	23, // 16: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
+	63, // 17: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	14, // 18: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
+	16, // 19: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
+	14, // 20: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
+	23, // 21: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
+	67, // 22: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	24, // 23: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
+	68, // 24: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	9,  // 25: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
+	23, // 26: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
+	69, // 27: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	68, // 28: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	16, // 29: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
+	23, // 30: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	64, // 31: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	43, // 32: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	43, // 33: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	46, // 34: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	48, // 35: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	56, // 36: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	68, // 37: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	57, // 38: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	57, // 39: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	57, // 40: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 41: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	2,  // 42: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	7,  // 43: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	11, // 44: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	17, // 45: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	19, // 46: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	21, // 47: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	25, // 48: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	27, // 49: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	29, // 50: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	31, // 51: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	33, // 52: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	35, // 53: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	37, // 54: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	39, // 55: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	41, // 56: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	44, // 57: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	47, // 58: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	50, // 59: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	52, // 60: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	54, // 61: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	58, // 62: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	60, // 63: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 64: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	3,  // 65: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	10, // 66: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	12, // 67: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	18, // 68: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	20, // 69: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	22, // 70: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	26, // 71: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	28, // 72: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	30, // 73: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	32, // 74: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	34, // 75: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	36, // 76: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	38, // 77: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	40, // 78: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	42, // 79: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	45, // 80: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	49, // 81: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	51, // 82: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	53, // 83: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	55, // 84: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	59, // 85: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	61, // 86: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	64, // [64:87] is the sub-list for method output_type
+	41, // [41:64] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -4643,7 +5074,10 @@ func file_souk_api_v1_api_proto_init() {
 	if File_souk_api_v1_api_proto != nil {
 		return
 	}
-	file_souk_api_v1_api_proto_msgTypes[26].OneofWrappers = []any{
+	file_souk_api_v1_api_proto_msgTypes[4].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[5].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[28].OneofWrappers = []any{
 		(*FollowResponse_Summary)(nil),
 		(*FollowResponse_Log)(nil),
 		(*FollowResponse_Receipt)(nil),
@@ -4655,7 +5089,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   6,
 		},
