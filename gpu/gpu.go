@@ -65,7 +65,7 @@ type Errors struct {
 	RetiredPages   Reading // memory pages taken out of use, for good
 	RemappedRows   Reading // memory rows replaced by spare ones, for good
 	PCIeReplays    Reading // DCGM_FI_DEV_PCIE_REPLAY_COUNTER
-	Xid            Reading // DCGM_FI_DEV_XID_ERRORS: the last one seen since the probe began; see [XidFault]
+	Xid            Reading // since the probe began: the first that takes the card off sale, or else the last; see [XidFault]
 }
 
 // Probe finds the devices of one kind.

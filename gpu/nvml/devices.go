@@ -80,7 +80,7 @@ func (l listing) device(c card, at time.Time) gpu.Device {
 		},
 		Errors: gpu.Errors{CorrectedECC: c.Corrected.AtMost(maxCount), UncorrectedECC: c.Uncorrected.AtMost(maxCount),
 			RetiredPages: c.RetiredPages.AtMost(maxCount), RemappedRows: c.Remapped.AtMost(maxCount),
-			PCIeReplays: c.Replays.AtMost(maxCount), Xid: c.Xid.AtMost(maxCount)},
+			PCIeReplays: c.Replays.AtMost(maxCount), Xid: c.xid()},
 		Now: c.sample(at),
 	}
 	d.Class = gpu.Class(d.Model)
@@ -103,7 +103,17 @@ func (c card) sample(at time.Time) gpu.Sample {
 		Celsius: c.Celsius.AtMost(maxCelsius), MemoryCelsius: c.MemCelsius.AtMost(maxCelsius),
 		SMClockMHz: c.SMClock.AtMost(maxClock), MemClockMHz: c.MemClock.AtMost(maxClock), ClockReasons: c.ClockReasons,
 		ComputeProcesses: c.Compute.AtMost(maxCount), GraphicsProcesses: c.Graphics.AtMost(maxCount),
-		ProcessBytes: c.ProcessBytes.AtMost(maxMemory)}
+		ProcessBytes: c.ProcessBytes.AtMost(maxMemory), Xids: c.Xids}
+}
+
+// xid is the one of those seen that counts most.
+func (c card) xid() (last gpu.Reading) {
+	for _, xid := range c.Seen {
+		if last = gpu.Known(xid); gpu.XidFault(xid).OffSale {
+			return last
+		}
+	}
+	return last
 }
 
 // total is in bytes; 0 where what the driver says of it cannot be.

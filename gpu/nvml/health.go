@@ -42,7 +42,7 @@ const (
 // health is [gpu.Healthy], or what is wrong with a card and what its owner can do.
 // The gravest comes first.
 func (l listing) health(c card, d gpu.Device) string {
-	for _, told := range []string{c.trouble(d), c.recovery(d), c.memoryHealth(d), xidHealth(d), heat(d), l.settings(c)} {
+	for _, told := range []string{c.trouble(d), c.recovery(d), c.memoryHealth(d), c.xidHealth(d), heat(d), l.settings(c)} {
 		if told != "" {
 			return told
 		}
@@ -134,9 +134,10 @@ func (c card) memoryHealth(d gpu.Device) string {
 }
 
 // xidHealth is a fault after which the card is not to be trusted before it is reset.
-func xidHealth(d gpu.Device) string {
+// A driver that has field 230 says so there, and knows better.
+func (c card) xidHealth(d gpu.Device) string {
 	n, ok := d.Errors.Xid.Value()
-	if !ok {
+	if _, has := c.Recovery.Value(); has || !ok {
 		return ""
 	}
 	fault := gpu.XidFault(n)

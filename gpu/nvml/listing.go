@@ -17,6 +17,7 @@ const (
 	maxCards   = 64
 	maxSlices  = 16      // of one card; NVML has seven at most
 	maxLinks   = 64      // of one card; NVML has 36
+	maxXids    = 16      // of one card that are told in one reading, and remembered
 	maxText    = 95      // bytes of one text; NVML has 96 with the zero at the end
 	maxMemory  = 1 << 50 // bytes of one device
 )
@@ -37,9 +38,10 @@ type listing struct {
 
 // card is one GPU.
 type card struct {
-	Index  uint32      `json:"index"`
-	Return int32       `json:"nvml_return,omitzero"` // what a call that must go well answered: the card is in trouble
-	Xid    gpu.Reading `json:"xid,omitzero"`
+	Index  uint32   `json:"index"`
+	Return int32    `json:"nvml_return,omitzero"` // what a call that must go well answered: the card is in trouble
+	Xids   []uint64 `json:"xids,omitempty"`       // since the reading before
+	Seen   []uint64 `json:"xids_seen,omitempty"`  // since the library was started, each once
 	facts
 	vitals
 	Slices []slice `json:"mig_devices,omitempty"`
@@ -123,8 +125,8 @@ func decode(line []byte) (listing, error) {
 		return listing{}, fmt.Errorf("%d GPUs", len(l.Cards))
 	}
 	for _, c := range l.Cards {
-		if len(c.Slices) > maxSlices || len(c.LinkedTo) > maxLinks {
-			return listing{}, fmt.Errorf("GPU %d: %d slices, %d links", c.Index, len(c.Slices), len(c.LinkedTo))
+		if len(c.Slices) > maxSlices || len(c.LinkedTo) > maxLinks || len(c.Xids) > maxXids || len(c.Seen) > maxXids {
+			return listing{}, fmt.Errorf("GPU %d: %d slices, %d links, %d and %d Xids", c.Index, len(c.Slices), len(c.LinkedTo), len(c.Xids), len(c.Seen))
 		}
 	}
 	return l, nil

@@ -21,6 +21,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"too many cards", `{"gpus":[` + strings.Repeat(`{"index":1},`, maxCards) + `{"index":1}]}`},
 		{"too many slices", `{"gpus":[{"mig_devices":[` + strings.Repeat(`{},`, maxSlices) + `{}]}]}`},
 		{"too many links", `{"gpus":[{"nvlink_remote_pci_bus_id":[` + strings.Repeat(`"",`, maxLinks) + `""]}]}`},
+		{"too many Xids", `{"gpus":[{"xids":[` + strings.Repeat(`1,`, maxXids) + `1]}]}`},
 		{"too long a line", `{"driver_version":"` + strings.Repeat("5", maxListing) + `"}`},
 	} {
 		if l, err := decode([]byte(tt.line)); err == nil {

@@ -103,6 +103,8 @@ func TestEvents(t *testing.T) {
 		{Device: s.Devices[1], EventType: nvml.EventTypeXidCriticalError, EventData: 13},
 		{Device: s.Devices[2], EventType: nvml.EventTypePState, EventData: 79},
 		{Device: s.Devices[4], EventType: nvml.EventTypeXidCriticalError, EventData: 95},
+		{Device: s.Devices[4], EventType: nvml.EventTypeXidCriticalError, EventData: 45}, // follows, and hides nothing
+		{Device: s.Devices[4], EventType: nvml.EventTypeXidCriticalError, EventData: 45},
 	}
 	s.EventSetCreateFunc = func() (nvml.EventSet, nvml.Return) { return nil, nvml.SUCCESS }
 	s.EventSetWaitFunc = func(nvml.EventSet, uint32) (nvml.EventData, nvml.Return) {
@@ -114,7 +116,7 @@ func TestEvents(t *testing.T) {
 		return e, nvml.SUCCESS
 	}
 	m.session.events = struct{ nvml.EventSet }{}
-	for range 2 { // the second reading has no new event, and forgets none
+	for reading := range 2 { // the second reading has no new event, and forgets none
 		devices, err := m.Devices(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +125,9 @@ func TestEvents(t *testing.T) {
 			want := map[int]gpu.Reading{1: gpu.Known(13), 4: gpu.Known(95)}[i]
 			if d.Errors.Xid != want || (d.Health == gpu.Healthy) == (i == 4) {
 				t.Errorf("card %d: Xid %v, health %s", i, d.Errors.Xid, d.Health)
+			}
+			if fresh := map[int]int{1: 1, 4: 3}[i]; reading == 0 && len(d.Now.Xids) != fresh || reading == 1 && len(d.Now.Xids) != 0 {
+				t.Errorf("card %d, reading %d: Xids %v", i, reading, d.Now.Xids)
 			}
 		}
 	}

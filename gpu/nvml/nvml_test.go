@@ -172,7 +172,7 @@ func TestSickCards(t *testing.T) {
 		{"remap_failed 1", "have the card replaced"},
 		{"retired_pending 1", "waits to be taken out of use"},
 		{"ecc_uncorrected 2", "2 memory errors could not be corrected"},
-		{"xid 95", "Xid 95"},
+		{"xid 95", gpu.Healthy}, // the driver's own verdict, which is none here, counts more
 		{"xid 13", gpu.Healthy}, // a program's own fault
 		{"xid 4000000000", gpu.Healthy},
 		{"temperature 89", "89 °C, and it slows down from 89 °C on"},
@@ -205,6 +205,20 @@ func TestSickCards(t *testing.T) {
 			}
 			gputest.Run(t, probe)
 		})
+	}
+}
+
+// TestXidsOfOlderDrivers has drivers that do not say what they ask for.
+func TestXidsOfOlderDrivers(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"xid 95", "Xid 95, a memory error that could not be corrected, and may have reached all programs: stop souk"},
+		{"xid 119", "Xid 119"},
+		{"xid 31", gpu.Healthy},
+	} {
+		d := one(t, "rtx4090", tt.line)
+		if !strings.Contains(d.Health, tt.want) || len(d.Now.Xids) != 1 {
+			t.Errorf("%s: health %q, Xids %v", tt.line, d.Health, d.Now.Xids)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package nvml
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -33,7 +34,8 @@ type known struct {
 	facts  facts
 	read   time.Time // when the facts were
 	listed bool      // its events are asked for
-	xid    gpu.Reading
+	xids   []uint64  // since the reading before
+	seen   []uint64  // since the library was started, each once
 }
 
 func newSession(api nvml.Interface, lookup func(string) bool) *session {
@@ -83,7 +85,9 @@ func (s *session) read(now time.Time) (listing, error) {
 	}
 	s.takeEvents()
 	for i := range l.Cards {
-		l.Cards[i].Xid = s.known[i].xid
+		k := s.known[i]
+		l.Cards[i].Xids, l.Cards[i].Seen = k.xids, slices.Clone(k.seen)
+		k.xids = nil
 	}
 	return l, nil
 }
@@ -120,9 +124,20 @@ func (s *session) takeEvents() {
 		}
 		for _, k := range s.known {
 			if e.EventType == nvml.EventTypeXidCriticalError && e.Device == k.handle {
-				k.xid = gpu.Known(e.EventData)
+				k.note(e.EventData)
 			}
 		}
+	}
+}
+
+// note remembers an Xid. What is too much is dropped: a card in such trouble shows it
+// in other ways.
+func (k *known) note(xid uint64) {
+	if len(k.xids) < maxXids {
+		k.xids = append(k.xids, xid)
+	}
+	if len(k.seen) < maxXids && !slices.Contains(k.seen, xid) {
+		k.seen = append(k.seen, xid)
 	}
 }
 
