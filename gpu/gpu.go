@@ -46,6 +46,7 @@ type Device struct {
 	Limits       Limits
 	Errors       Errors
 	Now          Sample // what it measured when it was last read
+	Used         string // what runs on it, for people, be it a lease's or its owner's; empty: it is idle
 }
 
 // Limits are bounds that the driver keeps a device in.

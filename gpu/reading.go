@@ -122,6 +122,15 @@ func (h *History) Last() (Sample, bool) {
 	return h.samples[(h.oldest+len(h.samples)-1)%len(h.samples)], true
 }
 
+// Newest returns at most n samples, oldest first.
+func (h *History) Newest(n int) []Sample {
+	newest := make([]Sample, 0, min(n, len(h.samples)))
+	for i := max(0, len(h.samples)-n); i < len(h.samples); i++ {
+		newest = append(newest, h.samples[(h.oldest+i)%len(h.samples)])
+	}
+	return newest
+}
+
 // After returns the samples later than t, oldest first.
 func (h *History) After(t time.Time) []Sample {
 	var after []Sample

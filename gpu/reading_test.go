@@ -71,5 +71,8 @@ func TestHistory(t *testing.T) {
 		if len(got) != len(tt.want) || len(got) > 0 && got[0] != tt.want[0] {
 			t.Errorf("after %d: %v, want %v", tt.after, got, tt.want)
 		}
+		if n := h.Newest(len(tt.want)); len(n) != len(tt.want) || len(n) > 0 && n[0].Celsius.Or(0) != tt.want[0] {
+			t.Errorf("the newest %d: %v", len(tt.want), n)
+		}
 	}
 }

@@ -76,11 +76,12 @@ type Config struct {
 	DevnetListen  string          // default 127.0.0.1:8545
 	Chain         Chain           // with Wallet's money, in place of the endpoints; default: none
 
-	Provide bool                      // sell the devices that have a price
-	Prices  map[string]souk.Atoms     // per device class, for one hour
-	Lines   map[string]payment.Tariff // per device class, what is priced beside device time: reserved-ms; default: nothing
-	Payout  string                    // address that earnings go to; default: the wallet's
-	Region  string                    // default: not said
+	Provide  bool                      // sell the devices that have a price
+	Prices   map[string]souk.Atoms     // per device class, for one hour
+	Lines    map[string]payment.Tariff // per device class, what is priced beside device time: reserved-ms; default: nothing
+	WhenIdle bool                      // sell a GPU only while nobody beside souk uses it
+	Payout   string                    // address that earnings go to; default: the wallet's
+	Region   string                    // default: not said
 
 	Self    []string        // argv of this program, whose commands probe-nvml and wasm-exec are run as children
 	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
@@ -267,7 +268,7 @@ func (n *Node) buildDevices() error {
 			return err
 		}
 	}
-	n.devices = inventory.New(n.cfg.Probes, n.cfg.Log)
+	n.devices = inventory.New(n.cfg.Probes, n.cfg.WhenIdle, n.cfg.Log)
 	n.devices.Read(context.Background())
 	return nil
 }

@@ -79,7 +79,7 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 	}
 	return provider.Config{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
-		Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
+		WhenIdle: n.cfg.WhenIdle, Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
 		Keeper: n.keeper, Waits: n.cfg.Waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
 }

@@ -211,6 +211,7 @@ var badConfig = map[string][]string{
 	"mdns":      noBool,
 	"api":       slices.Concat(badHostPort, noWord),
 	"provide":   noBool,
+	"when_idle": noBool,
 	"price":     slices.Concat([]string{"{cpu: 1}", "{CPU: -1}", "{CPU: 0}", "{CPU: cheap}", "{CPU: }", "{CPU: [1]}", "{\"RTX 4090\": 1}", "{CPU: 2000000}"}, noMapping),
 	"tariff": slices.Concat([]string{"{cpu: {reserved-ms: 1 per 1}}", "{CPU: {reserved-ms: 1 per 1}}", "{CPU: 5}", "{CPU: {token-out: 1 per 1}}", "{CPU: {parsec: 1 per 1}}",
 		"{CPU: {reserved-ms: 1}}", "{CPU: {reserved-ms: 1 per 0}}", "{CPU: {reserved-ms: -1 per 1}}", "{CPU: {reserved-ms: 0 per 1}}", "{CPU: {reserved-ms: 1 per hour}}"}, noMapping),

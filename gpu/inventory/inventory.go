@@ -26,6 +26,8 @@ const (
 	pollEvery  = time.Minute
 	askWithin  = 20 * time.Second // for one probe that is polled; a driver may hang
 	keepAbsent = 15 * time.Minute // samples of a device that is gone
+
+	usedSamples = 60 // that tell whether a device is in use
 )
 
 // Watcher is a probe that tells of its devices by itself, whenever they were read.
@@ -38,6 +40,7 @@ type Watcher interface {
 // Inventory is the devices of all probes. Its methods may be called by any goroutine.
 type Inventory struct {
 	probes []gpu.Probe
+	use    bool // what runs on a device is news to the market
 	log    *slog.Logger
 
 	telling sync.Mutex // held while a change is handed on
@@ -48,9 +51,10 @@ type Inventory struct {
 	samples map[string]*gpu.History
 }
 
-// New returns an inventory that knows of no device yet.
-func New(probes []gpu.Probe, log *slog.Logger) *Inventory {
-	return &Inventory{probes: probes, log: log, found: make([][]gpu.Device, len(probes)), failed: make([]error, len(probes)),
+// New returns an inventory that knows of no device yet. With use, what runs on a
+// device is handed on as a change.
+func New(probes []gpu.Probe, use bool, log *slog.Logger) *Inventory {
+	return &Inventory{probes: probes, use: use, log: log, found: make([][]gpu.Device, len(probes)), failed: make([]error, len(probes)),
 		samples: map[string]*gpu.History{}}
 }
 
@@ -156,7 +160,7 @@ func (v *Inventory) record(i int, found []gpu.Device, err error) (changed bool) 
 		found = unasked(v.found[i], err)
 	}
 	v.keep(found)
-	changed = !alike(found, v.found[i])
+	changed = !v.alike(found, v.found[i])
 	v.found[i] = found
 	return changed
 }
@@ -171,10 +175,10 @@ func unasked(known []gpu.Device, err error) []gpu.Device {
 	return now
 }
 
-// keep adds what devices measured to their histories, and forgets those of devices
-// that are gone for long.
+// keep adds what devices measured to their histories and tells by them what runs on
+// each; it forgets the histories of devices that are gone for long.
 func (v *Inventory) keep(found []gpu.Device) {
-	for _, d := range found {
+	for i, d := range found {
 		if d.Now.At.IsZero() {
 			continue
 		}
@@ -184,6 +188,7 @@ func (v *Inventory) keep(found []gpu.Device) {
 			v.samples[d.ID] = h
 		}
 		h.Add(d.Now)
+		found[i].Used = gpu.Use(h.Newest(usedSamples))
 		for id, other := range v.samples {
 			if last, _ := other.Last(); d.Now.At.Sub(last.At) > keepAbsent {
 				delete(v.samples, id)
@@ -193,14 +198,14 @@ func (v *Inventory) keep(found []gpu.Device) {
 }
 
 // alike tells whether two lists are the same to the market.
-func alike(a, b []gpu.Device) bool {
+func (v *Inventory) alike(a, b []gpu.Device) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i, x := range a {
 		y := b[i]
 		if x.ID != y.ID || x.Class != y.Class || x.Model != y.Model || x.MemoryBytes != y.MemoryBytes || x.ComputeCap != y.ComputeCap ||
-			x.MIG != y.MIG || x.Health != y.Health || x.CPUMilli != y.CPUMilli {
+			x.MIG != y.MIG || x.Health != y.Health || x.CPUMilli != y.CPUMilli || v.use && x.Used != y.Used {
 			return false
 		}
 	}

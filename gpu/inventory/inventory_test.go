@@ -19,8 +19,9 @@ import (
 type cards struct {
 	mu sync.Mutex // guards what follows
 	fake.Probe
-	err error // the driver does not answer
-	hot bool  // the first card is not well
+	err error  // the driver does not answer
+	hot bool   // the first card is not well
+	use uint64 // programs that compute on the first card
 }
 
 // set changes the machine.
@@ -39,6 +40,9 @@ func (c *cards) read(ctx context.Context) ([]gpu.Device, error) {
 	devices, err := c.Probe.Devices(ctx)
 	for i := range devices {
 		devices[i].Now = gpu.Sample{At: time.Now(), PowerMilliwatts: gpu.Known(uint64(1000 * (i + 1)))}
+	}
+	if len(devices) > 0 {
+		devices[0].Now.ComputeProcesses = gpu.Known(c.use)
 	}
 	if c.hot {
 		devices[0].Health = "too hot"
@@ -82,7 +86,7 @@ func TestWatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCards("a", 2)
-				v := inventory.New([]gpu.Probe{newCards("b", 1), tt.wrap(c)}, slog.New(slog.DiscardHandler))
+				v := inventory.New([]gpu.Probe{newCards("b", 1), tt.wrap(c)}, false, slog.New(slog.DiscardHandler))
 				v.Read(t.Context())
 				ctx, stop := context.WithCancel(t.Context())
 				told, done := []string{}, make(chan error)
@@ -135,7 +139,7 @@ func TestWatch(t *testing.T) {
 func TestSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCards("a", 2)
-		v := inventory.New([]gpu.Probe{c}, slog.New(slog.DiscardHandler))
+		v := inventory.New([]gpu.Probe{c}, false, slog.New(slog.DiscardHandler))
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- v.Watch(ctx, func([]gpu.Device) {}) }()
@@ -165,4 +169,30 @@ func TestSamples(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestUseIsNews has an owner that uses a card: that is told only where it is asked for.
+func TestUseIsNews(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCards("a", 2)
+			v := inventory.New([]gpu.Probe{c}, asked, slog.New(slog.DiscardHandler))
+			v.Read(t.Context())
+			ctx, stop := context.WithCancel(t.Context())
+			told, done := 0, make(chan error)
+			go func() { done <- v.Watch(ctx, func([]gpu.Device) { told++ }) }()
+			for _, use := range []uint64{0, 2, 2, 0} {
+				c.set(func() { c.use = use })
+				time.Sleep(time.Second + time.Millisecond)
+				synctest.Wait()
+				if list := v.List(); (list[0].Used != "") != (use > 0) || list[1].Used != "" {
+					t.Errorf("%d programs: used %q and %q", use, list[0].Used, list[1].Used)
+				}
+			}
+			stop()
+			if err := <-done; err != nil || told != map[bool]int{false: 0, true: 2}[asked] {
+				t.Errorf("asked for: %v; told %d times, %v", asked, told, err)
+			}
+		})
+	}
 }

@@ -23,7 +23,7 @@ func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.De
 	for _, d := range s.devices.List() {
 		row := deviceRow(d)
 		if s.seller != nil {
-			row.PriceAtomsPerHour = uint64(s.seller.Price(d.Class))
+			row.PriceAtomsPerHour, row.Withheld = uint64(s.seller.Price(d.Class)), s.seller.Withheld(d.ID)
 			if lease, ok := s.seller.Holder(d.ID); ok {
 				row.Lease = lease.String()
 			}

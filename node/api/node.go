@@ -60,6 +60,7 @@ type Seller interface {
 	Live() uint32                                 // leases that have not ended
 	Holder(device string) (souk.LeaseID, bool)    // the lease that has a device
 	Price(class string) (atomsPerHour souk.Atoms) // 0: not for sale
+	Withheld(device string) (why string)          // empty: it is offered, if it has a price and is well
 }
 
 // statusChain is what the service shows of the chain.

@@ -179,6 +179,7 @@ func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *marke
 func (p *Provider) free(id souk.LeaseID) {
 	p.mu.Lock()
 	p.floor.Release(time.Now(), id)
+	p.floor.Restock(p.floorConfig().Devices) // what ran on it may still do
 	p.mu.Unlock()
 	p.Changed()
 }

@@ -46,6 +46,7 @@ type Config struct {
 	Devices    []gpu.Device              // as found at the start
 	Prices     map[string]souk.Atoms     // per device class, for one hour
 	Lines      map[string]payment.Tariff // per device class, what is priced beside device time
+	WhenIdle   bool                      // sell a GPU only while nobody beside souk uses it
 	Region     string
 	Runners    []runner.Runner
 	Home       string // lease folders go below jobs/
@@ -120,8 +121,8 @@ func (p *Provider) meansOf() *means {
 	return m
 }
 
-// floorConfig lists the devices that have a price and are well: the others are
-// not for sale.
+// floorConfig lists the devices that have a price, are well and are not their
+// owner's: the others are not for sale.
 func (p *Provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
 		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
@@ -135,13 +136,39 @@ func (p *Provider) floorConfig() scheduler.FloorConfig {
 			cfg.CPUMilli = d.CPUMilli
 		}
 		price, ok := p.cfg.Prices[d.Class]
-		if !ok || d.Health != gpu.Healthy {
+		if !ok || d.Health != gpu.Healthy || p.withheld(d) {
 			continue
 		}
 		cfg.Devices = append(cfg.Devices, scheduler.FloorDevice{ID: d.ID, Class: d.Class, Model: d.Model,
 			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, CPU: d.CPU, PriceAtomsPerHour: uint64(price), Lines: p.cfg.Lines[d.Class]})
 	}
 	return cfg
+}
+
+// withheld tells whether a device is left to its owner, who uses it. One in a lease
+// is used by that.
+func (p *Provider) withheld(d gpu.Device) bool {
+	if !p.cfg.WhenIdle || d.Used == "" {
+		return false
+	}
+	if p.floor == nil { // at the start no lease has anything yet
+		return true
+	}
+	_, leased := p.floor.Holder(d.ID)
+	return !leased
+}
+
+// Withheld is why a device that is well and has a price is left to its owner; empty:
+// it is not.
+func (p *Provider) Withheld(device string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.devices {
+		if d.ID == device && p.withheld(d) {
+			return d.Used
+		}
+	}
+	return ""
 }
 
 // Run keeps the offers out and runs leases until ctx ends. Then it revokes the

@@ -423,7 +423,10 @@ type Device struct {
 	Errors *DeviceErrors `protobuf:"bytes,22,opt,name=errors,proto3" json:"errors,omitempty"`
 	// What it measured when it was last read; missing for the processor, and for a
 	// device that cannot be asked.
-	Now           *DeviceSample `protobuf:"bytes,23,opt,name=now,proto3" json:"now,omitempty"`
+	Now *DeviceSample `protobuf:"bytes,23,opt,name=now,proto3" json:"now,omitempty"`
+	// Why it is left to its owner although it is well and has a price; empty when it
+	// is not.
+	Withheld      string `protobuf:"bytes,24,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +620,13 @@ func (x *Device) GetNow() *DeviceSample {
 		return x.Now
 	}
 	return nil
+}
+
+func (x *Device) GetWithheld() string {
+	if x != nil {
+		return x.Withheld
+	}
+	return ""
 }
 
 // DeviceErrors counts what went wrong on a device; what it cannot tell is missing.
@@ -4525,7 +4535,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x0eDevicesRequest\"Z\n" +
 	"\x0fDevicesResponse\x12-\n" +
 	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\x12\x18\n" +
-	"\aunknown\x18\x02 \x01(\tR\aunknown\"\xe5\x06\n" +
+	"\aunknown\x18\x02 \x01(\tR\aunknown\"\x81\a\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -4553,7 +4563,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x10max_sm_clock_mhz\x18\x14 \x01(\rH\x02R\rmaxSmClockMhz\x88\x01\x01\x12.\n" +
 	"\x11max_mem_clock_mhz\x18\x15 \x01(\rH\x03R\x0emaxMemClockMhz\x88\x01\x01\x121\n" +
 	"\x06errors\x18\x16 \x01(\v2\x19.souk.api.v1.DeviceErrorsR\x06errors\x12+\n" +
-	"\x03now\x18\x17 \x01(\v2\x19.souk.api.v1.DeviceSampleR\x03nowB\x11\n" +
+	"\x03now\x18\x17 \x01(\v2\x19.souk.api.v1.DeviceSampleR\x03now\x12\x1a\n" +
+	"\bwithheld\x18\x18 \x01(\tR\bwithheldB\x11\n" +
 	"\x0f_power_limit_mwB\r\n" +
 	"\v_slowdown_cB\x13\n" +
 	"\x11_max_sm_clock_mhzB\x14\n" +
