@@ -119,8 +119,8 @@ func TestClientRestartLeasing(t *testing.T) {
 	}}
 	c := s.clientWith(t, &networktest.Liar{}, func(c *node.Config) { c.Store = disk })
 	j := c.submit(t, stallJob(testJob(t, c, "brief")))
-	networktest.Eventually(t, "the lease", disk.killed)
-	lease := j.get(t).Summary.Lease
+	var lease string
+	networktest.Eventually(t, "the lease", func() bool { lease = j.get(t).Summary.Lease; return disk.killed() && lease != "" })
 	next := again(c)
 	c.stop()
 	next.Store = disk.keptStore
