@@ -20,14 +20,14 @@ type images struct {
 
 // newImages is made for the engines at urls. Containers are marked by a secret of
 // the node: an image may bring labels of its own.
-func newImages(urls []string, identity ed25519.PrivateKey, shelf string, log *slog.Logger) (*images, error) {
+func newImages(urls []string, identity ed25519.PrivateKey, dir string, log *slog.Logger) (*images, error) {
 	i := &images{engine: oci.NewEngine(urls...), log: log}
 	if len(urls) == 0 {
 		return i, nil
 	}
 	mark := sha256.Sum256(append([]byte("souk/containers/1\x00"), identity.Seed()...))
 	var err error
-	i.runner, err = oci.New(oci.Config{Engine: i.engine, Owner: hex.EncodeToString(mark[:16]), Shelf: shelf, Log: log})
+	i.runner, err = oci.New(oci.Config{Engine: i.engine, Owner: hex.EncodeToString(mark[:16]), Dir: dir, Log: log})
 	return i, err
 }
 

@@ -281,7 +281,7 @@ func (n *Node) buildRunners() error {
 		return err
 	}
 	n.cfg.Runners = []runner.Runner{modules}
-	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images.json"), n.cfg.Log); err != nil {
+	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images"), n.cfg.Log); err != nil {
 		return err
 	}
 	if n.images.runner != nil {

@@ -22,6 +22,7 @@ func loop(t *testing.T, image string, lease byte) runner.Spec {
 // TestEngineGoesAway stops the engine under a run: the run ends as the host's fault,
 // and once the engine is back nothing of it is left.
 func TestEngineGoesAway(t *testing.T) {
+	t.Parallel()
 	e := enginetest.Start(t)
 	engine := oci.NewEngine(e.URL)
 	if !engine.Look(t.Context()) || engine.Refusal() != nil {
@@ -66,6 +67,7 @@ func TestEngineGoesAway(t *testing.T) {
 // TestSweep leaves containers of an earlier life, and others' that look like them:
 // the first go when the runner begins to watch, the others stay.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	e := enginetest.Start(t)
 	image := guest(t, e)
 	earlier := newRunner(t, e.URL)

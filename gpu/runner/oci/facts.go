@@ -24,11 +24,13 @@ type Facts struct {
 	UserNS   bool   // containers are in a user namespace without being asked to
 	SELinux  bool
 	Seccomp  bool
-	Cgroup   string // its version
-	Lacks    []string
-	Default  string   // the runtime of a container that names none
-	Runtimes []string // those that a container may name
-	Store    string   // the folder in which its images lie
+	// DefaultProfile says that the filter of system calls is the engine's default.
+	DefaultProfile bool
+	Cgroup         string // its version
+	Lacks          []string
+	Default        string   // the runtime of a container that names none
+	Runtimes       []string // those that a container may name
+	Store          string   // the folder in which its images lie
 
 	// AutoUserNS says that a container can have a user namespace of its own.
 	AutoUserNS bool
@@ -120,6 +122,7 @@ func factsOf(v client.ServerVersionResult, i system.Info) Facts {
 			f.SELinux = true
 		case "name=seccomp":
 			f.Seccomp = !strings.Contains(o, "profile=unconfined")
+			f.DefaultProfile = strings.HasSuffix(o, "profile=default") || strings.HasSuffix(o, "profile=builtin")
 		}
 	}
 	for _, l := range []struct {

@@ -57,6 +57,23 @@ func TestEngines(t *testing.T) {
 	}
 }
 
+// TestProfile gives engines our filter where they would take a default.
+func TestProfile(t *testing.T) {
+	p, err := writeProfile(t.TempDir())
+	if err != nil || !json.Valid([]byte(p.text)) || strings.ContainsAny(p.text, "\n") {
+		t.Fatalf("%d bytes, %v", len(p.text), err)
+	}
+	for engine, want := range map[string]string{"podman-4.3-crun": "seccomp=" + p.path, "docker-20.10-debian": "seccomp=" + p.text, "docker-29-nvidia": "seccomp=" + p.text} {
+		if got := p.options(factsIn(t, engine)); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %.60q", engine, got)
+		}
+	}
+	own := factsOf(client.ServerVersionResult{}, system.Info{SecurityOptions: []string{"name=seccomp,profile=/etc/docker/mine.json"}})
+	if got := p.options(own); !own.Seccomp || got != nil {
+		t.Errorf("what the owner chose is replaced: %.60q", got)
+	}
+}
+
 func TestAdvisories(t *testing.T) {
 	for _, tt := range []struct {
 		program, version, pack, options string

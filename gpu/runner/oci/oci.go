@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -29,7 +30,7 @@ import (
 type Config struct {
 	Engine     *Engine
 	Owner      string       // marks our containers, so that others' are never touched; no job may know it
-	Shelf      string       // path of a file that remembers the images that were pulled
+	Dir        string       // a folder of this runner's own; made if it is missing
 	ImageBytes uint64       // what these may take, about; default 50 GiB
 	Private    bool         // whether registries may be in the network of this machine; for tests
 	Log        *slog.Logger // what the engine did oddly; default: discarded
@@ -40,6 +41,7 @@ type Runner struct {
 	engine     *Engine
 	owner      string
 	private    bool
+	filter     profile
 	imageBytes uint64
 	shelf      *shelf
 	log        *slog.Logger
@@ -53,16 +55,27 @@ func New(c Config) (*Runner, error) {
 	switch {
 	case c.Engine == nil:
 		return nil, errors.New("container runner: no engine")
-	case c.Shelf == "":
-		return nil, errors.New("container runner: no file for the images that were pulled")
+	case c.Dir == "":
+		return nil, errors.New("container runner: no folder")
 	case !ownerForm.MatchString(c.Owner):
 		return nil, fmt.Errorf("container runner: %q does not mark an owner", c.Owner)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{engine: c.Engine, owner: c.Owner, private: c.Private, imageBytes: cmp.Or(c.ImageBytes, 50<<30), shelf: openShelf(c.Shelf),
-		log: c.Log, live: map[string]int{}}, nil
+	dir, err := filepath.Abs(c.Dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("container runner: %w", err)
+	}
+	filter, err := writeProfile(dir)
+	if err != nil {
+		return nil, fmt.Errorf("container runner: %w", err)
+	}
+	return &Runner{engine: c.Engine, owner: c.Owner, private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
+		shelf: openShelf(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
 
 var (
@@ -152,6 +165,7 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	if err != nil {
 		return u.stillborn(err), nil
 	}
+	c.HostConfig.SecurityOpt = append(c.HostConfig.SecurityOpt, r.filter.options(facts)...)
 	r.began(u.name)
 	if err = u.create(ctx, c); err == nil {
 		if err = u.launch(ctx); err == nil {

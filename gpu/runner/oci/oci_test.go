@@ -29,7 +29,7 @@ func newRunner(t testing.TB, url string) *oci.Runner {
 
 func newRunnerOver(t testing.TB, e *oci.Engine) *oci.Runner {
 	t.Helper()
-	r, err := oci.New(oci.Config{Engine: e, Owner: owner, Private: true, Shelf: filepath.Join(t.TempDir(), "images.json")})
+	r, err := oci.New(oci.Config{Engine: e, Owner: owner, Private: true, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +54,7 @@ func guestImage(t testing.TB) enginetest.Image {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	e := enginetest.Start(t)
 	image := guest(t, e)
 	invalid := e.Load(t, "invalid", enginetest.Image{Files: map[string]string{"/guest": "this is no program"}})
@@ -65,6 +66,7 @@ func TestContract(t *testing.T) {
 
 // TestNoCommand starts images whose commands are none, in every way.
 func TestNoCommand(t *testing.T) {
+	t.Parallel()
 	e := enginetest.Start(t)
 	r := newRunner(t, e.URL)
 	image := e.Load(t, "odd", enginetest.Image{Files: map[string]string{"/text": "text", "/script": "#!/nothing\n", "/folder/x": ""}})

@@ -9,7 +9,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -75,6 +74,7 @@ func noise(bytes int) string {
 }
 
 func TestPull(t *testing.T) {
+	t.Parallel()
 	e, s := enginetest.Start(t), newShop(t)
 	r := newRunner(t, e.URL)
 	small := enginetest.Image{Files: map[string]string{"/a": noise(1 << 20)}}
@@ -126,6 +126,7 @@ func TestPull(t *testing.T) {
 
 // TestPullBreaksOff tries again after the registry broke off.
 func TestPullBreaksOff(t *testing.T) {
+	t.Parallel()
 	e, s := enginetest.Start(t), newShop(t)
 	r := newRunner(t, e.URL)
 	ours := s.push(t, "ours", enginetest.Image{Files: map[string]string{"/a": noise(1 << 16)}}.Build(t))
@@ -148,10 +149,11 @@ func TestPullBreaksOff(t *testing.T) {
 
 // TestPrivateRegistry names registries that a stranger must not have us ask.
 func TestPrivateRegistry(t *testing.T) {
+	t.Parallel()
 	e, s := enginetest.Start(t), newShop(t)
 	engine := oci.NewEngine(e.URL)
 	engine.Look(t.Context())
-	r, err := oci.New(oci.Config{Engine: engine, Owner: owner, Shelf: filepath.Join(t.TempDir(), "images.json")})
+	r, err := oci.New(oci.Config{Engine: engine, Owner: owner, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +171,11 @@ func TestPrivateRegistry(t *testing.T) {
 
 // TestPrune keeps what was used last, and what is not ours.
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	e, s := enginetest.Start(t), newShop(t)
 	engine := oci.NewEngine(e.URL)
 	engine.Look(t.Context())
-	r, err := oci.New(oci.Config{Engine: engine, Owner: owner, Private: true, ImageBytes: 1, Shelf: filepath.Join(t.TempDir(), "images.json")})
+	r, err := oci.New(oci.Config{Engine: engine, Owner: owner, Private: true, ImageBytes: 1, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
