@@ -16,6 +16,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/child"
 )
 
 // library is where the driver puts it.
@@ -52,7 +53,7 @@ func Main(stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 		if err != nil {
 			fmt.Fprintln(stderr, err)
-			return failed
+			return child.Failed
 		}
 	}
 }

@@ -4,6 +4,7 @@ package nvml
 
 import (
 	"fmt"
+	"github.com/souk-market/souk/gpu/child"
 	"io"
 )
 
@@ -11,7 +12,7 @@ import (
 // it finds no devices.
 func Main(_ io.Reader, stdout, _ io.Writer) int {
 	if _, err := fmt.Fprintln(stdout, `{"absent":true,"gpus":[]}`); err != nil {
-		return failed
+		return child.Failed
 	}
 	return 0
 }

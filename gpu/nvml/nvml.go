@@ -14,9 +14,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/child"
 )
 
 // LibraryVariable names the environment variable that may hold the library's
@@ -42,7 +45,7 @@ type Probe struct {
 	Timeout time.Duration // until the first reading; default 15s
 	Silence time.Duration // without a reading, after which the child is killed; default 5s
 
-	unkillable bool // for tests: the child is as one that no signal ends
+	kill func(*os.Process) error // for tests: how the child is ended; nil: as children are
 }
 
 func (p Probe) withDefaults() (Probe, error) {
@@ -58,6 +61,35 @@ func (p Probe) withDefaults() (Probe, error) {
 	return p, nil
 }
 
+// start starts the child.
+func (p Probe) start() (*child.Child, error) {
+	return child.Start(child.Config{Command: p.Command, Env: environment(os.Environ()), MaxLine: maxListing, Kill: p.kill})
+}
+
+// environment is what the child needs of ours; passwords are not among it.
+func environment(ours []string) []string {
+	env := []string{}
+	for _, entry := range ours {
+		if strings.HasPrefix(entry, "SOUK_NVML_") || strings.HasPrefix(entry, "LD_LIBRARY_PATH=") {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// read is the child's next listing.
+func read(ctx context.Context, c *child.Child, within time.Duration) (listing, error) {
+	line, err := c.Next(ctx, within)
+	if err != nil {
+		return listing{}, err
+	}
+	l, err := decode(line)
+	if err != nil {
+		return listing{}, fmt.Errorf("listing: %w", err)
+	}
+	return l, nil
+}
+
 // Devices implements [gpu.Probe]. It reads the devices once.
 func (p Probe) Devices(ctx context.Context) ([]gpu.Device, error) {
 	p, err := p.withDefaults()
@@ -68,8 +100,8 @@ func (p Probe) Devices(ctx context.Context) ([]gpu.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("probe nvml: %w", err)
 	}
-	defer c.end()
-	l, err := c.next(ctx, p.Timeout)
+	defer c.End()
+	l, err := read(ctx, c, p.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("probe nvml: %w", err)
 	}
@@ -116,11 +148,11 @@ func (p Probe) follow(ctx context.Context, see func([]gpu.Device, error)) (absen
 	}
 	within := p.Timeout
 	for {
-		l, err := c.next(ctx, within)
+		l, err := read(ctx, c, within)
 		if err != nil || l.Absent {
-			if stuck := c.end(); stuck && ctx.Err() == nil {
-				see(nil, fmt.Errorf("probe nvml: %w", errStuck))
-				c.wait(ctx) // a second child would be stuck beside it
+			if stuck := c.End(); stuck && ctx.Err() == nil {
+				see(nil, fmt.Errorf("probe nvml: %w", child.ErrStuck))
+				c.Wait(ctx) // a second child would be stuck beside it
 			}
 			if err == nil {
 				see(nil, nil)

@@ -16,7 +16,7 @@ import (
 // stops all the same.
 func TestStuckChild(t *testing.T) {
 	starts := filepath.Join(t.TempDir(), "starts")
-	p := Probe{Command: []string{"/bin/sh", "-c", "echo x >>" + starts + `; echo '{"gpus":[]}'; exec sleep 12`}, Silence: 300 * time.Millisecond, unkillable: true}
+	p := Probe{Command: []string{"/bin/sh", "-c", "echo x >>" + starts + `; echo '{"gpus":[]}'; exec sleep 12`}, Silence: 300 * time.Millisecond, kill: func(*os.Process) error { return nil }}
 	ctx, stop := context.WithCancel(t.Context())
 	words, done := make(chan string, 16), make(chan error, 1)
 	go func() {
