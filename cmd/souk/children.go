@@ -2,7 +2,9 @@ package main
 
 import (
 	"io"
+	"os"
 
+	"github.com/souk-market/souk/gpu/challenge/process"
 	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 )
@@ -11,8 +13,9 @@ import (
 // library that crashes, a module that misbehaves. It names them by these words,
 // which are no commands: nobody types them and no help lists them.
 const (
-	probeNVML = "probe-nvml"
-	wasmExec  = "wasm-exec"
+	probeNVML     = "probe-nvml"
+	wasmExec      = "wasm-exec"
+	challengeExec = "challenge-exec"
 )
 
 // child is the body of such a process. It comes before all else, since it has
@@ -25,6 +28,8 @@ func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, 
 		return nvml.Main(stdin, stdout, stderr), true
 	case args[0] == wasmExec:
 		return wasm.Main(stdin, stdout, stderr), true
+	case args[0] == challengeExec:
+		return process.Main(stdin, stdout, stderr, os.Getenv), true
 	}
 	return 0, false
 }

@@ -1,0 +1,133 @@
+//go:build linux
+
+package process_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/gpu/challenge"
+	"github.com/souk-market/souk/gpu/challenge/challengetest"
+	"github.com/souk-market/souk/gpu/challenge/process"
+)
+
+// childName makes the test binary its own child, as souk is.
+const childName = "challenge-exec"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == childName {
+		os.Exit(process.Main(os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	}
+	os.Exit(m.Run())
+}
+
+// config is a device's process.
+func config(t *testing.T, b process.Backend) process.Config {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process.Config{Command: []string{self, childName}, Backend: b, Within: time.Minute}
+}
+
+func start(t *testing.T, cfg process.Config, c challenge.Challenge) *process.Device {
+	t.Helper()
+	d, err := process.Start(t.Context(), cfg, c, c.Devices[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// standIn builds the stand-in for CUDA's library.
+func standIn(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "libcuda.so.1")
+	build := exec.Command("cc", "-std=gnu11", "-O1", "-shared", "-fPIC", "-o", path, "../cuda/testdata/libcuda/libcuda.c", "-lOpenCL")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the stand-in: %v\n%s", err, out)
+	}
+	source, err := filepath.Abs("../kernels/challenge.cl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOUK_CUDA_LIBRARY", path)
+	t.Setenv("SOUK_KERNEL_SOURCE", source)
+}
+
+func TestSameBytes(t *testing.T) {
+	standIn(t)
+	for _, b := range []process.Backend{process.Reference, process.OpenCL, process.CUDA} {
+		t.Run(string(b), func(t *testing.T) {
+			challengetest.Run(t, func(t *testing.T, c challenge.Challenge) challenge.Device { return start(t, config(t, b), c) })
+		})
+	}
+}
+
+// small is the least challenge.
+func small() challenge.Challenge {
+	return challenge.Challenge{Devices: []string{"GPU-1"}, Arithmetic: challenge.Int8, Size: challenge.MinSize, Rounds: 2}
+}
+
+// TestNoStart starts what cannot compute: each says why.
+func TestNoStart(t *testing.T) {
+	bad := small()
+	bad.Rounds = 0
+	for _, tt := range []struct {
+		name    string
+		cfg     process.Config
+		c       challenge.Challenge
+		library string
+		want    string
+	}{
+		{"no CUDA", config(t, process.CUDA), small(), "/no/such/libcuda.so.1", "no CUDA driver"},
+		{"no backend", config(t, "abacus"), small(), "", "no backend"},
+		{"no challenge", config(t, process.Reference), bad, "", "rounds"},
+		{"no program", process.Config{Command: []string{"/no/such/program"}}, small(), "", "no such file"},
+		{"a program that ends", process.Config{Command: []string{"/bin/false"}}, small(), "", "ended"},
+		{"a program that says something else", process.Config{Command: []string{"/bin/echo", "hello"}}, small(), "", "no answer"},
+		{"a program that says nothing", process.Config{Command: []string{"/bin/sleep", "60"}, Within: 200 * time.Millisecond}, small(), "", "did not answer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("SOUK_CUDA_LIBRARY", tt.library)
+			_, err := process.Start(t.Context(), tt.cfg, tt.c, "GPU-1")
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestCancelled ends a challenge in the middle of a product.
+func TestCancelled(t *testing.T) {
+	c := small()
+	c.Size = 2048 // seconds of work
+	d := start(t, config(t, process.Reference), c)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := d.Multiply(ctx, challenge.Hash{}); err == nil {
+		t.Error("it has computed")
+	}
+}
+
+// TestWrongOpening opens what is not there; the process says so, and ends.
+func TestWrongOpening(t *testing.T) {
+	d := start(t, config(t, process.Reference), small())
+	if _, err := d.Open(t.Context(), 7, 0); err == nil || !strings.Contains(err.Error(), "not there") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := d.Multiply(t.Context(), challenge.Hash{}); err == nil {
+		t.Error("it goes on after an error")
+	}
+}
