@@ -191,8 +191,8 @@ func identityOf(f Facts, us user, lease [32]byte) identity {
 	switch {
 	case f.Rootless: // the root of its namespace is us
 		return identity{user: "0:0", uid: us.uid, gid: us.gid}
-	case us.uid == 0 && f.AutoUserNS:
-		return identity{user: "0:0", userns: "auto", uid: us.uid, gid: us.gid}
+	case us.uid == 0 && f.AutoUserNS: // Podman gives the namespace a thousand users
+		return identity{user: "1000:1000", userns: "auto", uid: us.uid, gid: us.gid}
 	case us.uid == 0 && f.UserNS:
 		return identity{user: "65534:65534", uid: us.uid, gid: us.gid, open: true}
 	case us.uid == 0:

@@ -150,7 +150,7 @@ func TestIdentity(t *testing.T) {
 		{"root", Facts{}, root, identity{user: "1900000001:1900000001", uid: 1900000001, gid: 1900000001}},
 		{"a member of the group docker", Facts{}, someone, identity{user: "1000:100", uid: 1000, gid: 100}},
 		{"rootless", Facts{Podman: true, Rootless: true}, someone, identity{user: "0:0", uid: 1000, gid: 100}},
-		{"root with ranges of users", Facts{Podman: true, AutoUserNS: true}, root, identity{user: "0:0", userns: "auto"}},
+		{"root with ranges of users", Facts{Podman: true, AutoUserNS: true}, root, identity{user: "1000:1000", userns: "auto"}},
 		{"root, users of the engine are others", Facts{UserNS: true}, root, identity{user: "65534:65534", open: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -68,9 +68,7 @@ func (f Facts) Holds() string {
 		all = append(all, "unprivileged user, no user namespace")
 	}
 	for _, p := range f.Programs {
-		if p.Name == "runc" || p.Name == "crun" {
-			all = append(all, p.Name+" "+p.Version)
-		}
+		all = append(all, p.Name+" "+p.Version)
 	}
 	return strings.Join(all, ", ")
 }
@@ -136,6 +134,9 @@ func factsOf(v client.ServerVersionResult, i system.Info) Facts {
 	return f
 }
 
+// makers are the programs that make containers and whose holes are known.
+var makers = []string{"runc", "crun"}
+
 var versionForm = regexp.MustCompile(`\d+\.\d+(\.\d+)?[-.+~a-z0-9]*`)
 
 // programOf reads a component of an engine: Docker names runc, Podman its runtime
@@ -149,7 +150,12 @@ func programOf(c system.ComponentVersion) (Program, bool) {
 		name = words[0]
 	}
 	name = strings.ToLower(name)
-	if !slices.Contains([]string{"runc", "crun", "conmon", "containerd", "nvidia-container-toolkit"}, name) {
+	for _, known := range makers { // an owner may call it runc-1.5
+		if strings.HasPrefix(name, known) {
+			name = known
+		}
+	}
+	if !slices.Contains(makers, name) {
 		return Program{}, false
 	}
 	p := Program{Name: name, Version: versionForm.FindString(c.Version), Package: c.Details["Package"]}
@@ -190,6 +196,9 @@ func (f Facts) usable() error {
 	}
 	if strings.HasPrefix(f.Default, "nvidia") && !f.Podman && !slices.Contains(f.Runtimes, "runc") {
 		return errors.New("its default runtime is NVIDIA's and it has no runc beside it")
+	}
+	if len(f.Programs) == 0 {
+		return fmt.Errorf("it does not say the version of its %s, so known holes cannot be ruled out: make runc or crun its default runtime", f.Default)
 	}
 	return holes(f.Programs)
 }

@@ -30,8 +30,8 @@ func factsIn(t *testing.T, name string) Facts {
 	return factsOf(s.Version, s.Info)
 }
 
-// TestEngines reads what engines say of themselves. The first file was recorded from
-// an engine; the others have the words of their versions in the same form.
+// TestEngines reads what engines say of themselves. podman-4.3-crun and
+// docker-20.10-other-name were recorded from engines; the others have the words of their versions in the same form.
 func TestEngines(t *testing.T) {
 	for _, tt := range []struct {
 		engine, name, refused string
@@ -42,6 +42,8 @@ func TestEngines(t *testing.T) {
 		{"docker-20.10-debian", "Docker 20.10.24+dfsg1", "CVE-2025-31133", func(f Facts) bool { return !f.Podman }},
 		{"docker-29-nvidia", "Docker 29.3.0", "", func(f Facts) bool { return f.runtimeName() == "runc" && f.UserNS }},
 		{"podman-5-rootless-cgroup1", "rootless Podman 5.4.0", "cannot bound memory, processes, processor time", func(f Facts) bool { return f.Rootless }},
+		{"docker-20.10-other-name", "Docker 20.10.24+dfsg1", "", func(f Facts) bool { return f.runtimeName() == "runc15" && f.Programs[0].Name == "runc" }},
+		{"docker-kata", "Docker 29.3.0", "does not say the version of its kata", nil},
 		{"docker-no-seccomp", "Docker 29.3.0", "seccomp is off", nil},
 	} {
 		t.Run(tt.engine, func(t *testing.T) {
