@@ -124,7 +124,13 @@ func (f *Floor) Equip(runners []marketv1.Runner) { f.cfg.Runners = slices.Clone(
 // Commit gives a lease its devices, and uses up its client's hold. The same
 // lease again changes nothing. A device in another lease, or held for another
 // client, is refused as TAKEN.
-func (f *Floor) Commit(now time.Time, l Occupancy) *market.Refusal {
+func (f *Floor) Commit(now time.Time, l Occupancy) *market.Refusal { return f.commit(now, l, false) }
+
+// Regain is [Floor.Commit] for a lease of an earlier life whose devices may not show
+// yet, as a driver does not answer: they are the lease's when they do.
+func (f *Floor) Regain(now time.Time, l Occupancy) *market.Refusal { return f.commit(now, l, true) }
+
+func (f *Floor) commit(now time.Time, l Occupancy, unseen bool) *market.Refusal {
 	if _, ok := f.leases[l.ID]; ok {
 		return nil
 	}
@@ -137,7 +143,8 @@ func (f *Floor) Commit(now time.Time, l Occupancy) *market.Refusal {
 	var unknown, taken uint64
 	busy := f.taken(now, l.Client)
 	for i, id := range l.Devices {
-		if !slices.ContainsFunc(f.cfg.Devices, func(d FloorDevice) bool { return d.ID == id }) || slices.Contains(l.Devices[:i], id) {
+		seen := unseen || slices.ContainsFunc(f.cfg.Devices, func(d FloorDevice) bool { return d.ID == id })
+		if !seen || slices.Contains(l.Devices[:i], id) {
 			unknown++
 		} else if busy[id] {
 			taken++

@@ -253,6 +253,33 @@ func TestFloorLeases(t *testing.T) {
 }
 
 // TestFloorRestock takes devices away from under holds and leases.
+// TestFloorRegain brings a lease of an earlier life back while its device does not
+// show: nobody else gets the device when it does.
+func TestFloorRegain(t *testing.T) {
+	f := NewFloor(FloorConfig{})
+	lease := Occupancy{ID: souk.LeaseID{Digest: souk.Digest{1}}, Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)}
+	other := Occupancy{ID: souk.LeaseID{Digest: souk.Digest{2}}, Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)}
+	if r := f.Commit(start, lease); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_DEVICE {
+		t.Fatalf("a new lease of a device that does not show: %v", r)
+	}
+	if r := f.Regain(start, lease); r != nil {
+		t.Fatal(r)
+	}
+	if r := f.Regain(start, other); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
+		t.Errorf("two leases regain one device: %v", r)
+	}
+	f.Restock([]FloorDevice{{ID: "GPU-1", Class: "H100"}})
+	if id, ok := f.Holder("GPU-1"); !ok || id != lease.ID || f.Free(start)["H100"] != 0 {
+		t.Errorf("the device that came back is held by %s, %t", id, ok)
+	}
+	if r := f.Commit(start, other); r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_TAKEN {
+		t.Errorf("another lease gets it: %v", r)
+	}
+	if r := f.Regain(start.Add(time.Hour), Occupancy{ID: other.ID, Devices: []string{"GPU-2"}, Until: start}); r == nil {
+		t.Error("a lease that is over comes back")
+	}
+}
+
 func TestFloorRestock(t *testing.T) {
 	cfg := testFloor()
 	f := NewFloor(cfg)

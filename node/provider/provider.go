@@ -44,6 +44,7 @@ type Config struct {
 	Key        ed25519.PrivateKey
 	Host       host.Host
 	Devices    []gpu.Device              // as found at the start
+	Unseen     bool                      // there may be devices that were not found then: a driver did not answer
 	Prices     map[string]souk.Atoms     // per device class, for one hour
 	Lines      map[string]payment.Tariff // per device class, what is priced beside device time
 	WhenIdle   bool                      // sell a GPU only while nobody beside souk uses it

@@ -49,12 +49,17 @@ func (p *Provider) recover(now time.Time) error {
 }
 
 // retake gives a lease that will still run its devices again. Where they are not to
-// be had any more, it ends as what ran does.
+// be had any more, it ends as what ran does; where a driver does not answer, nobody
+// knows, and it keeps them.
 func (p *Provider) retake(now time.Time, t *tenancy) bool {
 	if t.rec.Phase != runv1.Phase_PHASE_FUNDING {
 		return false
 	}
-	refused := p.floor.Commit(now, t.occupies())
+	commit := p.floor.Commit
+	if p.cfg.Unseen {
+		commit = p.floor.Regain
+	}
+	refused := commit(now, t.occupies())
 	if refused != nil {
 		p.cfg.Log.Warn("lease after a restart", "lease", t.id.Short(), "err", refused)
 	}

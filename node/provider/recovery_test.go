@@ -51,6 +51,39 @@ func TestFundingRestart(t *testing.T) {
 	}
 }
 
+// TestFundingRestartUnseen is the same while the driver does not answer: the lease
+// keeps its device, and ends where it is known that there is none.
+func TestFundingRestartUnseen(t *testing.T) {
+	b := moneytest.NewBooks(t, moneytest.NewTree(t), false, nil)
+	first, err := begun(b, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newTenancy(first.means, &proposal{id: b.Terms.Lease, payload: b.Payload, request: &leasev1.LeaseRequest{}, lease: b.Lease,
+		channel: b.Channel, terms: b.Terms})
+	if err := b.Ledger.Commit(t.Context(), ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(h.id)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, unseen := range []bool{true, false} {
+		cfg := first.cfg
+		cfg.Devices, cfg.Unseen = []gpu.Device{{ID: "other", Class: "OTHER", Health: gpu.Healthy, CPU: true, CPUMilli: 1000}}, unseen // the host is there
+		next, err := New(cfg, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, held := next.Holder(b.Lease.Devices[0]); held != unseen {
+			t.Errorf("unseen %t: the lease has its device: %t", unseen, held)
+		}
+		if !unseen {
+			continue
+		}
+		next.Restock(first.devices)
+		if free := next.floor.Free(time.Now())[gpu.ClassCPU]; free != 0 {
+			t.Errorf("%d devices are free when the lease's own is back", free)
+		}
+	}
+}
+
 // TestManyRestored starts a provider with more leases to collect than any queue
 // would hold.
 func TestManyRestored(t *testing.T) {
