@@ -45,6 +45,7 @@ type Device struct {
 	Links        []string // IDs of the GPUs that NVLink joins it to, directly or by a switch
 	Limits       Limits
 	Errors       Errors
+	Failed       bool   // what runs on it cannot go on or be trusted: Health says why
 	Now          Sample // what it measured when it was last read
 	Used         string // what runs on it, for people, be it a lease's or its owner's; empty: it is idle
 }

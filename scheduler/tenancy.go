@@ -185,6 +185,8 @@ func (t *Tenancy) handle(e TenancyEvent) {
 		t.release(e)
 	case ReclaimAsked:
 		t.reclaimed(e)
+	case DeviceFailed:
+		t.deviceFailed(e.Detail)
 	case ProviderStopping:
 		t.providerStops()
 	case ProviderFailed:

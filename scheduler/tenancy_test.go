@@ -296,6 +296,8 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 		return ReclaimAsked{x.span(first)}
 	case "disk-low":
 		return DiskLow{}
+	case "device-failed":
+		return DeviceFailed{strings.Join(args, " ")}
 	case "stopping":
 		return ProviderStopping{}
 	case "failed":

@@ -34,6 +34,20 @@ func (t *Tenancy) reclaimed(e ReclaimAsked) {
 	}
 }
 
+// deviceFailed ends a lease whose device has failed. A run that is over keeps what
+// it made.
+func (t *Tenancy) deviceFailed(detail string) {
+	failed := cause{runv1.EndReason_END_REASON_PROVIDER_FAILED, detail}
+	switch {
+	case t.step.before():
+		t.end(failed)
+	case t.step == tenancyStarting:
+		t.stopOnceStarted(failed)
+	case t.step == tenancyRunning || t.step == tenancyPaused:
+		t.stopRun(failed)
+	}
+}
+
 // providerStops ends what can be ended, and leaves the rest to the next start.
 func (t *Tenancy) providerStops() {
 	t.stopping = true

@@ -101,6 +101,9 @@ type ReclaimAsked struct{ Notice time.Duration }
 // long as that is so, when a run has started.
 type DiskLow struct{}
 
+// DeviceFailed tells that a device of the lease has failed: what runs on it is lost.
+type DeviceFailed struct{ Detail string }
+
 // ProviderStopping tells that the daemon is stopping.
 type ProviderStopping struct{}
 
@@ -132,6 +135,7 @@ func (CountersignRefused) tenancyEvent()  {}
 func (ReleaseAsked) tenancyEvent()        {}
 func (ReclaimAsked) tenancyEvent()        {}
 func (DiskLow) tenancyEvent()             {}
+func (DeviceFailed) tenancyEvent()        {}
 func (ProviderStopping) tenancyEvent()    {}
 func (ProviderFailed) tenancyEvent()      {}
 func (StoreFailed) tenancyEvent()         {}

@@ -44,6 +44,9 @@ func Run(t *testing.T, p gpu.Probe) []gpu.Device {
 		if d.Model == "" || d.MemoryBytes == 0 && d.Health == gpu.Healthy || d.Health == "" || d.Evidence == marketv1.Evidence_EVIDENCE_UNSPECIFIED {
 			t.Errorf("device %s is not fully described: %+v", d.ID, d)
 		}
+		if d.Failed && d.Health == gpu.Healthy {
+			t.Errorf("device %s has failed and is healthy", d.ID)
+		}
 		if (d.MIG != "") != (d.Whole != "") || seen[d.Whole] {
 			t.Errorf("device %s: slice %q of %q, which must not be for sale beside it", d.ID, d.MIG, d.Whole)
 		}

@@ -169,7 +169,7 @@ func (v *Inventory) record(i int, found []gpu.Device, err error) (changed bool) 
 func unasked(known []gpu.Device, err error) []gpu.Device {
 	now := make([]gpu.Device, len(known))
 	for i, d := range known {
-		d.Health, d.Now = "it cannot be asked: "+err.Error(), gpu.Sample{}
+		d.Health, d.Failed, d.Now = "it cannot be asked: "+err.Error(), false, gpu.Sample{}
 		now[i] = d
 	}
 	return now
@@ -205,7 +205,7 @@ func (v *Inventory) alike(a, b []gpu.Device) bool {
 	for i, x := range a {
 		y := b[i]
 		if x.ID != y.ID || x.Class != y.Class || x.Model != y.Model || x.MemoryBytes != y.MemoryBytes || x.ComputeCap != y.ComputeCap ||
-			x.MIG != y.MIG || x.Health != y.Health || x.CPUMilli != y.CPUMilli || v.use && x.Used != y.Used {
+			x.MIG != y.MIG || x.Health != y.Health || x.Failed != y.Failed || x.CPUMilli != y.CPUMilli || v.use && x.Used != y.Used {
 			return false
 		}
 	}

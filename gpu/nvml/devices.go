@@ -84,7 +84,7 @@ func (l listing) device(c card, at time.Time) gpu.Device {
 		Now: c.sample(at),
 	}
 	d.Class = gpu.Class(d.Model)
-	d.Health = l.health(c, d)
+	d.Health, d.Failed = l.health(c, d)
 	if d.ID == "" {
 		d.ID = fmt.Sprintf("GPU-at-index-%d", c.Index)
 	}

@@ -39,15 +39,20 @@ const (
 	doReplace = "have the card replaced"
 )
 
-// health is [gpu.Healthy], or what is wrong with a card and what its owner can do.
-// The gravest comes first.
-func (l listing) health(c card, d gpu.Device) string {
-	for _, told := range []string{c.trouble(d), c.recovery(d), c.memoryHealth(d), c.xidHealth(d), heat(d), l.settings(c)} {
+// health is [gpu.Healthy], or what is wrong with a card and what its owner can do;
+// and whether what runs on it now is lost. The gravest comes first.
+func (l listing) health(c card, d gpu.Device) (told string, failed bool) {
+	for _, told := range []string{c.trouble(d), c.recovery(d), c.wrongValues(d), c.xidHealth(d)} {
 		if told != "" {
-			return told
+			return told, true
 		}
 	}
-	return gpu.Healthy
+	for _, told := range []string{c.drain(), c.spareMemory(d), heat(d), l.settings(c)} {
+		if told != "" {
+			return told, false // a job that runs may go on
+		}
+	}
+	return gpu.Healthy, false
 }
 
 // trouble is a card that does not answer as a card does.
@@ -100,17 +105,24 @@ func resetOf(d gpu.Device) string {
 
 // recovery is the driver's own verdict.
 func (c card) recovery(d gpu.Device) string {
-	switch action := c.Recovery.Or(0); action {
-	case 0:
-		return ""
+	switch c.Recovery.Or(0) {
 	case recoverReset, recoverBusReset:
 		return "the driver asks for a reset: " + resetOf(d)
 	case recoverReboot, recoverSystemBoot:
 		return "the driver asks for a reboot: " + doReboot
-	case recoverDrain:
-		return "the driver asks that work on the cards beside it ends: stop what runs on this machine's cards"
 	case recoverDrainReset:
 		return "the driver asks that what runs on it ends, and then for a reset: " + resetOf(d)
+	}
+	return ""
+}
+
+// drain is what the driver asks for that a job on this card can wait for.
+func (c card) drain() string {
+	switch action := c.Recovery.Or(0); action {
+	case 0:
+		return ""
+	case recoverDrain:
+		return "the driver asks that work on the cards beside it ends: stop what runs on this machine's cards"
 	case recoverIMEX:
 		return "the driver asks that the IMEX domain is recovered: see NVIDIA's guide of the system"
 	default:
@@ -118,8 +130,16 @@ func (c card) recovery(d gpu.Device) string {
 	}
 }
 
-// memoryHealth looks at memory that gave wrong values, and at its spare rows.
-func (c card) memoryHealth(d gpu.Device) string {
+// wrongValues is memory that gave values which could not be corrected.
+func (c card) wrongValues(d gpu.Device) string {
+	if c.Uncorrected.AtMost(maxCount).Or(0) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d memory errors could not be corrected since the driver was loaded: %s", c.Uncorrected.Or(0), resetOf(d))
+}
+
+// spareMemory is memory of which parts are to be replaced by spare ones.
+func (c card) spareMemory(d gpu.Device) string {
 	switch {
 	case c.RemapFailed.Or(0) != 0:
 		return "the spare rows of its memory are used up: " + doReplace
@@ -127,8 +147,6 @@ func (c card) memoryHealth(d gpu.Device) string {
 		return "a row of its memory waits to be replaced by a spare one: " + resetOf(d)
 	case c.RetirePend.Or(0) != 0:
 		return "a page of its memory waits to be taken out of use: " + resetOf(d)
-	case c.Uncorrected.AtMost(maxCount).Or(0) != 0:
-		return fmt.Sprintf("%d memory errors could not be corrected since the driver was loaded: %s", c.Uncorrected.Or(0), resetOf(d))
 	}
 	return ""
 }

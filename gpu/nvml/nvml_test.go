@@ -208,6 +208,23 @@ func TestSickCards(t *testing.T) {
 	}
 }
 
+// TestFailedCards tells what ends a job that runs from what only keeps the next away.
+func TestFailedCards(t *testing.T) {
+	for _, tt := range []struct {
+		line   string
+		failed bool
+	}{
+		{"recovery_action 0", false}, {"recovery_action 1", true}, {"recovery_action 2", true}, {"recovery_action 3", false},
+		{"recovery_action 4", true}, {"recovery_action 5", false}, {"recovery_action 6", true}, {"recovery_action 7", true},
+		{"ecc_uncorrected 1", true}, {"remap_pending 1", false}, {"remap_failed 1", false}, {"temperature 95", false},
+		{"compute_mode 2", false}, {"fail nvmlDeviceGetPowerUsage 15", true},
+	} {
+		if d := one(t, "confidential", tt.line); d.Failed != tt.failed {
+			t.Errorf("%s: failed %t, health %s", tt.line, d.Failed, d.Health)
+		}
+	}
+}
+
 // TestXidsOfOlderDrivers has drivers that do not say what they ask for.
 func TestXidsOfOlderDrivers(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{

@@ -18,9 +18,10 @@ import (
 
 // slots is a machine whose cards come and go.
 type slots struct {
-	mu    sync.Mutex // guards what follows
-	cards int
-	err   error
+	mu     sync.Mutex // guards what follows
+	cards  int
+	err    error
+	failed bool // the first card
 }
 
 // Devices implements [gpu.Probe].
@@ -30,7 +31,11 @@ func (s *slots) Devices(ctx context.Context) ([]gpu.Device, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	return fakegpu.Probe{Model: "NVIDIA L4", Count: s.cards, MemoryBytes: 24 << 30, ComputeCap: 89}.Devices(ctx)
+	devices, err := fakegpu.Probe{Model: "NVIDIA L4", Count: s.cards, MemoryBytes: 24 << 30, ComputeCap: 89}.Devices(ctx)
+	if s.failed {
+		devices[0].Health, devices[0].Failed = "it fell off the bus", true
+	}
+	return devices, err
 }
 
 func (s *slots) set(cards int, err error) {
@@ -116,4 +121,45 @@ func (m *market) offer(t *testing.T, d *daemon) *marketv1.Offer {
 		t.Fatalf("%s knows the offers %v, %v", d.name, got.GetOffers(), err)
 	}
 	return got.Offers[0].Offer
+}
+
+// TestDeviceFails has a card that fails under a job, and a driver that stops to answer
+// under another: the first job ends within seconds and says why, the second goes on.
+func TestDeviceFails(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*slots)
+		within time.Duration
+		reason string
+	}{
+		{"fails", func(s *slots) { s.failed = true }, 10 * time.Second, "provider-failed"},
+		{"cannot be asked", func(s *slots) { s.err = errors.New("no answer") }, 2 * time.Minute, "completed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, cards := homes(t), &slots{cards: 1}
+			synctest.Test(t, func(t *testing.T) {
+				m := newMarket(dir, *seed)
+				defer m.close(t)
+				seller, buyer := newDaemon(t, m, 0), newDaemon(t, m, 1)
+				seller.sell(t, 1, 2*souk.AtomsPerToken, regions[0])
+				seller.cfg.Probes = []gpu.Probe{seller.cfg.Probes[0], watched{cards}}
+				m.open(t)
+				k := &task{client: buyer, takes: 20 * time.Second}
+				m.reach(t, k, "running")
+				cards.mu.Lock()
+				tt.change(cards)
+				cards.mu.Unlock()
+				m.after(t, "the job's end", tt.within, func() bool {
+					got, err := buyer.up().Get(t.Context(), &apiv1.GetRequest{Id: k.id})
+					k.end = got
+					return err == nil && len(got.Attempts) > 0 && got.Attempts[0].Ended != ""
+				})
+				if got := k.end.Attempts[0].Reason; got != tt.reason {
+					t.Errorf("the attempt ended for %s, want %s: %s", got, tt.reason, k.end.Summary.Detail)
+				}
+				m.after(t, "the device", time.Minute, func() bool { return m.idle(t, seller) })
+				m.after(t, "the offer", 10*time.Second, func() bool { return m.offer(t, buyer).Free == 0 })
+			})
+		})
+	}
 }

@@ -67,6 +67,13 @@ func TestSilence(t *testing.T) {
 // cutAt submits k and silences its provider when it comes to a step.
 func (m *market) cutAt(t *testing.T, k *task, step string) {
 	t.Helper()
+	m.reach(t, k, step)
+	m.conditions.silence(m.daemons[0].ip, true)
+}
+
+// reach submits k and waits until it comes to a step.
+func (m *market) reach(t *testing.T, k *task, step string) {
+	t.Helper()
 	job, err := k.message(t.Context(), m, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +91,6 @@ func (m *market) cutAt(t *testing.T, k *task, step string) {
 	for news.Receive() {
 		s := news.Msg().GetSummary()
 		if s.GetState() == step {
-			m.conditions.silence(m.daemons[0].ip, true)
 			return
 		}
 		if s.GetEnded() != "" {

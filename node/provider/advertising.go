@@ -103,6 +103,7 @@ func (p *Provider) Restock(found []gpu.Device) {
 	p.devices = found
 	p.floor.Restock(p.floorConfig().Devices)
 	p.mu.Unlock()
+	p.restocked.Announce()
 	p.cfg.Log.Info("devices changed", "count", len(found))
 	p.Changed()
 }

@@ -34,9 +34,10 @@ type means struct {
 	Waits    *network.Waits
 	Log      *slog.Logger
 
-	Runner  func(marketv1.Runner) runner.Runner  // nil where there is none of the kind
-	Devices func(*leasev1.Lease) []runner.Device // what a lease has
-	Free    func(souk.LeaseID)                   // gives a lease's devices back
+	Runner  func(marketv1.Runner) runner.Runner                        // nil where there is none of the kind
+	Devices func(*leasev1.Lease) []runner.Device                       // what a lease has
+	Broken  func(*leasev1.Lease) (why string, changed <-chan struct{}) // of its devices; empty: none. The channel closes when that may be another
+	Free    func(souk.LeaseID)                                         // gives a lease's devices back
 }
 
 // connGuard keeps connections from being trimmed.

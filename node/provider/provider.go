@@ -12,6 +12,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,6 +87,8 @@ type Provider struct {
 	accepting sync.Mutex    // one lease is taken at a time: a repeated request finds the first
 	dirty     chan struct{} // capacity may have changed: publish offers
 
+	restocked network.Changes // of devices
+
 	mu        sync.Mutex // guards what follows
 	devices   []gpu.Device
 	floor     *scheduler.Floor
@@ -115,7 +118,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
 		Keeper: p.cfg.Keeper, Inputs: p.cfg.Inputs, Outputs: p.cfg.Outputs, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
-		Runner: p.runner, Devices: p.devicesOf, Free: p.free}
+		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Free: p.free}
 	if p.cfg.Host != nil {
 		m.Guard = p.cfg.Host.ConnManager()
 	}
@@ -263,6 +266,19 @@ func (p *Provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 		has = append(has, d)
 	}
 	return has
+}
+
+// broken says which device of a lease has failed and why, and when to look again.
+func (p *Provider) broken(l *leasev1.Lease) (why string, changed <-chan struct{}) {
+	changed = p.restocked.Next()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.devices {
+		if d.Failed && slices.Contains(l.Devices, d.ID) {
+			return d.ID + ": " + d.Health, changed
+		}
+	}
+	return "", changed
 }
 
 // Live counts leases that have not ended.

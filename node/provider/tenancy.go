@@ -50,6 +50,7 @@ type tenancy struct {
 	working  int        // goroutines that run started and that still work
 	stopping bool       // the machine knows that the daemon is stopping
 	diskLow  bool       // the machine knows that the disk is nearly full
+	broken   bool       // the machine knows that a device has failed
 	finished bool       // the machine wants nothing more in this life
 
 	changes  network.Changes // of what follows, and of the logs
@@ -161,12 +162,19 @@ func (t *tenancy) happens(ctx, work context.Context) {
 		t.step(ctx, work, scheduler.DiskLow{})
 		return
 	}
+	why, devices := t.with.Broken(t.lease)
+	if why != "" && !t.broken {
+		t.broken = true
+		t.step(ctx, work, scheduler.DeviceFailed{Detail: network.Clip(why, runner.MaxDetail)})
+		return
+	}
 	stop := ctx.Done()
 	if t.stopping {
 		stop = nil
 	}
 	select {
 	case <-space:
+	case <-devices:
 	case <-stop:
 		t.step(ctx, work, scheduler.ProviderStopping{})
 	case <-late:
