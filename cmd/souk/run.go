@@ -25,12 +25,14 @@ and cost until the outputs are back. Nothing is spent before you say yes. Ctrl-C
 leaves the job running and says how to return.
 
 The job is a file (docs: the job file of INTERFACES.md), or a WebAssembly module
-or image with its arguments after --. Flags say what the file says, in the same
+with its arguments after --, or an image, by digest or tag, with the whole command
+after --; without one the image's own is run. Flags say what the file says, in the same
 words, and win over it.`
 
 const runExample = `  souk run job.yaml
   souk run --plan job.yaml
   souk run -y --max-price 0.50 --in ./data --out ./result train.wasm -- --epochs 5
+  souk run --max-price 0.50 docker.io/library/python:3.12-slim -- python -c 'print(6*7)'
   souk run -y --detach job.yaml`
 
 // runFlags are the flags of run beside those that stand for keys of the file.

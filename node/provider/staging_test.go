@@ -3,15 +3,21 @@ package provider
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/fake"
+	"github.com/souk-market/souk/payment"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 )
 
 // puller is a runner that only brings images.
@@ -95,4 +101,54 @@ func TestImageProgress(t *testing.T) {
 			t.Errorf("it has come, and the client reads %q", rec.Detail)
 		}
 	})
+}
+
+// sometimes is a runner that may be absent.
+type sometimes struct {
+	*fake.Runner
+	why error
+}
+
+func (s *sometimes) Absent() error { return s.why }
+
+// TestAbsentRunner takes a runner away and brings it back: orders for it are bid on
+// while it is there, and offers are asked for anew.
+func TestAbsentRunner(t *testing.T) {
+	guests := map[string]fake.Guest{"brief": func(*fake.Process) int { return 0 }}
+	modules, err := fake.New(fake.Config{Guests: guests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := fake.New(fake.Config{Guests: guests, Kind: marketv1.Runner_RUNNER_OCI})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &sometimes{Runner: images}
+	p := &Provider{cfg: Config{Runners: []runner.Runner{modules, r}, RAMBytes: 1 << 30, DiskBytes: 1 << 30, Prices: map[string]souk.Atoms{"CPU": 1},
+		Lines: map[string]payment.Tariff{}}, dirty: make(chan struct{}, 1), devices: []gpu.Device{{ID: "cpu", Class: "CPU", CPU: true, CPUMilli: 1000, Health: gpu.Healthy}}}
+	p.floor = scheduler.NewFloor(p.floorConfig())
+	order := &marketv1.Order{Resources: &marketv1.Resources{CpuMilli: 1, MemoryBytes: 1, DiskBytes: 1, MinEvidence: marketv1.Evidence_EVIDENCE_NONE,
+		Runners: []marketv1.Runner{marketv1.Runner_RUNNER_GVISOR, marketv1.Runner_RUNNER_OCI}}, MaxDurationMs: 1000, MaxPriceAtomsPerHour: 100}
+	for i, why := range []error{nil, errors.New("the engine is away"), nil} {
+		r.why = why
+		p.Equip()
+		if len(p.dirty) != 1 {
+			t.Error("no offer is asked for")
+		}
+		<-p.dirty
+		want := []marketv1.Runner{marketv1.Runner_RUNNER_WASM, marketv1.Runner_RUNNER_OCI}
+		if why != nil {
+			want = want[:1]
+		}
+		if got := p.floorConfig().Runners; !slices.Equal(got, want) {
+			t.Errorf("%v are offered while %v", got, why)
+		}
+		bid, no := p.floor.Bid(time.Unix(int64(i), 0), souk.NodeKey{1}, order, false)
+		if why == nil && (no != nil || bid.Runner != marketv1.Runner_RUNNER_OCI) || why != nil && (no == nil || no.Reason != marketv1.DeclineReason_DECLINE_REASON_RUNNER) {
+			t.Errorf("%+v, %v while %v", bid, no, why)
+		}
+	}
+	if p.runner(marketv1.Runner_RUNNER_OCI) == nil {
+		t.Error("a lease would not find its runner")
+	}
 }

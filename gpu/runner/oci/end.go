@@ -1,11 +1,10 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"slices"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -33,19 +32,18 @@ type end struct {
 	notRun string // why the command was no program; empty: it was
 }
 
-// notRun finds that a container's first program found no other to become: it says
-// so in the place of the job, and nowhere else.
+// notRun finds that a container's first program, runc or crun, found no other to
+// become: it says so in the place of the job, and nothing else is said.
 func notRun(exit int, stderr *sink) string {
-	if exit == 0 || stderr.more || !bytes.HasPrefix(stderr.head, []byte("exec /")) {
+	text := strings.TrimSpace(string(stderr.head))
+	if exit == 0 || stderr.more || strings.Contains(text, "\n") || !notRunForm.MatchString(text) {
 		return ""
 	}
-	if !slices.ContainsFunc([]string{": exec format error", ": no such file or directory", ": permission denied"}, func(why string) bool {
-		return strings.HasSuffix(strings.TrimSpace(string(stderr.head)), why)
-	}) {
-		return ""
-	}
-	return "the image's command cannot be run: " + string(stderr.head)
+	return "the image's command cannot be run: " + text
 }
+
+// notRunForm is what runc says, and what crun does, plainly or as JSON.
+var notRunForm = regexp.MustCompile("(?i)^(exec /.*: |(\\{.*)?exec container process.*`.*`: )(exec format error|no such file or directory|permission denied)(\".*\\})?$")
 
 // await blocks until the container has ended. Podman looks only four times a second
 // for one that does, so the end of its output is taken as a hint.

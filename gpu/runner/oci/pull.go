@@ -43,8 +43,10 @@ func (r *Runner) Pull(ctx context.Context, name string, limit uint64, progress f
 	if err == nil {
 		err = r.fits(ctx, name, facts, limit)
 	}
-	if no, ok := errors.AsType[*runner.ImageError](err); ok && !no.Away {
-		r.shelf.waste(name)
+	if err == nil {
+		r.shelf.use(name, time.Now())
+	}
+	if no, ok := errors.AsType[*runner.ImageError](err); ok && !no.Away && r.shelf.waste(name) {
 		r.discard(name)
 	}
 	return err

@@ -29,6 +29,7 @@ type shelf struct {
 type kept struct {
 	Bytes uint64    `json:"bytes"` // about what it takes
 	Used  time.Time `json:"used"`  // when a job last asked for it
+	Good  bool      `json:"good"`  // it came whole for some job
 	Waste bool      `json:"waste"` // its pull broke off, or it is not what it should be: what there is of it goes
 }
 
@@ -53,33 +54,38 @@ func openShelf(path string) *shelf {
 func (s *shelf) add(name string, bytes uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.images[name]; !ok && len(s.images) >= maxShelf {
+	k, ok := s.images[name]
+	if !ok && len(s.images) >= maxShelf {
 		return
 	}
-	s.images[name] = kept{Bytes: bytes, Used: now}
+	s.images[name] = kept{Bytes: bytes, Used: now, Good: k.Good}
 	s.save()
 }
 
-// use notes that a job asked for an image, if it is ours.
+// use notes that an image is there for a job, if it is ours.
 func (s *shelf) use(name string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k, ok := s.images[name]; ok {
-		k.Used = now
+		k.Used, k.Good, k.Waste = now, true, false
 		s.images[name] = k
 		s.save()
 	}
 }
 
-// waste notes that an image should go.
-func (s *shelf) waste(name string) {
+// waste notes that an image should go, and tells whether it may: one that is good
+// for some job is not taken from it because another job may not have as much.
+func (s *shelf) waste(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k, ok := s.images[name]; ok {
-		k.Waste = true
-		s.images[name] = k
-		s.save()
+	k, ok := s.images[name]
+	if !ok || k.Good {
+		return false
 	}
+	k.Waste = true
+	s.images[name] = k
+	s.save()
+	return true
 }
 
 // forget forgets an image that the engine does not have any more: one whose pull

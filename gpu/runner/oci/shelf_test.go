@@ -24,13 +24,21 @@ func TestShelf(t *testing.T) {
 			t.Errorf("beyond %d: %q, want %q", tt.limit, got, tt.want)
 		}
 	}
-	s.waste("first")
-	s.forget("first", false, at(5)) // it may still come
-	if again := openShelf(path); !slices.Equal(again.surplus(30), []string{"first"}) {
+	if s.waste("first") || s.waste("others") {
+		t.Error("an image that a job has is taken from it")
+	}
+	s.add("broken", 10, at(5))
+	if !s.waste("broken") || !slices.Equal(s.surplus(100), []string{"broken"}) {
+		t.Errorf("what broke off stays: %q", s.surplus(100))
+	}
+	s.forget("broken", true, at(5))
+	s.waste("second")
+	s.forget("second", false, at(5)) // it may still come
+	if again := openShelf(path); !slices.Equal(again.surplus(30), []string{"second"}) {
 		t.Errorf("another life has %+v", again.images)
 	}
-	s.forget("first", false, at(30))
-	s.forget("second", true, at(5))
+	s.forget("second", false, at(30))
+	s.forget("first", true, at(5))
 	if got := openShelf(path).surplus(0); !slices.Equal(got, []string{"third"}) {
 		t.Errorf("%q are left", got)
 	}
