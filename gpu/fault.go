@@ -28,6 +28,7 @@ const (
 	nvmlECC      = "NVML, nvmlDeviceGetTotalEccErrors: uncorrected, volatile"
 	nvmlReasons  = "NVML, nvmlDeviceGetCurrentClocksEventReasons"
 	nvmlHeat     = "NVML, nvmlDeviceGetTemperatureThreshold: slowdown"
+	nvmlMargin   = "NVML, nvmlDeviceGetMarginTemperature"
 )
 
 // Bits of [Sample.ClockReasons] that tell of a fault (nvmlClocksEventReasons).
@@ -58,6 +59,9 @@ func FaultsBetween(before, after Device) []Fault {
 	reasons := after.Now.ClockReasons.Or(0)
 	if reasons&(reasonSoftwareThermal|reasonHardwareThermal) != 0 {
 		add(Fault{"thermal", "it slowed down because it was too hot", BlameHost, false, nvmlReasons})
+	}
+	if margin, ok := after.Now.MarginCelsius.Value(); ok && margin == 0 {
+		add(Fault{"thermal", "it was as hot as its own limit", BlameHost, true, nvmlMargin})
 	}
 	if now, ok := after.Now.Celsius.Value(); ok && after.Limits.SlowdownCelsius.Or(0) > 0 && now >= after.Limits.SlowdownCelsius.Or(0) {
 		add(Fault{"thermal", "it was as hot as its own limit", BlameHost, true, nvmlHeat})

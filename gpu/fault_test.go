@@ -57,6 +57,8 @@ func TestFaultsBetween(t *testing.T) {
 		{"the driver was loaded anew", of(50, 7, 0), of(50, 0, 0), ""},
 		{"the first reading", gpu.Device{}, of(50, 7, 0), ""},
 		{"too hot", of(50, 0, 0), of(89, 0, 0), "thermal/host/off"},
+		{"no margin left", gpu.Device{}, gpu.Device{Now: gpu.Sample{MarginCelsius: gpu.Known(0)}}, "thermal/host/off"},
+		{"some margin left", gpu.Device{}, gpu.Device{Now: gpu.Sample{MarginCelsius: gpu.Known(1)}}, ""},
 		{"slowed down by heat", of(50, 0, 0), of(80, 0, 0x40), "thermal/host"},
 		{"both, told once", of(50, 0, 0), of(90, 0, 0x20), "thermal/host"},
 		{"the power supply", of(50, 0, 0), of(50, 0, 0x80), "power-brake/host"},

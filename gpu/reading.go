@@ -79,6 +79,7 @@ type Sample struct {
 	EnergyMillijoules  Reading // DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION: since the driver was loaded, so only differences mean anything
 	Celsius            Reading // DCGM_FI_DEV_GPU_TEMP
 	MemoryCelsius      Reading // DCGM_FI_DEV_MEMORY_TEMP
+	MarginCelsius      Reading // degrees until it slows down; 0: it is as hot as that
 	SMClockMHz         Reading // DCGM_FI_DEV_SM_CLOCK
 	MemClockMHz        Reading // DCGM_FI_DEV_MEM_CLOCK
 	ClockReasons       Reading // DCGM_FI_DEV_CLOCKS_EVENT_REASONS: why clocks are lower than they could be, as NVML's bits

@@ -52,7 +52,7 @@ func (l listing) expand(c card, at time.Time) []gpu.Device {
 		_, d.MIG, _ = strings.Cut(d.Model, "MIG ")
 		d.Class = gpu.Class(d.Model)
 		d.Limits.PowerMilliwatts = gpu.Reading{}
-		d.Now = gpu.Sample{At: at, Celsius: d.Now.Celsius, MemoryCelsius: d.Now.MemoryCelsius, SMClockMHz: d.Now.SMClockMHz,
+		d.Now = gpu.Sample{At: at, Celsius: d.Now.Celsius, MemoryCelsius: d.Now.MemoryCelsius, MarginCelsius: d.Now.MarginCelsius, SMClockMHz: d.Now.SMClockMHz,
 			MemClockMHz: d.Now.MemClockMHz, ClockReasons: d.Now.ClockReasons}
 		d.MemoryBytes = s.total()
 		d.Now.MemoryUsedBytes, d.Now.MemoryFreeBytes = s.MemoryUsed.AtMost(d.MemoryBytes), s.MemoryFree.AtMost(d.MemoryBytes)
@@ -100,7 +100,7 @@ func (c card) sample(at time.Time) gpu.Sample {
 		GPUUtilPercent: c.GPUUtil.AtMost(maxPercent), MemCopyUtilPercent: c.MemUtil.AtMost(maxPercent),
 		MemoryUsedBytes: c.MemoryUsed.AtMost(c.total()), MemoryFreeBytes: c.MemoryFree.AtMost(c.total()),
 		PowerMilliwatts: c.Power.AtMost(maxPower), EnergyMillijoules: c.Energy.AtMost(1 << 62),
-		Celsius: c.Celsius.AtMost(maxCelsius), MemoryCelsius: c.MemCelsius.AtMost(maxCelsius),
+		Celsius: c.Celsius.AtMost(maxCelsius), MemoryCelsius: c.MemCelsius.AtMost(maxCelsius), MarginCelsius: c.Margin.AtMost(maxCelsius),
 		SMClockMHz: c.SMClock.AtMost(maxClock), MemClockMHz: c.MemClock.AtMost(maxClock), ClockReasons: c.ClockReasons,
 		ComputeProcesses: c.Compute.AtMost(maxCount), GraphicsProcesses: c.Graphics.AtMost(maxCount),
 		ProcessBytes: c.ProcessBytes.AtMost(maxMemory), Xids: c.Xids}

@@ -165,8 +165,15 @@ func (c card) xidHealth(d gpu.Device) string {
 	return fmt.Sprintf("Xid %d, %s: %s", n, fault.What, resetOf(d))
 }
 
-// heat is a card that slows down because it is too hot.
+// heat is a card that slows down because it is too hot. Cards since Ada tell how far
+// they are from that, older ones at which temperature it is.
 func heat(d gpu.Device) string {
+	if margin, ok := d.Now.MarginCelsius.Value(); ok {
+		if margin > 0 {
+			return ""
+		}
+		return "it is so hot that it slows down: see to its fans and its air"
+	}
 	now, ok := d.Now.Celsius.Value()
 	most, ok2 := d.Limits.SlowdownCelsius.Value()
 	if !ok || !ok2 || most == 0 || now < most {

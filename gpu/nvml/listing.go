@@ -72,6 +72,7 @@ type vitals struct {
 	Energy       gpu.Reading `json:"total_energy_consumption,omitzero"` // mJ
 	Celsius      gpu.Reading `json:"temperature_gpu,omitzero"`
 	MemCelsius   gpu.Reading `json:"temperature_memory,omitzero"`
+	Margin       gpu.Reading `json:"margin_temperature,omitzero"`   // °C; 0 also for what NVML gives as negative
 	SMClock      gpu.Reading `json:"clock_sm,omitzero"`             // MHz
 	MemClock     gpu.Reading `json:"clock_mem,omitzero"`            // MHz
 	ClockReasons gpu.Reading `json:"clocks_event_reasons,omitzero"` // bits

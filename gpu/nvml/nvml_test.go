@@ -177,6 +177,9 @@ func TestSickCards(t *testing.T) {
 		{"xid 4000000000", gpu.Healthy},
 		{"temperature 89", "89 °C, and it slows down from 89 °C on"},
 		{"temperature 88", gpu.Healthy},
+		{"temperature 95\nmargin 4", gpu.Healthy}, // the newer call counts
+		{"margin 0", "so hot that it slows down"},
+		{"margin -2", "so hot that it slows down"},
 		{"compute_mode 2", "nvidia-smi -c 0"},
 		{"mig_pending 1", "waits for a reset"},
 		{"mig_mode 1", "no slice is made"},

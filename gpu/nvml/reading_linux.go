@@ -97,6 +97,11 @@ func (s *session) vitals(c *card, h nvml.Device) vitals {
 		ComputeMode:  ask(s, c, h.GetComputeMode, "nvmlDeviceGetComputeMode"),
 		Replays:      ask(s, c, h.GetPcieReplayCounter, "nvmlDeviceGetPcieReplayCounter"),
 	}
+	if s.has("nvmlDeviceGetMarginTemperature") {
+		if m, ret := h.GetMarginTemperature(); ret == nvml.SUCCESS {
+			v.Margin = gpu.Known(uint64(max(m.MarginTemperature, 0)))
+		}
+	}
 	if s.has("nvmlDeviceGetUtilizationRates") {
 		if u, ret := h.GetUtilizationRates(); ret == nvml.SUCCESS {
 			v.GPUUtil, v.MemUtil = number(u.Gpu), number(u.Memory)

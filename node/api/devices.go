@@ -59,7 +59,7 @@ func deviceSample(s gpu.Sample) *apiv1.DeviceSample {
 	}
 	return &apiv1.DeviceSample{At: client.Stamp(s.At), GpuUtil: known32(s.GPUUtilPercent), MemCopyUtil: known32(s.MemCopyUtilPercent),
 		MemoryUsedBytes: known(s.MemoryUsedBytes), MemoryFreeBytes: known(s.MemoryFreeBytes), PowerMw: known(s.PowerMilliwatts),
-		TotalEnergyMj: known(s.EnergyMillijoules), GpuTempC: known32(s.Celsius), MemoryTempC: known32(s.MemoryCelsius),
+		TotalEnergyMj: known(s.EnergyMillijoules), GpuTempC: known32(s.Celsius), MemoryTempC: known32(s.MemoryCelsius), ThermalMarginC: known32(s.MarginCelsius),
 		SmClockMhz: known32(s.SMClockMHz), MemClockMhz: known32(s.MemClockMHz),
 		ComputeProcesses: known32(s.ComputeProcesses), GraphicsProcesses: known32(s.GraphicsProcesses)}
 }

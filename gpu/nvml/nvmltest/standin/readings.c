@@ -57,6 +57,15 @@ nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t d, nvmlTemperatureTh
 	number n[] = { of(d)->shutdown, of(d)->slowdown, of(d)->mem_max, of(d)->gpu_max };
 	return choose(n, 4, type, c);
 }
+nvmlReturn_t nvmlDeviceGetMarginTemperature(nvmlDevice_t d, nvmlMarginTemperature_t *m) {
+	MEET(d);
+	if (m->version != nvmlMarginTemperature_v1)
+		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	if (!of(d)->margin.known)
+		return NVML_ERROR_NOT_SUPPORTED;
+	m->marginTemperature = (int)of(d)->margin.value;
+	return NVML_SUCCESS;
+}
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, nvmlUtilization_t *u) {
 	MEET(d);
 	if (!of(d)->gpu_util.known)

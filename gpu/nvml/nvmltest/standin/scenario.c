@@ -26,7 +26,7 @@ static const struct {
 #define N(field) { #field, offsetof(card, field) }
 	N(memory_total), N(memory_used), N(memory_reserved), N(major), N(minor),
 	N(power), N(power_limit), N(energy), N(sm_clock), N(mem_clock), N(sm_clock_max), N(mem_clock_max),
-	N(temperature), N(memory_temperature), N(slowdown), N(shutdown), N(gpu_max), N(mem_max),
+	N(temperature), N(memory_temperature), N(margin), N(slowdown), N(shutdown), N(gpu_max), N(mem_max),
 	N(gpu_util), N(mem_util), N(ecc_mode), N(ecc_corrected), N(ecc_uncorrected),
 	N(retired_sbe), N(retired_dbe), N(retired_pending),
 	N(remapped_correctable), N(remapped_uncorrectable), N(remap_pending), N(remap_failed),

@@ -39,7 +39,7 @@ typedef struct {
 	number major, minor;
 	number power, power_limit, energy;
 	number sm_clock, mem_clock, sm_clock_max, mem_clock_max;
-	number temperature, memory_temperature, slowdown, shutdown, gpu_max, mem_max;
+	number temperature, memory_temperature, margin, slowdown, shutdown, gpu_max, mem_max;
 	number gpu_util, mem_util;
 	number ecc_mode, ecc_corrected, ecc_uncorrected;
 	number retired_sbe, retired_dbe, retired_pending;

@@ -750,8 +750,10 @@ type DeviceSample struct {
 	ComputeProcesses *uint32 `protobuf:"varint,12,opt,name=compute_processes,json=computeProcesses,proto3,oneof" json:"compute_processes,omitempty"`
 	// Processes that draw on it.
 	GraphicsProcesses *uint32 `protobuf:"varint,13,opt,name=graphics_processes,json=graphicsProcesses,proto3,oneof" json:"graphics_processes,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Degrees Celsius until it slows down; 0: it is as hot as that.
+	ThermalMarginC *uint32 `protobuf:"varint,14,opt,name=thermal_margin_c,json=thermalMarginC,proto3,oneof" json:"thermal_margin_c,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeviceSample) Reset() {
@@ -871,6 +873,13 @@ func (x *DeviceSample) GetComputeProcesses() uint32 {
 func (x *DeviceSample) GetGraphicsProcesses() uint32 {
 	if x != nil && x.GraphicsProcesses != nil {
 		return *x.GraphicsProcesses
+	}
+	return 0
+}
+
+func (x *DeviceSample) GetThermalMarginC() uint32 {
+	if x != nil && x.ThermalMarginC != nil {
+		return *x.ThermalMarginC
 	}
 	return 0
 }
@@ -4581,7 +4590,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x0e_retired_pagesB\x10\n" +
 	"\x0e_remapped_rowsB\x0f\n" +
 	"\r_pcie_replaysB\x06\n" +
-	"\x04_xid\"\xf5\x05\n" +
+	"\x04_xid\"\xb9\x06\n" +
 	"\fDeviceSample\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x1e\n" +
 	"\bgpu_util\x18\x02 \x01(\rH\x00R\agpuUtil\x88\x01\x01\x12'\n" +
@@ -4599,7 +4608,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\rmem_clock_mhz\x18\v \x01(\rH\tR\vmemClockMhz\x88\x01\x01\x120\n" +
 	"\x11compute_processes\x18\f \x01(\rH\n" +
 	"R\x10computeProcesses\x88\x01\x01\x122\n" +
-	"\x12graphics_processes\x18\r \x01(\rH\vR\x11graphicsProcesses\x88\x01\x01B\v\n" +
+	"\x12graphics_processes\x18\r \x01(\rH\vR\x11graphicsProcesses\x88\x01\x01\x12-\n" +
+	"\x10thermal_margin_c\x18\x0e \x01(\rH\fR\x0ethermalMarginC\x88\x01\x01B\v\n" +
 	"\t_gpu_utilB\x10\n" +
 	"\x0e_mem_copy_utilB\x14\n" +
 	"\x12_memory_used_bytesB\x14\n" +
@@ -4611,7 +4621,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\r_sm_clock_mhzB\x10\n" +
 	"\x0e_mem_clock_mhzB\x14\n" +
 	"\x12_compute_processesB\x15\n" +
-	"\x13_graphics_processes\"?\n" +
+	"\x13_graphics_processesB\x13\n" +
+	"\x11_thermal_margin_c\"?\n" +
 	"\rOffersRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x18\n" +
 	"\aexplain\x18\x02 \x01(\bR\aexplain\"i\n" +
