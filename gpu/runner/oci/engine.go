@@ -13,8 +13,11 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// askWithin bounds one question to an engine that needs no work of it.
-const askWithin = 10 * time.Second
+const (
+	askWithin  = 10 * time.Second // one question to an engine that needs no work of it
+	findWithin = 30 * time.Second // all that is asked to find one; a loaded machine is slow
+	maxMissed  = 2                // looks in a row that an engine may be too slow for
+)
 
 // Engine is the container engine of this machine, which may be away. Its methods
 // may be called at once.
@@ -25,6 +28,7 @@ type Engine struct {
 	cli   *client.Client
 	facts Facts
 	away  error // why there is none to use; nil: there is
+	slow  int   // looks in a row for which it was too slow
 }
 
 // NewEngine is the first of the engines at urls, such as unix:///run/docker.sock,
@@ -64,9 +68,17 @@ func (e *Engine) Facts() Facts {
 
 // Look finds the engine, or finds that it is away, and tells whether that changed.
 func (e *Engine) Look(ctx context.Context) (changed bool) {
+	ctx, cancel := context.WithTimeout(ctx, findWithin)
+	defer cancel()
 	cli, facts, err := e.find(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if errors.Is(err, context.DeadlineExceeded) && e.away == nil {
+		if e.slow++; e.slow <= maxMissed {
+			return false // it is there, and busy
+		}
+	}
+	e.slow = 0
 	changed = (err == nil) != (e.away == nil) || err != nil && err.Error() != e.away.Error()
 	e.away = err
 	if err == nil {
@@ -111,8 +123,6 @@ func dial(ctx context.Context, url string) (*client.Client, Facts, error) {
 	if !strings.HasPrefix(url, "unix://") {
 		return nil, Facts{}, errors.New("not on this machine, where the folders of jobs are: name its socket, unix:///PATH")
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
 	cli, err := client.New(client.WithHost(url))
 	if err != nil {
 		return nil, Facts{}, err

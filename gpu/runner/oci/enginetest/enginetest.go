@@ -10,6 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,9 +108,8 @@ func (e *Engine) Up(t testing.TB) {
 	if err := e.service.Start(); err != nil {
 		t.Fatalf("start podman, which make test installs: %v", err)
 	}
-	socket := strings.TrimPrefix(e.URL, "unix://")
 	for deadline := time.Now().Add(startWithin); ; <-time.After(10 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
+		if e.answers() {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -116,6 +117,21 @@ func (e *Engine) Up(t testing.TB) {
 			t.Fatalf("podman does not answer; make test installs it:\n%s", &e.said)
 		}
 	}
+}
+
+// answers tells whether the service can be asked what it is, which takes a while
+// the first time.
+func (e *Engine) answers() bool {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(e.URL, "unix://"))
+	}
+	c := &http.Client{Timeout: startWithin, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	res, err := c.Get("http://podman/version")
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 // Down stops the engine's service; its containers run on.
