@@ -18,6 +18,7 @@ const (
 	killAgain   = time.Second // between two SIGKILLs, where the first changed nothing
 	toggleAgain = 100 * time.Millisecond
 	drainWithin = 10 * time.Second // what was printed is read once the container has ended
+	drainKilled = time.Second      // likewise where we ended it: its last words matter less than its end
 	cleanWithin = 30 * time.Second // for removing a container
 )
 
@@ -128,11 +129,15 @@ func (u *run) follow(printed client.ContainerAttachResult) {
 	u.over = true
 	u.watch.Stop(time.Now())
 	u.timer.Stop()
+	drain := drainWithin
+	if u.cause.reason != runv1.EndReason_END_REASON_UNSPECIFIED {
+		drain = drainKilled
+	}
 	u.mu.Unlock()
 	cancel()
 	select {
 	case <-silent:
-	case <-time.After(drainWithin): // what it left behind holds the pipe
+	case <-time.After(drain): // Podman may keep the stream of a dead container open
 	}
 	printed.Close()
 	<-silent
