@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	endWithin = 30 * time.Second       // for a container to end once it is killed
 	awayFor   = time.Minute            // how long an engine may be away while a container runs
 	lookEvery = 250 * time.Millisecond // at a container whose output has ended, or whose engine was away
 	lookFirst = 5 * time.Millisecond
@@ -53,6 +54,7 @@ func (u *run) await(ctx context.Context, silent <-chan struct{}) end {
 	var look <-chan time.Time
 	pause := lookFirst
 	since := time.Now() // when the engine last answered
+	ending, tooLate := u.ending, (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-result:
@@ -66,6 +68,11 @@ func (u *run) await(ctx context.Context, silent <-chan struct{}) end {
 		case <-silent:
 			silent, look = nil, time.After(0)
 			continue
+		case <-ending:
+			ending, tooLate = nil, time.After(endWithin)
+			continue
+		case <-tooLate: // it is removed, or swept once its engine can
+			return end{over: true, failed: fmt.Sprintf("the container engine did not end the container within %v", endWithin)}
 		case <-look:
 		}
 		now, known := u.look(ctx)

@@ -102,7 +102,7 @@ func runtimeHere() (name, path string) {
 // Up starts the engine's service, which must not run.
 func (e *Engine) Up(t testing.TB) {
 	t.Helper()
-	e.service = exec.Command("timeout", liveFor, "podman", "system", "service", "--time=0", e.URL)
+	e.service = exec.Command("timeout", "-k", "5", liveFor, "podman", "system", "service", "--time=0", e.URL)
 	e.service.Env, e.service.Dir = e.env, e.dir // conmon leaves a file where it is started
 	e.service.Stdout, e.service.Stderr = &e.said, &e.said
 	if err := e.service.Start(); err != nil {
@@ -140,7 +140,7 @@ func (e *Engine) Down(t testing.TB) {
 	if e.service == nil {
 		return
 	}
-	_ = e.service.Process.Signal(syscall.SIGTERM) // timeout hands it on
+	_ = e.service.Process.Signal(syscall.SIGTERM) // timeout hands it on, and kills what does not end for it
 	_ = e.service.Wait()
 	e.service = nil
 	_ = os.Remove(strings.TrimPrefix(e.URL, "unix://"))
