@@ -106,7 +106,7 @@ func (a *Accelerator) Name() string {
 	return text(&name[0], len(name))
 }
 
-// UUID is the device's id as NVML writes it. A slice has one of its own.
+// UUID is the device's id as NVML writes it for a whole GPU.
 func (a *Accelerator) UUID() (string, error) {
 	var u [16]byte
 	if err := a.lib.check("read the UUID", a.lib.deviceGetUUID(&u, a.device)); err != nil {

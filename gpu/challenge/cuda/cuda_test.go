@@ -55,7 +55,7 @@ func TestSameBytes(t *testing.T) {
 	library := standIn(t, "")
 	challengetest.Run(t, func(t *testing.T, c challenge.Challenge) challenge.Device {
 		on := open(t, library)
-		if id, err := on.UUID(); err != nil || id != "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f" || on.Name() == "" {
+		if id, err := on.UUID(); err != nil || id != challengetest.DeviceID || on.Name() == "" {
 			t.Errorf("it is %q, %q, %v", id, on.Name(), err)
 		}
 		d, err := kernels.New(c, on)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/souk-market/souk/gpu/challenge"
 	"github.com/souk-market/souk/gpu/challenge/cuda"
@@ -66,9 +67,24 @@ func open(line []byte, env func(string) string) (challenge.Device, func(), error
 		if err != nil {
 			return nil, nil, err
 		}
+		if err := isDevice(on, o.Device); err != nil {
+			return nil, nil, errors.Join(err, on.Close())
+		}
 		return onAccelerator(o.Challenge, on, on.Close)
 	}
 	return nil, nil, fmt.Errorf("no backend %.20q", o.Backend)
+}
+
+// isDevice refuses a driver that shows another GPU than the one that is meant. The
+// driver tells no name of its own for a slice, whose id begins with MIG.
+func isDevice(on *cuda.Accelerator, want string) error {
+	if !strings.HasPrefix(want, "GPU-") {
+		return nil
+	}
+	if shown, err := on.UUID(); err != nil || shown != want {
+		return errors.Join(err, fmt.Errorf("the driver shows the device %s where %s was asked for", shown, want))
+	}
+	return nil
 }
 
 func onAccelerator(c challenge.Challenge, on kernels.Accelerator, end func() error) (challenge.Device, func(), error) {

@@ -46,6 +46,7 @@ type Device struct {
 	child  *child.Child
 	within time.Duration
 	rounds uint32
+	failed error // what ended it: an answer that comes later is to an older request
 }
 
 // order is the first line to a child.
@@ -109,8 +110,15 @@ func environment(ours []string, b Backend, device string) (env []string) {
 	return env
 }
 
-// ask sends a line and reads the reply to it.
+// ask sends a line and reads the reply to it, as long as nothing failed.
 func (d *Device) ask(ctx context.Context, line []byte, within time.Duration) (r reply, err error) {
+	if d.failed == nil {
+		r, d.failed = d.exchange(ctx, line, within)
+	}
+	return r, d.failed
+}
+
+func (d *Device) exchange(ctx context.Context, line []byte, within time.Duration) (r reply, err error) {
 	if err := d.child.Send(line); err != nil {
 		return r, err
 	}

@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,6 +110,14 @@ func TestNoStart(t *testing.T) {
 	}
 }
 
+// TestAnotherDevice has a driver that shows another GPU than the one that is meant.
+func TestAnotherDevice(t *testing.T) {
+	standIn(t)
+	if _, err := process.Start(t.Context(), config(t, process.CUDA), small(), "GPU-1"); err == nil || !strings.Contains(err.Error(), "where GPU-1 was asked for") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestCancelled ends a challenge in the middle of a product.
 func TestCancelled(t *testing.T) {
 	c := small()
@@ -118,6 +127,9 @@ func TestCancelled(t *testing.T) {
 	defer cancel()
 	if _, err := d.Multiply(ctx, challenge.Hash{}); err == nil {
 		t.Error("it has computed")
+	}
+	if _, err := d.Multiply(t.Context(), challenge.Hash{1}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after that it answers for the product before: %v", err)
 	}
 }
 
