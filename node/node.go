@@ -35,7 +35,6 @@ import (
 	"github.com/souk-market/souk/gpu/inventory"
 	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner"
-	"github.com/souk-market/souk/gpu/runner/wasm"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/api"
 	"github.com/souk-market/souk/node/client"
@@ -270,24 +269,6 @@ func (n *Node) buildDevices() error {
 	}
 	n.devices = inventory.New(n.cfg.Probes, n.cfg.WhenIdle, n.cfg.Log)
 	n.devices.Read(context.Background())
-	return nil
-}
-
-// buildRunners makes what runs jobs, and looks for a container engine.
-func (n *Node) buildRunners() error {
-	cache := filepath.Join(n.cfg.Home, "cache")
-	modules, err := wasm.New(wasm.Config{Command: n.child("wasm-exec"), CacheDir: filepath.Join(cache, "wasm"), Log: n.cfg.Log})
-	if err != nil {
-		return err
-	}
-	n.cfg.Runners = []runner.Runner{modules}
-	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images"), n.cfg.Log); err != nil {
-		return err
-	}
-	if n.images.runner != nil {
-		n.cfg.Runners = append(n.cfg.Runners, n.images.runner)
-	}
-	n.images.look(context.Background())
 	return nil
 }
 

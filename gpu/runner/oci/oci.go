@@ -43,7 +43,7 @@ type Runner struct {
 	private    bool
 	filter     profile
 	imageBytes uint64
-	shelf      *shelf
+	pulled     *pulledImages
 	log        *slog.Logger
 
 	mu   sync.Mutex     // guards live
@@ -75,7 +75,7 @@ func New(c Config) (*Runner, error) {
 		return nil, fmt.Errorf("container runner: %w", err)
 	}
 	return &Runner{engine: c.Engine, owner: c.Owner, private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
-		shelf: openShelf(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
+		pulled: readPulled(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
 
 var (
@@ -155,7 +155,7 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	}
 	u := newRun(r, s)
 	if err := img.runsOn(facts); err != nil {
-		return u.stillborn(err), nil
+		return u.endedAtStart(err), nil
 	}
 	who := identityOf(facts, hostUser(), s.Lease.Digest)
 	if err := who.admit(s.In, s.Out); err != nil {
@@ -163,7 +163,7 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	}
 	c, err := settings(s, facts, img, who, r.owner)
 	if err != nil {
-		return u.stillborn(err), nil
+		return u.endedAtStart(err), nil
 	}
 	c.HostConfig.SecurityOpt = append(c.HostConfig.SecurityOpt, r.filter.options(facts)...)
 	r.began(u.name)
@@ -175,7 +175,7 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	}
 	r.ended(u.name)
 	if invalid := asInvalid(err); invalid != nil && ctx.Err() == nil {
-		return u.stillborn(invalid), nil
+		return u.endedAtStart(invalid), nil
 	}
 	return nil, err
 }

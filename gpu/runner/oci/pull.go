@@ -31,7 +31,7 @@ func (r *Runner) Pull(ctx context.Context, name string, limit uint64, progress f
 	err = r.fits(ctx, name, facts, limit)
 	if _, missing := errors.AsType[*missingError](err); !missing {
 		if err == nil {
-			r.shelf.use(name, time.Now())
+			r.pulled.use(name, time.Now())
 		}
 		return err
 	}
@@ -44,9 +44,9 @@ func (r *Runner) Pull(ctx context.Context, name string, limit uint64, progress f
 		err = r.fits(ctx, name, facts, limit)
 	}
 	if err == nil {
-		r.shelf.use(name, time.Now())
+		r.pulled.use(name, time.Now())
 	}
-	if no, ok := errors.AsType[*runner.ImageError](err); ok && !no.Away && r.shelf.waste(name) {
+	if no, ok := errors.AsType[*runner.ImageError](err); ok && !no.Away && r.pulled.waste(name) {
 		r.discard(name)
 	}
 	return err
@@ -77,7 +77,7 @@ func (r *Runner) fetch(ctx context.Context, name string, c content, f Facts, lim
 		defer close(watched)
 		r.guardStore(ctx, f.Store, limit, cancel)
 	}()
-	r.shelf.add(name, c.total, time.Now()) // before it comes: what is left of a pull that breaks off is ours too
+	r.pulled.add(name, c.total, time.Now()) // before it comes: what is left of a pull that breaks off is ours too
 	stream, err := r.engine.client().ImagePull(ctx, name, client.ImagePullOptions{})
 	if err != nil {
 		return pullError(ctx, err)

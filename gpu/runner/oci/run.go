@@ -24,16 +24,16 @@ const (
 
 // run is a job in its container.
 type run struct {
-	runner *Runner
-	cli    *client.Client
-	spec   runner.Spec
-	podman bool
-	name   string // of the container
-	id     string // of the container; empty: there is none
-	log    *slog.Logger
-	ending chan struct{} // closed by the first reason to end it
-	done   chan struct{} // closed when result is final
-	turn   sync.Mutex    // one of Pause and Resume at a time
+	runner   *Runner
+	cli      *client.Client
+	spec     runner.Spec
+	podman   bool
+	name     string // of the container
+	id       string // of the container; empty: there is none
+	log      *slog.Logger
+	ending   chan struct{} // closed by the first reason to end it
+	done     chan struct{} // closed when result is final
+	toggling sync.Mutex    // one of Pause and Resume at a time
 
 	mu     sync.Mutex // guards all below; result is read freely after done
 	watch  runner.Stopwatch
@@ -57,8 +57,8 @@ func newRun(r *Runner, s runner.Spec) *run {
 		ending: make(chan struct{}), done: make(chan struct{})}
 }
 
-// stillborn ends a run that cannot be started anywhere.
-func (u *run) stillborn(err error) *run {
+// endedAtStart ends a run that cannot be started anywhere.
+func (u *run) endedAtStart(err error) *run {
 	u.over = true
 	u.result = runner.Result{Reason: runv1.EndReason_END_REASON_JOB_INVALID, Detail: oneLine(err.Error())}
 	close(u.done)
@@ -245,8 +245,8 @@ func (u *run) Resume() error {
 
 // toggle pauses or resumes a run that is not so already, and has not ended.
 func (u *run) toggle(what string, pause bool, do func(context.Context) error) error {
-	u.turn.Lock()
-	defer u.turn.Unlock()
+	u.toggling.Lock()
+	defer u.toggling.Unlock()
 	u.mu.Lock()
 	idle := u.over || u.cause.reason != runv1.EndReason_END_REASON_UNSPECIFIED || u.paused == pause
 	u.mu.Unlock()

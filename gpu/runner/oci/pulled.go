@@ -13,12 +13,12 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// maxShelf bounds the images that are remembered.
-const maxShelf = 1024
+// maxPulled bounds the images that are remembered.
+const maxPulled = 1024
 
-// shelf remembers the images that we pulled, over lives of the daemon: those of
+// pulledImages remembers the images that we pulled, over lives of the daemon: those of
 // others are never removed.
-type shelf struct {
+type pulledImages struct {
 	path string // of a file
 
 	mu     sync.Mutex // guards images
@@ -36,10 +36,10 @@ type kept struct {
 // linger is how long an engine may go on with a pull that broke off.
 const linger = 10 * time.Minute
 
-// openShelf reads what an earlier life remembered. A file that cannot be read is as
+// readPulled reads what an earlier life remembered. A file that cannot be read is as
 // good as none: then the images stay with the engine.
-func openShelf(path string) *shelf {
-	s := &shelf{path: path, images: map[string]kept{}}
+func readPulled(path string) *pulledImages {
+	s := &pulledImages{path: path, images: map[string]kept{}}
 	text, err := os.ReadFile(path)
 	if err == nil {
 		_ = json.Unmarshal(text, &s.images)
@@ -51,11 +51,11 @@ func openShelf(path string) *shelf {
 }
 
 // add remembers an image that is about to come.
-func (s *shelf) add(name string, bytes uint64, now time.Time) {
+func (s *pulledImages) add(name string, bytes uint64, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.images[name]
-	if !ok && len(s.images) >= maxShelf {
+	if !ok && len(s.images) >= maxPulled {
 		return
 	}
 	s.images[name] = kept{Bytes: bytes, Used: now, Good: k.Good}
@@ -63,7 +63,7 @@ func (s *shelf) add(name string, bytes uint64, now time.Time) {
 }
 
 // use notes that an image is there for a job, if it is ours.
-func (s *shelf) use(name string, now time.Time) {
+func (s *pulledImages) use(name string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k, ok := s.images[name]; ok {
@@ -75,7 +75,7 @@ func (s *shelf) use(name string, now time.Time) {
 
 // waste notes that an image should go, and tells whether it may: one that is good
 // for some job is not taken from it because another job may not have as much.
-func (s *shelf) waste(name string) bool {
+func (s *pulledImages) waste(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.images[name]
@@ -90,7 +90,7 @@ func (s *shelf) waste(name string) bool {
 
 // forget forgets an image that the engine does not have any more: one whose pull
 // broke off a moment ago may still come.
-func (s *shelf) forget(name string, removed bool, now time.Time) {
+func (s *pulledImages) forget(name string, removed bool, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if k := s.images[name]; removed || now.Sub(k.Used) > linger {
@@ -100,7 +100,7 @@ func (s *shelf) forget(name string, removed bool, now time.Time) {
 }
 
 // save wants mu. What cannot be written is remembered in this life alone.
-func (s *shelf) save() {
+func (s *pulledImages) save() {
 	text, err := json.Marshal(s.images)
 	if err != nil {
 		return
@@ -112,7 +112,7 @@ func (s *shelf) save() {
 
 // surplus names the images that should go, and those beyond limit bytes that were
 // used longest ago.
-func (s *shelf) surplus(limit uint64) (names []string) {
+func (s *pulledImages) surplus(limit uint64) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var wasted []string
@@ -141,7 +141,7 @@ func (s *shelf) surplus(limit uint64) (names []string) {
 // prune removes the images that we pulled and that are too many. The engine keeps
 // those that a container still has.
 func (r *Runner) prune() {
-	for _, name := range r.shelf.surplus(r.imageBytes) {
+	for _, name := range r.pulled.surplus(r.imageBytes) {
 		r.discard(name)
 	}
 }
@@ -153,7 +153,7 @@ func (r *Runner) discard(name string) {
 	_, err := r.engine.client().ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
 	switch {
 	case err == nil, errdefs.IsNotFound(err):
-		r.shelf.forget(name, err == nil, time.Now())
+		r.pulled.forget(name, err == nil, time.Now())
 	case errdefs.IsConflict(err): // a container has it
 	default:
 		r.log.Warn("an image was not removed", "image", name, "err", err)

@@ -7,9 +7,30 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"path/filepath"
 
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/oci"
+	"github.com/souk-market/souk/gpu/runner/wasm"
 )
+
+// buildRunners makes what runs jobs, and looks for a container engine.
+func (n *Node) buildRunners() error {
+	cache := filepath.Join(n.cfg.Home, "cache")
+	modules, err := wasm.New(wasm.Config{Command: n.child("wasm-exec"), CacheDir: filepath.Join(cache, "wasm"), Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	n.cfg.Runners = []runner.Runner{modules}
+	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images"), n.cfg.Log); err != nil {
+		return err
+	}
+	if n.images.runner != nil {
+		n.cfg.Runners = append(n.cfg.Runners, n.images.runner)
+	}
+	n.images.look(context.Background())
+	return nil
+}
 
 // images is how this node runs jobs that are images, or why it does not.
 type images struct {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-func TestShelf(t *testing.T) {
+func TestPulledImages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "images.json")
 	at := func(m int) time.Time { return time.Unix(int64(60*m), 0) }
-	s := openShelf(path)
+	s := readPulled(path)
 	for n, name := range []string{"first", "second", "third"} {
 		s.add(name, 10, at(n))
 	}
@@ -34,12 +34,12 @@ func TestShelf(t *testing.T) {
 	s.forget("broken", true, at(5))
 	s.waste("second")
 	s.forget("second", false, at(5)) // it may still come
-	if again := openShelf(path); !slices.Equal(again.surplus(30), []string{"second"}) {
+	if again := readPulled(path); !slices.Equal(again.surplus(30), []string{"second"}) {
 		t.Errorf("another life has %+v", again.images)
 	}
 	s.forget("second", false, at(30))
 	s.forget("first", true, at(5))
-	if got := openShelf(path).surplus(0); !slices.Equal(got, []string{"third"}) {
+	if got := readPulled(path).surplus(0); !slices.Equal(got, []string{"third"}) {
 		t.Errorf("%q are left", got)
 	}
 }
