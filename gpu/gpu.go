@@ -27,6 +27,7 @@ const maxClass = 48
 type Device struct {
 	ID          string            // NVML UUID, or cpu- and a stable hash
 	Class       string            // devices of one class share an offer; see [Class]
+	Vendor      string            // the [Vendor] that gives it to a container; empty: it needs none, as the processor
 	Model       string            // as the driver names it
 	MemoryBytes uint64            // of the device; for the processor, what a job may use at most
 	ComputeCap  uint32            // compute capability times ten, 89 for 8.9; 0 for the processor

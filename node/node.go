@@ -82,7 +82,7 @@ type Config struct {
 	Payout   string                    // address that earnings go to; default: the wallet's
 	Region   string                    // default: not said
 
-	Self    []string        // argv of this program, whose commands probe-nvml and wasm-exec are run as children
+	Self    []string        // argv of this program, whose commands probe-nvml, edits-nvml and wasm-exec are run as children
 	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
 	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self, and images where there is an engine
 	Engines []string        // where a container engine may be, the first that can be used is; none: no images are run
@@ -260,7 +260,7 @@ func (n *Node) dialChain() (err error) {
 // buildDevices asks every probe for the first time.
 func (n *Node) buildDevices() error {
 	if n.cfg.Probes == nil {
-		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml")}}
+		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml"), EditsCommand: n.child("edits-nvml")}}
 	}
 	if n.cfg.Runners == nil && n.cfg.Provide {
 		if err := n.buildRunners(); err != nil {

@@ -14,6 +14,7 @@ import (
 // which are no commands: nobody types them and no help lists them.
 const (
 	probeNVML     = "probe-nvml"
+	editsNVML     = "edits-nvml"
 	wasmExec      = "wasm-exec"
 	challengeExec = "challenge-exec"
 )
@@ -26,6 +27,8 @@ func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, 
 		return 0, false
 	case args[0] == probeNVML:
 		return nvml.Main(stdin, stdout, stderr), true
+	case args[0] == editsNVML:
+		return nvml.EditsMain(stdin, stdout, stderr), true
 	case args[0] == wasmExec:
 		return wasm.Main(stdin, stdout, stderr), true
 	case args[0] == challengeExec:

@@ -83,7 +83,7 @@ func (l listing) device(c card, at time.Time) gpu.Device {
 			PCIeReplays: c.Replays.AtMost(maxCount), Xid: c.xid()},
 		Now: c.sample(at),
 	}
-	d.Class = gpu.Class(d.Model)
+	d.Class, d.Vendor = gpu.Class(d.Model), Vendor
 	d.Health, d.Failed = l.health(c, d)
 	if d.ID == "" {
 		d.ID = fmt.Sprintf("GPU-at-index-%d", c.Index)

@@ -2,6 +2,7 @@ package nvml
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/souk-market/souk/gpu"
 )
@@ -47,7 +48,7 @@ func (l listing) health(c card, d gpu.Device) (told string, failed bool) {
 			return told, true
 		}
 	}
-	for _, told := range []string{c.drain(), c.spareMemory(d), heat(d), l.settings(c)} {
+	for _, told := range []string{l.mismatch(), c.drain(), c.spareMemory(d), heat(d), l.settings(c)} {
 		if told != "" {
 			return told, false // a job that runs may go on
 		}
@@ -67,6 +68,16 @@ func (c card) trouble(d gpu.Device) string {
 		return "its driver says nothing sensible of its memory: reload the driver"
 	}
 	return ""
+}
+
+// mismatch is a library of another version than the kernel's driver, which was
+// updated: what runs goes on, and nothing new starts.
+func (l listing) mismatch() string {
+	driver, library := clean(l.Driver, plain), clean(l.Library, plain)
+	if driver == "" || library == "" || !strings.Contains(library, ".") || library == driver || strings.HasSuffix(library, "."+driver) {
+		return ""
+	}
+	return fmt.Sprintf("driver %s and library %s are of different versions, after an update: %s", driver, library, doReboot)
 }
 
 // answered tells what an answer of NVML means for people.

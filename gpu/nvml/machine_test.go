@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "probe-nvml" {
 		os.Exit(nvml.Main(os.Stdin, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "edits-nvml" {
+		os.Exit(nvml.EditsMain(os.Stdin, os.Stdout, os.Stderr))
+	}
 	dir, err := os.MkdirTemp("", "nvml-*")
 	if err != nil {
 		panic(err)
@@ -31,7 +34,7 @@ func TestMain(m *testing.M) {
 // build compiles the stand-in once for all tests.
 var build func() (*nvmltest.Library, error)
 
-var probe = nvml.Probe{Command: []string{os.Args[0], "probe-nvml"}}
+var probe = nvml.Probe{Command: []string{os.Args[0], "probe-nvml"}, EditsCommand: []string{os.Args[0], "edits-nvml"}}
 
 // machine makes the child see the machine of a scenario, with lines put at the end
 // of it. It returns the file's path.
@@ -52,6 +55,28 @@ func machine(t *testing.T, scenario string, lines ...string) string {
 	t.Setenv(nvmltest.ScenarioVariable, path)
 	play(t, path, text, lines...)
 	return path
+}
+
+// installed is the machine of a scenario with its driver's files and nodes.
+func installed(t *testing.T, scenario string) nvmltest.Installed {
+	t.Helper()
+	machine(t, scenario)
+	library, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := nvmltest.Scenario(scenario)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := library.Install(t.TempDir(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range i.Environment() {
+		t.Setenv(name, value)
+	}
+	return i
 }
 
 // play changes the machine of a scenario file at one moment.

@@ -4,8 +4,9 @@ package nvml
 
 import (
 	"fmt"
-	"github.com/souk-market/souk/gpu/child"
 	"io"
+
+	"github.com/souk-market/souk/gpu/child"
 )
 
 // Main is the body of the child process. This build cannot load a library, so
@@ -15,4 +16,11 @@ func Main(_ io.Reader, stdout, _ io.Writer) int {
 		return child.Failed
 	}
 	return 0
+}
+
+// EditsMain is the body of the child process that makes edits, of which this build
+// makes none.
+func EditsMain(_ io.Reader, _, stderr io.Writer) int {
+	fmt.Fprintln(stderr, "this build cannot load NVIDIA's library")
+	return child.Failed
 }

@@ -31,6 +31,9 @@ const LibraryVariable = "SOUK_NVML_LIBRARY"
 // Every is the time from one reading of the devices to the next.
 const Every = time.Second
 
+// Vendor is the name of the maker of the devices.
+const Vendor = "nvidia"
+
 // Defaults of [Probe], and how often a child that ended is started again.
 const (
 	probeWithin  = 15 * time.Second // a cold driver takes seconds
@@ -41,8 +44,10 @@ const (
 
 // Probe asks a child process for the devices.
 type Probe struct {
-	Command []string      // argv of the child: it calls [Main]
-	Timeout time.Duration // until the first reading; default 15s
+	Command      []string // argv of the child: it calls [Main]
+	EditsCommand []string // argv of the child for edits: it calls [EditsMain]; none: containers get no devices
+
+	Timeout time.Duration // until the first reading, and for edits; default 15s, 20s
 	Silence time.Duration // without a reading, after which the child is killed; default 5s
 
 	kill func(*os.Process) error // for tests: how the child is ended; nil: as children are

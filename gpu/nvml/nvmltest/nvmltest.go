@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-//go:embed standin scenarios
+//go:embed standin scenarios driver
 var files embed.FS
 
 // ScenarioVariable names the environment variable that holds the path of the

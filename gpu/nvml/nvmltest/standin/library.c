@@ -65,14 +65,14 @@ nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *n) {
 		return met;
 	*n = 0;
 	for (int i = 0; i < the_machine.cards; i++)
-		*n += the_machine.card[i].parent < 0;
+		*n += the_machine.card[i].parent < 0 && scenario_shown(i);
 	if (the_machine.count.known)
 		*n = (unsigned)the_machine.count.value;
 	return NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned at, nvmlDevice_t *d) {
 	for (int i = 0; i < the_machine.cards; i++) {
-		if (the_machine.card[i].parent >= 0 || at-- > 0)
+		if (the_machine.card[i].parent >= 0 || !scenario_shown(i) || at-- > 0)
 			continue;
 		d->handle = (struct nvmlDevice_st *)&the_machine.card[i];
 		return scenario_meet(__func__, i);
@@ -143,9 +143,9 @@ nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t d, unsigned at, nv
 	MEET(d);
 	unsigned n = 0, all = 0;
 	for (int i = 0; i < the_machine.cards; i++)
-		all += the_machine.card[i].parent == index_of(d);
+		all += the_machine.card[i].parent == index_of(d) && scenario_shown(i);
 	for (int i = 0; i < the_machine.cards; i++) {
-		if (the_machine.card[i].parent != index_of(d))
+		if (the_machine.card[i].parent != index_of(d) || !scenario_shown(i))
 			continue;
 		n++;
 		if (at == (2 * all <= 7 ? 2 * n - 1 : n - 1)) {

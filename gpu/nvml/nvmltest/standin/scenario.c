@@ -1,8 +1,11 @@
 /* Reads the machine from its file. Nothing here trusts the file: what is too
  * long is cut, what is not known is told on stderr and ends the process, so that
  * a slip in a test is seen. */
+#define _GNU_SOURCE
 #include "scenario.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@ static const struct {
 	{ "cuda", offsetof(machine, cuda) },
 	{ "count", offsetof(machine, count) },
 	{ "init", offsetof(machine, init) },
+	{ "nodes", offsetof(machine, nodes) },
 	{ "cc_environment", offsetof(machine, cc_environment) },
 	{ "cc_feature", offsetof(machine, cc_feature) },
 	{ "cc_devtools", offsetof(machine, cc_devtools) },
@@ -31,7 +35,7 @@ static const struct {
 	N(retired_sbe), N(retired_dbe), N(retired_pending),
 	N(remapped_correctable), N(remapped_uncorrectable), N(remap_pending), N(remap_failed),
 	N(recovery_action), N(compute_mode), N(pcie_replays), N(throttle), N(mig_mode), N(mig_pending),
-	N(compute_processes), N(graphics_processes), N(process_memory), N(xid),
+	N(compute_processes), N(graphics_processes), N(process_memory), N(xid), N(minor_number), N(gi), N(ci),
 #undef N
 };
 
@@ -155,11 +159,78 @@ static void keep_counts(const machine *old, machine *m) {
 			m->rule[i].calls = old->rule[i].calls;
 }
 
+/* own opens the library's own file where its machine begins; NULL: it has none. */
+static FILE *own(void) {
+	static const char mark[] = "\n# machine of this library\n";
+	Dl_info info;
+	if (!dladdr((void *)own, &info) || !info.dli_fname)
+		return NULL;
+	FILE *f = fopen(info.dli_fname, "r");
+	long begins = -1;
+	size_t met = 0;
+	for (int c; f && (c = getc(f)) != EOF;) {
+		met = c == mark[met] ? met + 1 : c == mark[0];
+		if (met == sizeof mark - 1) {
+			begins = ftell(f);
+			met = 0;
+		}
+	}
+	if (f && (begins < 0 || fseek(f, begins, SEEK_SET))) {
+		fclose(f);
+		f = NULL;
+	}
+	return f;
+}
+
+int scenario_minor(int card) {
+	if (the_machine.card[card].minor_number.known)
+		return (int)the_machine.card[card].minor_number.value;
+	int n = 0;
+	for (int i = 0; i < card; i++)
+		n += the_machine.card[i].parent < 0;
+	return n;
+}
+
+int scenario_place(int slice) {
+	int n = 0;
+	for (int i = 0; i < slice; i++)
+		n += the_machine.card[i].parent == the_machine.card[slice].parent;
+	return n;
+}
+
+/* opened tells whether a node can be opened, for reading alone if need be. */
+static int opened(const char *node) {
+	char path[512];
+	const char *root = getenv("SOUK_NVML_DEV_ROOT");
+	snprintf(path, sizeof path, "%s%s", root ? root : "", node);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* A slice's two nodes have numbers 16 and 17 for the first of its card, and so on. */
+int scenario_shown(int card) {
+	if (!the_machine.nodes.known || !the_machine.nodes.value)
+		return 1;
+	int parent = the_machine.card[card].parent;
+	char node[64];
+	snprintf(node, sizeof node, "/dev/nvidia%d", scenario_minor(parent < 0 ? card : parent));
+	if (!opened(node) || parent < 0)
+		return opened(node);
+	for (int i = 0; i < 2; i++) {
+		snprintf(node, sizeof node, "/dev/nvidia-caps/nvidia-cap%d", 16 + 2 * scenario_place(card) + i);
+		if (!opened(node))
+			return 0;
+	}
+	return 1;
+}
+
 void scenario_read(void) {
 	static machine fresh;
 	memset(&fresh, 0, sizeof fresh);
 	const char *path = getenv("SOUK_NVML_SCENARIO");
-	FILE *f = path ? fopen(path, "r") : NULL;
+	FILE *f = path && *path ? fopen(path, "r") : own();
 	if (f) {
 		char line[512];
 		while (fgets(line, sizeof line, f)) {

@@ -5,7 +5,9 @@
  * "gpu UUID" begins a card, "slice UUID" a MIG slice of the card before it. What
  * a card is not given it cannot tell: the call answers NOT_SUPPORTED. The file is
  * read again at each nvmlInit and each count of the cards, so that a test changes
- * a machine by writing the file anew. In texts, \xNN is one byte. */
+ * a machine by writing the file anew. In texts, \xNN is one byte. A library without
+ * the variable has its machine at the end of its own file, so that it can be taken
+ * to where no other file is. */
 #ifndef SCENARIO_H
 #define SCENARIO_H
 
@@ -48,11 +50,13 @@ typedef struct {
 	number mig_mode, mig_pending;
 	number compute_processes, graphics_processes, process_memory;
 	number xid; /* told once to each event set */
+	number minor_number, gi, ci; /* default: its place among the cards, or among the slices of its card */
 } card;
 
 typedef struct {
 	char driver[TEXT], library[TEXT];
 	number cuda, count, init;
+	number nodes; /* 1: show only cards whose node can be opened, as the real library does */
 	number cc_environment, cc_feature, cc_devtools, cc_ready;
 	int cards;
 	card card[MAX_CARDS];
@@ -67,6 +71,15 @@ void scenario_read(void);
 
 /* scenario_meet applies the rules to a call; NVML_SUCCESS: it goes on. */
 nvmlReturn_t scenario_meet(const char *call, int card);
+
+/* scenario_shown tells whether the library shows a card or slice. */
+int scenario_shown(int card);
+
+/* scenario_minor is the number in the name of a card's node. */
+int scenario_minor(int card);
+
+/* scenario_place is the place of a slice among those of its card, from 0. */
+int scenario_place(int slice);
 
 /* scenario_seconds is how long the library has been started. */
 double scenario_seconds(void);
