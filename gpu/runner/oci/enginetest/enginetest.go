@@ -24,8 +24,8 @@ import (
 
 const (
 	startWithin = 30 * time.Second
-	stopWithin  = 30 * time.Second
-	liveFor     = "900" // seconds: an engine whose test was killed ends by itself
+	askWithin   = 2 * time.Minute // of one command: an image may be large
+	liveFor     = "900"           // seconds: an engine whose test was killed ends by itself
 )
 
 // Engine is an engine of a test.
@@ -157,7 +157,7 @@ func (e *Engine) Podman(t testing.TB, args ...string) string {
 }
 
 func (e *Engine) podman(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "podman", args...)
 	cmd.Env = e.env
