@@ -45,6 +45,7 @@ type runFlags struct {
 // keyFlags are the flags that stand for a key of the job file.
 var keyFlags = []struct{ flag, key, usage string }{
 	{"name", "name", "the job's name"},
+	{"image", "image", "the image to run, by digest or tag"},
 	{"cpu", "cpu", "processor cores, such as 2 or 0.5"},
 	{"memory", "memory", "host memory, such as 4GB"},
 	{"disk", "disk", "scratch disk, such as 10GB"},
