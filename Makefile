@@ -52,7 +52,8 @@ quick: # compile all, vet and test the pure rooms: the loop of an edit, in secon
 	@$(GO) test -short -vet=off $(PURE)
 
 .PHONY: test
-test: deps check # everything: what check checks, then all tests under the race detector
+test: deps # everything: what check checks, then all tests under the race detector
+	@$(MAKE) --no-print-directory -j2 check $(PYTORCH)
 	@echo "== tests, with the race detector"
 	@$(GO) test -race -vet=off -timeout 15m -json ./... | $(GO) run ./integration/testlog
 
@@ -68,6 +69,24 @@ BUDGET := 2h
 .PHONY: soak
 soak: deps # the long forms of the tests, for BUDGET=2h in all; attempts, failures, seeds
 	$(GO) run ./integration/soak -budget $(BUDGET)
+
+PYTORCH := bin/images/pytorch.tar
+
+.PHONY: image
+image: $(PYTORCH) # the image of examples/pytorch, from Debian packages, for this user's Podman
+	@$(call need,podman,podman crun,to keep the image)
+	@podman import --quiet --change 'CMD ["python3"]' $(PYTORCH) localhost/souk/pytorch:bookworm >/dev/null
+	@echo "a provider that uses this Podman runs it as:"
+	@echo "  souk run --gpu 0 --image localhost/souk/pytorch@$$(podman image inspect --format '{{.Digest}}' localhost/souk/pytorch:bookworm) examples/pytorch/job.yaml"
+
+# Python and PyTorch for the processor, about 1.2 GB: nothing of it is downloaded but from Debian.
+$(PYTORCH): examples/pytorch/packages
+	@$(call need,mmdebstrap,mmdebstrap,to make the image of examples/pytorch)
+	@echo "== the image of examples/pytorch, from Debian packages (about 3 minutes)"
+	@mkdir -p $(@D)
+	@mmdebstrap --quiet --variant=essential --aptopt='Apt::Install-Recommends false' --include="$$(paste -sd, $<)" \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		bookworm $@.part http://deb.debian.org/debian && mv $@.part $@
 
 .PHONY: generate
 generate: $(TOOLS)/buf $(TOOLS)/.built # the Go code of messages and contracts, anew
