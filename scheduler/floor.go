@@ -70,6 +70,7 @@ type Floor struct {
 	cfg      FloorConfig
 	leases   map[souk.LeaseID]*occupation
 	holds    map[souk.NodeKey]*occupation // one for each client
+	kept     map[string]*occupation       // devices that are looked after, by what for; see [Floor.Keep]
 	orders   *market.Limiter
 	draining bool
 }
@@ -101,6 +102,7 @@ func NewFloor(cfg FloorConfig) *Floor {
 		cfg:    cfg,
 		leases: map[souk.LeaseID]*occupation{},
 		holds:  map[souk.NodeKey]*occupation{},
+		kept:   map[string]*occupation{},
 		orders: market.NewLimiter(cfg.OrderEvery, cfg.OrderBurst, maxClients),
 	}
 	f.Restock(cfg.Devices)
@@ -218,7 +220,7 @@ func (f *Floor) Next() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Free counts, for each class, the devices that no lease or hold has.
+// Free counts, for each class, the devices that no lease, hold or keeping has.
 func (f *Floor) Free(now time.Time) map[string]int {
 	busy, free := f.taken(now, souk.NodeKey{}), map[string]int{}
 	for _, d := range f.cfg.Devices {
@@ -264,11 +266,17 @@ func (f *Floor) used(now time.Time, client souk.NodeKey) (sum share) {
 	return sum
 }
 
-// against yields the leases, and the live holds of clients other than this one.
+// against yields the leases, what is kept, and the live holds of clients other than
+// this one.
 func (f *Floor) against(now time.Time, client souk.NodeKey) func(func(*occupation) bool) {
 	return func(yield func(*occupation) bool) {
 		for _, l := range f.leases {
 			if !yield(l) {
+				return
+			}
+		}
+		for _, k := range f.kept {
+			if now.Before(k.until) && !yield(k) {
 				return
 			}
 		}
