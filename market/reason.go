@@ -71,12 +71,13 @@ func (r *Refusal) measure() string {
 
 // plain says what reasons without a measure mean.
 var plain = map[marketv1.DeclineReason]string{
-	marketv1.DeclineReason_DECLINE_REASON_RUNNER:      "no accepted runner",
-	marketv1.DeclineReason_DECLINE_REASON_REGION:      "not in an accepted region",
-	marketv1.DeclineReason_DECLINE_REASON_EVIDENCE:    "not proved well enough",
-	marketv1.DeclineReason_DECLINE_REASON_DRAINING:    "the provider is stopping",
-	marketv1.DeclineReason_DECLINE_REASON_MALFORMED:   "the provider cannot act on the message",
-	marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED: "the provider does not understand the message",
+	marketv1.DeclineReason_DECLINE_REASON_RUNNER:       "no accepted runner",
+	marketv1.DeclineReason_DECLINE_REASON_REGION:       "not in an accepted region",
+	marketv1.DeclineReason_DECLINE_REASON_EVIDENCE:     "not proved well enough",
+	marketv1.DeclineReason_DECLINE_REASON_DRAINING:     "the provider is stopping",
+	marketv1.DeclineReason_DECLINE_REASON_MALFORMED:    "the provider cannot act on the message",
+	marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED:  "the provider does not understand the message",
+	marketv1.DeclineReason_DECLINE_REASON_NOT_MEASURED: "the devices cannot be measured there, which is no fault",
 }
 
 func plural(n uint64, what string) string {

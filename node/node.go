@@ -42,6 +42,7 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
@@ -82,10 +83,11 @@ type Config struct {
 	Payout   string                    // address that earnings go to; default: the wallet's
 	Region   string                    // default: not said
 
-	Self    []string        // argv of this program, whose commands probe-nvml, edits-nvml and wasm-exec are run as children
-	Probes  []gpu.Probe     // where devices are found; default: the processor, and NVIDIA's driver by Self
-	Runners []runner.Runner // how jobs are run; default: WebAssembly by Self, and images where there is an engine
-	Engines []string        // where a container engine may be, the first that can be used is; none: no images are run
+	Self    []string         // argv of this program, whose commands probe-nvml, edits-nvml, wasm-exec and challenge-exec are run as children
+	Probes  []gpu.Probe      // where devices are found; default: the processor, and NVIDIA's driver by Self
+	Runners []runner.Runner  // how jobs are run; default: WebAssembly by Self, and images where there is an engine
+	Provers provider.Provers // what computes challenges; default: processes by Self
+	Engines []string         // where a container engine may be, the first that can be used is; none: no images are run
 
 	// A simulation brings its own; what is left out is the real thing. Run closes
 	// Store and Listener.
@@ -147,6 +149,7 @@ type Node struct {
 	chain    Chain         // nil: watch only, and so are the next four
 	keeper   *money.Keeper
 	dealer   *client.Dealer
+	proofs   *proof.Challenger
 	client   *client.Client
 	provider *provider.Provider // nil: this node does not sell
 }
@@ -169,7 +172,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Now = time.Now
 	}
 	n := &Node{cfg: cfg, started: cfg.Now(), space: disk.NewSpace(cfg.Home, cfg.Log)}
-	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildRoles, n.buildAPI} {
+	for _, build := range []func() error{n.buildStores, n.buildNetwork, n.buildChain, n.buildDevices, n.buildProofs, n.buildRoles, n.buildAPI} {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -361,6 +364,7 @@ func (n *Node) serveStreams(ctx context.Context) error {
 		n.streams.Handle(ctx, network.LeaseProtocol, network.LeaseLimits.In(w.Lease), n.provider.ServeLease),
 		n.streams.Handle(ctx, network.RunProtocol, run, n.provider.ServeRun),
 		n.streams.Handle(ctx, network.ChannelProtocol, network.ChannelLimits.In(w.Channel), n.provider.ServeChannel),
+		n.streams.Handle(ctx, proof.Protocol, proof.Limits, n.provider.ServeChallenge),
 	} {
 		defer stop()
 	}

@@ -81,7 +81,7 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		WhenIdle: n.cfg.WhenIdle, Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.Waits, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
+		Keeper: n.keeper, Waits: n.cfg.Waits, Provers: n.cfg.Provers, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
 }
 
 // checkPrices refuses a price for a device that is not here: it is a slip, and
@@ -170,7 +170,7 @@ func (n *Node) buildAPI() (err error) {
 	cfg := api.Config{Home: n.cfg.Home, Addr: n.cfg.API, Listener: n.cfg.Listener, Version: n.cfg.Version, Started: n.started,
 		Host: n.host, Book: n.book, Gossip: n.gossip, Clocks: n.clocks, Streams: n.streams, Space: n.space, Devices: n.devices,
 		Files: n.files, Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Tree: n.tree,
-		Keeper: n.keeper, Client: n.client, Dealer: n.dealer, Anchors: n.cfg.Contracts.Anchors}
+		Keeper: n.keeper, Client: n.client, Dealer: n.dealer, Proofs: n.proofs, Anchors: n.cfg.Contracts.Anchors}
 	if n.chain != nil { // a nil interface of another type would not be nil
 		cfg.Chain = n.chain
 	}

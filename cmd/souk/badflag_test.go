@@ -26,6 +26,9 @@ var badFlags = map[string][]string{
 	"souk up --chain":             badURL,
 	"souk up --devnet-listen":     badHostPort,
 	"souk up --api":               badHostPort,
+	"souk challenge --class":      {"", "rtx_4090", "RTX 4090", "-"},
+	"souk challenge --size":       {"0", "300", "65536", "-1", "big"},
+	"souk challenge --rounds":     {"0", "1025", "-1", "many"},
 	"souk run --in":               {"", "./missing", "./in.csv:/in/../etc", "https://example.com/x"},
 	"souk run --out":              {"", "./full", "./in.csv"},
 	"souk run --env":              {"A", "1A=x", "=x", "A B=x"},
@@ -49,7 +52,7 @@ var badFlags = map[string][]string{
 
 // goodArgs are the arguments with which a command would go on, were it not for a flag.
 var goodArgs = map[string][]string{
-	"souk run": {"a.wasm"}, "souk logs": {"7f3a"}, "souk add": {"in.csv"}, "souk wallet deposit": {"1", "--to", "12D3"},
+	"souk run": {"a.wasm"}, "souk logs": {"7f3a"}, "souk challenge": {"12D3"}, "souk add": {"in.csv"}, "souk wallet deposit": {"1", "--to", "12D3"},
 }
 
 // badArgs are wrong arguments of each command. One too many is tried of all.
@@ -62,6 +65,7 @@ var badArgs = map[string][][]string{
 	"souk gpus":            nil,
 	"souk dashboard":       nil,
 	"souk offers":          {{"--watch", "--explain"}},
+	"souk challenge":       {{}, {"0x1234"}, {""}},
 	"souk run":             {{}, {"a.wasm", "b.wasm"}, {"missing.yaml"}, {"job.yaml", "--", "--epochs", "5"}, {"a.wasm", "--epochs", "5"}, {"-y", "a.wasm"}, {"--detach", "a.wasm"}},
 	"souk jobs":            nil,
 	"souk job":             {{}, {"xyz"}, {"7F3A"}, {""}, {strings.Repeat("a", 65)}},

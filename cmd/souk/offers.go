@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/plainjson"
@@ -128,7 +129,23 @@ func offerRow(r *apiv1.OfferRow) []string {
 	}
 	return []string{short(r.Provider), o.GetClass(), fmt.Sprintf("%d/%d", o.GetFree(), o.GetCount()),
 		souk.FormatSize(o.GetMemoryBytes()), capability(o.GetComputeCap()), money(o.GetPriceAtomsPerHour()), dash(o.GetRegion()),
-		dash(strings.Join(runners, ",")), evidence(o.GetEvidence()), fmt.Sprint(r.Score)}
+		dash(strings.Join(runners, ",")), proofWord(r), fmt.Sprint(r.Score)}
+}
+
+// proofWord is what is known of an offer's devices, and since when.
+func proofWord(r *apiv1.OfferRow) string {
+	p := r.Proof
+	at, err := time.Parse(time.RFC3339, p.GetAt())
+	if err != nil {
+		return evidence(r.Offer.GetEvidence())
+	}
+	word := "challenged"
+	if !p.Proved {
+		word = "failed"
+	} else if p.Backend == "reference" {
+		word = "challenged (processor)"
+	}
+	return fmt.Sprintf("%s %s ago", word, max(0, time.Since(at)).Truncate(time.Minute))
 }
 
 func removals(w io.Writer, rs []*apiv1.Removal) error {

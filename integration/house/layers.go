@@ -21,7 +21,7 @@ func order() map[string]int {
 // nodeOrder gives each package inside node its place, as [order] does for the
 // rooms. The empty name is node itself, which wires the others.
 func nodeOrder() map[string]int {
-	return map[string]int{"network": 0, "offers": 1, "disk": 1, "money": 2, "provider": 3, "client": 3, "api": 4, "": 5}
+	return map[string]int{"network": 0, "offers": 1, "disk": 1, "proof": 1, "money": 2, "provider": 3, "client": 3, "api": 4, "": 5}
 }
 
 // imports checks that the rooms import each other one way, and so do the
@@ -93,7 +93,7 @@ func nodeRule(from, to string) string {
 	if places[to] < places[from] {
 		return ""
 	}
-	return "the order inside node is network <- offers disk <- money <- provider client <- api <- node, and packages between the same arrows do not import each other"
+	return "the order inside node is network <- offers disk proof <- money <- provider client <- api <- node, and packages between the same arrows do not import each other"
 }
 
 // first is the first folder of a path.

@@ -14,7 +14,9 @@ import (
 	"github.com/souk-market/souk/cmd/souk/plainjson"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
+	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/payment"
+	challengev1 "github.com/souk-market/souk/proto/souk/challenge/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	wirev1 "github.com/souk-market/souk/proto/souk/wire/v1"
@@ -164,6 +166,7 @@ func TestSigned(t *testing.T) {
 	old.Version, old.Tariff = 0, nil
 	add("lease of version 1", souk.DomainLease, clientKey, old)
 	addMixed(t, add, keys)
+	addChallenge(t, add)
 	var m leasev1.Keys
 	payload, _, err := wire.Open(souk.DomainKeys, keys, len(keys))
 	if err != nil || proto.Unmarshal(payload, &m) != nil {
@@ -197,6 +200,24 @@ func addMixed(t *testing.T, add func(string, souk.Domain, ed25519.PrivateKey, pr
 		t.Errorf("its terms are %+v, %v", terms, err)
 	}
 	add("lease, of two classes", souk.DomainLease, clientKey, l)
+}
+
+// addChallenge adds a challenge and the evidence of it.
+func addChallenge(t *testing.T, add func(string, souk.Domain, ed25519.PrivateKey, proto.Message) []byte) {
+	t.Helper()
+	provider := nodeKey(providerKey)
+	asked := add("challenge", souk.DomainChallenge, clientKey, &challengev1.Challenge{Version: 1, Nonce: bytes.Repeat([]byte{11}, 16), ProviderKey: provider[:],
+		Class: "RTX_4090", Arithmetic: challengev1.Arithmetic_ARITHMETIC_INT8, Size: 16384, Rounds: 20, SignedMs: issued.UnixMilli()})
+	r, refused := proof.OpenRequest(asked, provider, issued)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	said := add("evidence", souk.DomainEvidence, clientKey, &challengev1.Evidence{Version: 1, ProviderKey: provider[:], Class: r.Class, Devices: []string{"GPU-1"},
+		Challenge: bytes.Repeat([]byte{12}, 32), Arithmetic: r.Arithmetic, Size: r.Size, Rounds: r.Rounds, Backend: "cuda", CommitUs: 4_000_000, RecallUs: 300_000,
+		Tiles: 16, Verdict: challengev1.Verdict_VERDICT_PROVED, AtMs: issued.Add(10 * time.Second).UnixMilli()})
+	if e, err := proof.OpenEvidence(said); err != nil || !e.Counts(issued.Add(time.Hour)) {
+		t.Errorf("%v, %v", e, err)
+	}
 }
 
 // keysVector is the voucher key's half of a binding; the node key's half is the

@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"slices"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/node/proof"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
 
@@ -35,6 +37,16 @@ type marketService struct {
 	book    offerBook
 	changes bookWatch
 	scores  scores
+	proofs  proofs
+}
+
+// row shows an offer with what this node knows of its provider and its devices.
+func (s *marketService) row(o *market.Offer) *apiv1.OfferRow {
+	row := offerRow(o, s.scores)
+	if e := s.proofs.Own(o.Provider, o.Class); e != nil && time.Since(e.At) < proof.Fresh {
+		row.Proof = proofRow(e)
+	}
+	return row
 }
 
 // offerRow shows an offer with what this node knows of its provider.
@@ -61,7 +73,7 @@ func (s *marketService) Offers(_ context.Context, req *apiv1.OffersRequest) (*ap
 	}
 	out := &apiv1.OffersResponse{Total: uint32(s.book.Len())}
 	for _, o := range s.book.Match(q) {
-		out.Offers = append(out.Offers, offerRow(o, s.scores))
+		out.Offers = append(out.Offers, s.row(o))
 	}
 	if req.Explain {
 		out.Removals = removalRows(s.book.Explain(q))
@@ -80,7 +92,7 @@ func (s *marketService) WatchOffers(ctx context.Context, req *apiv1.WatchOffersR
 		return connect.NewError(connect.CodeUnavailable, err)
 	}
 	for _, o := range s.book.Match(q) {
-		if err := out.Send(&apiv1.WatchOffersResponse{Offer: offerRow(o, s.scores)}); err != nil {
+		if err := out.Send(&apiv1.WatchOffersResponse{Offer: s.row(o)}); err != nil {
 			return err
 		}
 	}
@@ -88,7 +100,7 @@ func (s *marketService) WatchOffers(ctx context.Context, req *apiv1.WatchOffersR
 		if !c.Ended && !slices.Contains(s.book.Match(q), c.Offer) {
 			continue
 		}
-		if err := out.Send(&apiv1.WatchOffersResponse{Offer: offerRow(c.Offer, s.scores), Ended: c.Ended}); err != nil {
+		if err := out.Send(&apiv1.WatchOffersResponse{Offer: s.row(c.Offer), Ended: c.Ended}); err != nil {
 			return err
 		}
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/ledger"
 	"github.com/souk-market/souk/payment/log"
@@ -75,6 +76,7 @@ type Config struct {
 	Channels *money.Channels
 	Receipts *money.Receipts
 	Tree     *log.Log // digests of finished receipts
+	Proofs   *proof.Challenger
 
 	Chain   Chain           // nil: none, and so are the next three
 	Keeper  *money.Keeper   //
@@ -217,7 +219,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 func newServices(cfg Config, url string) http.Handler {
 	node := &nodeService{version: cfg.Version, started: cfg.Started, home: cfg.Home, url: url, host: cfg.Host, book: cfg.Book,
 		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, engine: cfg.Engine, seller: cfg.Seller}
-	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts}
+	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, proofs: cfg.Proofs}
 	jobs := &jobsService{book: cfg.Book, scores: cfg.Receipts, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
 	wallet := &walletService{ledger: cfg.Ledger, channels: cfg.Channels, book: cfg.Book}
 	log := &logService{receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}

@@ -8,6 +8,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -21,9 +22,11 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/chain"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -68,6 +71,9 @@ type Config struct {
 	Contracts chain.Contracts
 	Keeper    ChainWork
 	Waits     *network.Waits
+	Provers   Provers          // nil: no challenge is answered
+	Rates     ChallengeRates   // of challenges
+	Times     proof.Times      // of a challenge's steps; default: [proof.DefaultTimes]
 	Now       func() time.Time // by which offers are signed
 	Space     *disk.Space
 	Log       *slog.Logger
@@ -96,6 +102,8 @@ type Provider struct {
 	tenancies map[souk.LeaseID]*tenancy
 	sequence  uint64
 	draining  bool
+
+	challengers, challenges *market.Limiter // of each challenger, and of all
 }
 
 // New returns a provider with the leases that had not ended before a restart. Run
@@ -106,6 +114,12 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
 		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{},
 	}
+	if p.cfg.Times == (proof.Times{}) {
+		p.cfg.Times = proof.DefaultTimes()
+	}
+	r := cfg.Rates
+	p.challengers = market.NewLimiter(cmp.Or(r.Every, 5*time.Minute), cmp.Or(r.Burst, 3), maxChallengers)
+	p.challenges = market.NewLimiter(cmp.Or(r.AllEvery, time.Minute), cmp.Or(r.AllBurst, 10), 1)
 	p.means = p.meansOf()
 	p.floor = scheduler.NewFloor(p.floorConfig())
 	if err := p.recover(now); err != nil {

@@ -884,6 +884,315 @@ func (x *DeviceSample) GetThermalMarginC() uint32 {
 	return 0
 }
 
+// ChallengeRequest asks for a proof.
+type ChallengeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's peer id, or a unique beginning of it.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The class; empty where the provider offers one alone.
+	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	// The order of the matrices; 0: what suits the devices.
+	Size uint32 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// Products of each device; 0: as many as fill its memory.
+	Rounds        uint32 `protobuf:"varint,4,opt,name=rounds,proto3" json:"rounds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChallengeRequest) Reset() {
+	*x = ChallengeRequest{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChallengeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChallengeRequest) ProtoMessage() {}
+
+func (x *ChallengeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChallengeRequest.ProtoReflect.Descriptor instead.
+func (*ChallengeRequest) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChallengeRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ChallengeRequest) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ChallengeRequest) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ChallengeRequest) GetRounds() uint32 {
+	if x != nil {
+		return x.Rounds
+	}
+	return 0
+}
+
+// ChallengeResponse is a step of a challenge; the last one has the proof.
+type ChallengeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What goes on: connecting, waiting, computing, recalling, opening, done.
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// What came of it; the last response alone has it.
+	Proof         *Proof `protobuf:"bytes,2,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChallengeResponse) Reset() {
+	*x = ChallengeResponse{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChallengeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChallengeResponse) ProtoMessage() {}
+
+func (x *ChallengeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChallengeResponse.ProtoReflect.Descriptor instead.
+func (*ChallengeResponse) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ChallengeResponse) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *ChallengeResponse) GetProof() *Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+// Proof is what came of a challenge.
+type Proof struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's peer id.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The peer id of who challenged.
+	Challenger string `protobuf:"bytes,2,opt,name=challenger,proto3" json:"challenger,omitempty"`
+	// The class.
+	Class string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	// The devices, by id.
+	Devices []string `protobuf:"bytes,4,rep,name=devices,proto3" json:"devices,omitempty"`
+	// What computed, by the provider's word: cuda, opencl, or reference.
+	Backend string `protobuf:"bytes,5,opt,name=backend,proto3" json:"backend,omitempty"`
+	// How: int8 or half.
+	Arithmetic string `protobuf:"bytes,6,opt,name=arithmetic,proto3" json:"arithmetic,omitempty"`
+	// The order of the matrices.
+	Size uint32 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`
+	// Products of each device.
+	Rounds uint32 `protobuf:"varint,8,opt,name=rounds,proto3" json:"rounds,omitempty"`
+	// What each device filled of its memory.
+	MemoryBytes uint64 `protobuf:"varint,9,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// From the start to the last commitment, in microseconds.
+	CommitUs uint64 `protobuf:"varint,10,opt,name=commit_us,json=commitUs,proto3" json:"commit_us,omitempty"`
+	// From the recall to its last root, in microseconds.
+	RecallUs uint64 `protobuf:"varint,11,opt,name=recall_us,json=recallUs,proto3" json:"recall_us,omitempty"`
+	// Tiles that were opened and are right.
+	Tiles uint32 `protobuf:"varint,12,opt,name=tiles,proto3" json:"tiles,omitempty"`
+	// Whether the times were held against those measured on such devices.
+	Judged bool `protobuf:"varint,13,opt,name=judged,proto3" json:"judged,omitempty"`
+	// Whether every device did the work and held the products.
+	Proved bool `protobuf:"varint,14,opt,name=proved,proto3" json:"proved,omitempty"`
+	// Why it proves nothing; empty when it does.
+	Fault string `protobuf:"bytes,15,opt,name=fault,proto3" json:"fault,omitempty"`
+	// When, RFC 3339.
+	At            string `protobuf:"bytes,16,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proof) Reset() {
+	*x = Proof{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proof) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proof) ProtoMessage() {}
+
+func (x *Proof) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proof.ProtoReflect.Descriptor instead.
+func (*Proof) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Proof) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Proof) GetChallenger() string {
+	if x != nil {
+		return x.Challenger
+	}
+	return ""
+}
+
+func (x *Proof) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *Proof) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *Proof) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *Proof) GetArithmetic() string {
+	if x != nil {
+		return x.Arithmetic
+	}
+	return ""
+}
+
+func (x *Proof) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Proof) GetRounds() uint32 {
+	if x != nil {
+		return x.Rounds
+	}
+	return 0
+}
+
+func (x *Proof) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Proof) GetCommitUs() uint64 {
+	if x != nil {
+		return x.CommitUs
+	}
+	return 0
+}
+
+func (x *Proof) GetRecallUs() uint64 {
+	if x != nil {
+		return x.RecallUs
+	}
+	return 0
+}
+
+func (x *Proof) GetTiles() uint32 {
+	if x != nil {
+		return x.Tiles
+	}
+	return 0
+}
+
+func (x *Proof) GetJudged() bool {
+	if x != nil {
+		return x.Judged
+	}
+	return false
+}
+
+func (x *Proof) GetProved() bool {
+	if x != nil {
+		return x.Proved
+	}
+	return false
+}
+
+func (x *Proof) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
+}
+
+func (x *Proof) GetAt() string {
+	if x != nil {
+		return x.At
+	}
+	return ""
+}
+
 // OffersRequest is a query over the book.
 type OffersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -897,7 +1206,7 @@ type OffersRequest struct {
 
 func (x *OffersRequest) Reset() {
 	*x = OffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1218,7 @@ func (x *OffersRequest) String() string {
 func (*OffersRequest) ProtoMessage() {}
 
 func (x *OffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1231,7 @@ func (x *OffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersRequest.ProtoReflect.Descriptor instead.
 func (*OffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OffersRequest) GetQuery() string {
@@ -947,14 +1256,16 @@ type OfferRow struct {
 	// The offer.
 	Offer *v1.Offer `protobuf:"bytes,2,opt,name=offer,proto3" json:"offer,omitempty"`
 	// This node's score, 0 to 1000.
-	Score         uint32 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	Score uint32 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	// The newest challenge of these devices that this node knows of; missing: none.
+	Proof         *Proof `protobuf:"bytes,4,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OfferRow) Reset() {
 	*x = OfferRow{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1277,7 @@ func (x *OfferRow) String() string {
 func (*OfferRow) ProtoMessage() {}
 
 func (x *OfferRow) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1290,7 @@ func (x *OfferRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRow.ProtoReflect.Descriptor instead.
 func (*OfferRow) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OfferRow) GetProvider() string {
@@ -1003,6 +1314,13 @@ func (x *OfferRow) GetScore() uint32 {
 	return 0
 }
 
+func (x *OfferRow) GetProof() *Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
 // Removal says what one clause of a query takes away.
 type Removal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1020,7 +1338,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1350,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1363,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Removal) GetClause() string {
@@ -1091,7 +1409,7 @@ type OffersResponse struct {
 
 func (x *OffersResponse) Reset() {
 	*x = OffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1421,7 @@ func (x *OffersResponse) String() string {
 func (*OffersResponse) ProtoMessage() {}
 
 func (x *OffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1434,7 @@ func (x *OffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersResponse.ProtoReflect.Descriptor instead.
 func (*OffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OffersResponse) GetOffers() []*OfferRow {
@@ -1151,7 +1469,7 @@ type WatchOffersRequest struct {
 
 func (x *WatchOffersRequest) Reset() {
 	*x = WatchOffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1481,7 @@ func (x *WatchOffersRequest) String() string {
 func (*WatchOffersRequest) ProtoMessage() {}
 
 func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1494,7 @@ func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersRequest.ProtoReflect.Descriptor instead.
 func (*WatchOffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchOffersRequest) GetQuery() string {
@@ -1199,7 +1517,7 @@ type WatchOffersResponse struct {
 
 func (x *WatchOffersResponse) Reset() {
 	*x = WatchOffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1529,7 @@ func (x *WatchOffersResponse) String() string {
 func (*WatchOffersResponse) ProtoMessage() {}
 
 func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1542,7 @@ func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersResponse.ProtoReflect.Descriptor instead.
 func (*WatchOffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchOffersResponse) GetOffer() *OfferRow {
@@ -1260,7 +1578,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1590,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1603,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Candidate) GetRow() *OfferRow {
@@ -1338,7 +1656,7 @@ type DeviceClass struct {
 
 func (x *DeviceClass) Reset() {
 	*x = DeviceClass{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1668,7 @@ func (x *DeviceClass) String() string {
 func (*DeviceClass) ProtoMessage() {}
 
 func (x *DeviceClass) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1681,7 @@ func (x *DeviceClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceClass.ProtoReflect.Descriptor instead.
 func (*DeviceClass) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeviceClass) GetClass() string {
@@ -1408,7 +1726,7 @@ type CostLine struct {
 
 func (x *CostLine) Reset() {
 	*x = CostLine{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1738,7 @@ func (x *CostLine) String() string {
 func (*CostLine) ProtoMessage() {}
 
 func (x *CostLine) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1751,7 @@ func (x *CostLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostLine.ProtoReflect.Descriptor instead.
 func (*CostLine) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CostLine) GetUnit() string {
@@ -1495,7 +1813,7 @@ type Decline struct {
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1825,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1838,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Decline) GetProvider() string {
@@ -1562,7 +1880,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1892,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1905,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PlanRequest) GetJob() *v11.Job {
@@ -1616,7 +1934,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1946,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1959,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PlanResponse) GetCandidates() []*Candidate {
@@ -1692,7 +2010,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2022,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2035,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SubmitRequest) GetJob() *v11.Job {
@@ -1745,7 +2063,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +2075,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +2088,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubmitResponse) GetId() string {
@@ -1789,7 +2107,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +2119,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +2132,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 // ListResponse lists the jobs.
@@ -1828,7 +2146,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +2158,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +2171,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -1907,7 +2225,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2237,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2250,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *JobSummary) GetJob() string {
@@ -2081,7 +2399,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2411,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2424,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Attempt) GetProvider() string {
@@ -2183,7 +2501,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2513,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2526,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetRequest) GetId() string {
@@ -2237,7 +2555,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2567,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2580,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetResponse) GetSummary() *JobSummary {
@@ -2315,7 +2633,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2645,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2658,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FollowRequest) GetId() string {
@@ -2382,7 +2700,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2712,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2725,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FollowResponse) GetEvent() isFollowResponse_Event {
@@ -2496,7 +2814,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2826,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2839,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StopRequest) GetId() string {
@@ -2542,7 +2860,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2872,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2885,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopResponse) GetSummary() *JobSummary {
@@ -2586,7 +2904,7 @@ type BalanceRequest struct {
 
 func (x *BalanceRequest) Reset() {
 	*x = BalanceRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2916,7 @@ func (x *BalanceRequest) String() string {
 func (*BalanceRequest) ProtoMessage() {}
 
 func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2929,7 @@ func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRequest.ProtoReflect.Descriptor instead.
 func (*BalanceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 // BalanceResponse is the wallet.
@@ -2637,7 +2955,7 @@ type BalanceResponse struct {
 
 func (x *BalanceResponse) Reset() {
 	*x = BalanceResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2967,7 @@ func (x *BalanceResponse) String() string {
 func (*BalanceResponse) ProtoMessage() {}
 
 func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2980,7 @@ func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceResponse.ProtoReflect.Descriptor instead.
 func (*BalanceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BalanceResponse) GetAddress() string {
@@ -2723,7 +3041,7 @@ type FaucetRequest struct {
 
 func (x *FaucetRequest) Reset() {
 	*x = FaucetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +3053,7 @@ func (x *FaucetRequest) String() string {
 func (*FaucetRequest) ProtoMessage() {}
 
 func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +3066,7 @@ func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetRequest.ProtoReflect.Descriptor instead.
 func (*FaucetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 // FaucetResponse tells what came.
@@ -2764,7 +3082,7 @@ type FaucetResponse struct {
 
 func (x *FaucetResponse) Reset() {
 	*x = FaucetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2776,7 +3094,7 @@ func (x *FaucetResponse) String() string {
 func (*FaucetResponse) ProtoMessage() {}
 
 func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2789,7 +3107,7 @@ func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetResponse.ProtoReflect.Descriptor instead.
 func (*FaucetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FaucetResponse) GetAmountAtoms() uint64 {
@@ -2819,7 +3137,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +3149,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +3162,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DepositRequest) GetPeer() string {
@@ -2874,7 +3192,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +3204,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3217,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DepositResponse) GetChannel() *Channel {
@@ -2927,7 +3245,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2939,7 +3257,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2952,7 +3270,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RefundRequest) GetPeer() string {
@@ -2977,7 +3295,7 @@ type RefundResponse struct {
 
 func (x *RefundResponse) Reset() {
 	*x = RefundResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3307,7 @@ func (x *RefundResponse) String() string {
 func (*RefundResponse) ProtoMessage() {}
 
 func (x *RefundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3320,7 @@ func (x *RefundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
 func (*RefundResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RefundResponse) GetAmountAtoms() uint64 {
@@ -3037,7 +3355,7 @@ type WithdrawRequest struct {
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3367,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3380,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WithdrawRequest) GetPeer() string {
@@ -3087,7 +3405,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3417,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3430,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WithdrawResponse) GetTx() string {
@@ -3145,7 +3463,7 @@ type ChannelsRequest struct {
 
 func (x *ChannelsRequest) Reset() {
 	*x = ChannelsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3157,7 +3475,7 @@ func (x *ChannelsRequest) String() string {
 func (*ChannelsRequest) ProtoMessage() {}
 
 func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3170,7 +3488,7 @@ func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 // ChannelsResponse lists the channels.
@@ -3184,7 +3502,7 @@ type ChannelsResponse struct {
 
 func (x *ChannelsResponse) Reset() {
 	*x = ChannelsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3514,7 @@ func (x *ChannelsResponse) String() string {
 func (*ChannelsResponse) ProtoMessage() {}
 
 func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3527,7 @@ func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ChannelsResponse) GetChannels() []*Channel {
@@ -3252,7 +3570,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +3582,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +3595,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Channel) GetId() string {
@@ -3377,7 +3695,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3707,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3720,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *HistoryRequest) GetAfter() uint64 {
@@ -3430,7 +3748,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3442,7 +3760,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3455,7 +3773,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HistoryResponse) GetEntries() []*LedgerEntry {
@@ -3492,7 +3810,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3822,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3835,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LedgerEntry) GetSeq() uint64 {
@@ -3598,7 +3916,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3610,7 +3928,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3623,7 +3941,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AddRequest) GetPath() string {
@@ -3661,7 +3979,7 @@ type AddEntry struct {
 
 func (x *AddEntry) Reset() {
 	*x = AddEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3673,7 +3991,7 @@ func (x *AddEntry) String() string {
 func (*AddEntry) ProtoMessage() {}
 
 func (x *AddEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3686,7 +4004,7 @@ func (x *AddEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
 func (*AddEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AddEntry) GetFrom() string {
@@ -3716,7 +4034,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3728,7 +4046,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +4059,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -3771,7 +4089,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +4101,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +4114,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -3826,7 +4144,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3838,7 +4156,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3851,7 +4169,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -3879,7 +4197,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +4209,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +4222,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -3925,7 +4243,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4255,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4268,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -3973,7 +4291,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3985,7 +4303,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3998,7 +4316,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -4026,7 +4344,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4356,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4369,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -4090,7 +4408,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4420,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4433,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -4219,7 +4537,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4231,7 +4549,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4244,7 +4562,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -4333,7 +4651,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4345,7 +4663,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4358,7 +4676,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 // AnchorsResponse lists the anchors.
@@ -4376,7 +4694,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4388,7 +4706,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4401,7 +4719,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -4434,7 +4752,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4446,7 +4764,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4459,7 +4777,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 // AnchorResponse is the anchor.
@@ -4473,7 +4791,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4485,7 +4803,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4498,7 +4816,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -4622,14 +4940,45 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x0e_mem_clock_mhzB\x14\n" +
 	"\x12_compute_processesB\x15\n" +
 	"\x13_graphics_processesB\x13\n" +
-	"\x11_thermal_margin_c\"?\n" +
+	"\x11_thermal_margin_c\"p\n" +
+	"\x10ChallengeRequest\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\x12\x16\n" +
+	"\x06rounds\x18\x04 \x01(\rR\x06rounds\"Q\n" +
+	"\x11ChallengeResponse\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12(\n" +
+	"\x05proof\x18\x02 \x01(\v2\x12.souk.api.v1.ProofR\x05proof\"\xa2\x03\n" +
+	"\x05Proof\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1e\n" +
+	"\n" +
+	"challenger\x18\x02 \x01(\tR\n" +
+	"challenger\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12\x18\n" +
+	"\adevices\x18\x04 \x03(\tR\adevices\x12\x18\n" +
+	"\abackend\x18\x05 \x01(\tR\abackend\x12\x1e\n" +
+	"\n" +
+	"arithmetic\x18\x06 \x01(\tR\n" +
+	"arithmetic\x12\x12\n" +
+	"\x04size\x18\a \x01(\rR\x04size\x12\x16\n" +
+	"\x06rounds\x18\b \x01(\rR\x06rounds\x12!\n" +
+	"\fmemory_bytes\x18\t \x01(\x04R\vmemoryBytes\x12\x1b\n" +
+	"\tcommit_us\x18\n" +
+	" \x01(\x04R\bcommitUs\x12\x1b\n" +
+	"\trecall_us\x18\v \x01(\x04R\brecallUs\x12\x14\n" +
+	"\x05tiles\x18\f \x01(\rR\x05tiles\x12\x16\n" +
+	"\x06judged\x18\r \x01(\bR\x06judged\x12\x16\n" +
+	"\x06proved\x18\x0e \x01(\bR\x06proved\x12\x14\n" +
+	"\x05fault\x18\x0f \x01(\tR\x05fault\x12\x0e\n" +
+	"\x02at\x18\x10 \x01(\tR\x02at\"?\n" +
 	"\rOffersRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x18\n" +
-	"\aexplain\x18\x02 \x01(\bR\aexplain\"i\n" +
+	"\aexplain\x18\x02 \x01(\bR\aexplain\"\x93\x01\n" +
 	"\bOfferRow\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12+\n" +
 	"\x05offer\x18\x02 \x01(\v2\x15.souk.market.v1.OfferR\x05offer\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\rR\x05score\"i\n" +
+	"\x05score\x18\x03 \x01(\rR\x05score\x12(\n" +
+	"\x05proof\x18\x04 \x01(\v2\x12.souk.api.v1.ProofR\x05proof\"i\n" +
 	"\aRemoval\x12\x16\n" +
 	"\x06clause\x18\x01 \x01(\tR\x06clause\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\rR\aremoved\x12\x12\n" +
@@ -4883,10 +5232,11 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x06anchor\x18\x01 \x01(\v2\x13.souk.api.v1.AnchorR\x06anchor2\x8f\x01\n" +
 	"\x04Node\x12A\n" +
 	"\x06Status\x12\x1a.souk.api.v1.StatusRequest\x1a\x1b.souk.api.v1.StatusResponse\x12D\n" +
-	"\aDevices\x12\x1b.souk.api.v1.DevicesRequest\x1a\x1c.souk.api.v1.DevicesResponse2\x9f\x01\n" +
+	"\aDevices\x12\x1b.souk.api.v1.DevicesRequest\x1a\x1c.souk.api.v1.DevicesResponse2\xed\x01\n" +
 	"\x06Market\x12A\n" +
 	"\x06Offers\x12\x1a.souk.api.v1.OffersRequest\x1a\x1b.souk.api.v1.OffersResponse\x12R\n" +
-	"\vWatchOffers\x12\x1f.souk.api.v1.WatchOffersRequest\x1a .souk.api.v1.WatchOffersResponse0\x012\xff\x02\n" +
+	"\vWatchOffers\x12\x1f.souk.api.v1.WatchOffersRequest\x1a .souk.api.v1.WatchOffersResponse0\x01\x12L\n" +
+	"\tChallenge\x12\x1d.souk.api.v1.ChallengeRequest\x1a\x1e.souk.api.v1.ChallengeResponse0\x012\xff\x02\n" +
 	"\x04Jobs\x12;\n" +
 	"\x04Plan\x12\x18.souk.api.v1.PlanRequest\x1a\x19.souk.api.v1.PlanResponse\x12A\n" +
 	"\x06Submit\x12\x1a.souk.api.v1.SubmitRequest\x1a\x1b.souk.api.v1.SubmitResponse\x12;\n" +
@@ -4923,7 +5273,7 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
@@ -4932,163 +5282,170 @@ var file_souk_api_v1_api_proto_goTypes = []any{
 	(*Device)(nil),              // 4: souk.api.v1.Device
 	(*DeviceErrors)(nil),        // 5: souk.api.v1.DeviceErrors
 	(*DeviceSample)(nil),        // 6: souk.api.v1.DeviceSample
-	(*OffersRequest)(nil),       // 7: souk.api.v1.OffersRequest
-	(*OfferRow)(nil),            // 8: souk.api.v1.OfferRow
-	(*Removal)(nil),             // 9: souk.api.v1.Removal
-	(*OffersResponse)(nil),      // 10: souk.api.v1.OffersResponse
-	(*WatchOffersRequest)(nil),  // 11: souk.api.v1.WatchOffersRequest
-	(*WatchOffersResponse)(nil), // 12: souk.api.v1.WatchOffersResponse
-	(*Candidate)(nil),           // 13: souk.api.v1.Candidate
-	(*DeviceClass)(nil),         // 14: souk.api.v1.DeviceClass
-	(*CostLine)(nil),            // 15: souk.api.v1.CostLine
-	(*Decline)(nil),             // 16: souk.api.v1.Decline
-	(*PlanRequest)(nil),         // 17: souk.api.v1.PlanRequest
-	(*PlanResponse)(nil),        // 18: souk.api.v1.PlanResponse
-	(*SubmitRequest)(nil),       // 19: souk.api.v1.SubmitRequest
-	(*SubmitResponse)(nil),      // 20: souk.api.v1.SubmitResponse
-	(*ListRequest)(nil),         // 21: souk.api.v1.ListRequest
-	(*ListResponse)(nil),        // 22: souk.api.v1.ListResponse
-	(*JobSummary)(nil),          // 23: souk.api.v1.JobSummary
-	(*Attempt)(nil),             // 24: souk.api.v1.Attempt
-	(*GetRequest)(nil),          // 25: souk.api.v1.GetRequest
-	(*GetResponse)(nil),         // 26: souk.api.v1.GetResponse
-	(*FollowRequest)(nil),       // 27: souk.api.v1.FollowRequest
-	(*FollowResponse)(nil),      // 28: souk.api.v1.FollowResponse
-	(*StopRequest)(nil),         // 29: souk.api.v1.StopRequest
-	(*StopResponse)(nil),        // 30: souk.api.v1.StopResponse
-	(*BalanceRequest)(nil),      // 31: souk.api.v1.BalanceRequest
-	(*BalanceResponse)(nil),     // 32: souk.api.v1.BalanceResponse
-	(*FaucetRequest)(nil),       // 33: souk.api.v1.FaucetRequest
-	(*FaucetResponse)(nil),      // 34: souk.api.v1.FaucetResponse
-	(*DepositRequest)(nil),      // 35: souk.api.v1.DepositRequest
-	(*DepositResponse)(nil),     // 36: souk.api.v1.DepositResponse
-	(*RefundRequest)(nil),       // 37: souk.api.v1.RefundRequest
-	(*RefundResponse)(nil),      // 38: souk.api.v1.RefundResponse
-	(*WithdrawRequest)(nil),     // 39: souk.api.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),    // 40: souk.api.v1.WithdrawResponse
-	(*ChannelsRequest)(nil),     // 41: souk.api.v1.ChannelsRequest
-	(*ChannelsResponse)(nil),    // 42: souk.api.v1.ChannelsResponse
-	(*Channel)(nil),             // 43: souk.api.v1.Channel
-	(*HistoryRequest)(nil),      // 44: souk.api.v1.HistoryRequest
-	(*HistoryResponse)(nil),     // 45: souk.api.v1.HistoryResponse
-	(*LedgerEntry)(nil),         // 46: souk.api.v1.LedgerEntry
-	(*AddRequest)(nil),          // 47: souk.api.v1.AddRequest
-	(*AddEntry)(nil),            // 48: souk.api.v1.AddEntry
-	(*AddResponse)(nil),         // 49: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 50: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 51: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 52: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 53: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 54: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 55: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 56: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 57: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 58: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 59: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 60: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 61: souk.api.v1.AnchorResponse
-	nil,                         // 62: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 63: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 64: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 65: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 66: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 67: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 68: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 69: souk.run.v1.Log
+	(*ChallengeRequest)(nil),    // 7: souk.api.v1.ChallengeRequest
+	(*ChallengeResponse)(nil),   // 8: souk.api.v1.ChallengeResponse
+	(*Proof)(nil),               // 9: souk.api.v1.Proof
+	(*OffersRequest)(nil),       // 10: souk.api.v1.OffersRequest
+	(*OfferRow)(nil),            // 11: souk.api.v1.OfferRow
+	(*Removal)(nil),             // 12: souk.api.v1.Removal
+	(*OffersResponse)(nil),      // 13: souk.api.v1.OffersResponse
+	(*WatchOffersRequest)(nil),  // 14: souk.api.v1.WatchOffersRequest
+	(*WatchOffersResponse)(nil), // 15: souk.api.v1.WatchOffersResponse
+	(*Candidate)(nil),           // 16: souk.api.v1.Candidate
+	(*DeviceClass)(nil),         // 17: souk.api.v1.DeviceClass
+	(*CostLine)(nil),            // 18: souk.api.v1.CostLine
+	(*Decline)(nil),             // 19: souk.api.v1.Decline
+	(*PlanRequest)(nil),         // 20: souk.api.v1.PlanRequest
+	(*PlanResponse)(nil),        // 21: souk.api.v1.PlanResponse
+	(*SubmitRequest)(nil),       // 22: souk.api.v1.SubmitRequest
+	(*SubmitResponse)(nil),      // 23: souk.api.v1.SubmitResponse
+	(*ListRequest)(nil),         // 24: souk.api.v1.ListRequest
+	(*ListResponse)(nil),        // 25: souk.api.v1.ListResponse
+	(*JobSummary)(nil),          // 26: souk.api.v1.JobSummary
+	(*Attempt)(nil),             // 27: souk.api.v1.Attempt
+	(*GetRequest)(nil),          // 28: souk.api.v1.GetRequest
+	(*GetResponse)(nil),         // 29: souk.api.v1.GetResponse
+	(*FollowRequest)(nil),       // 30: souk.api.v1.FollowRequest
+	(*FollowResponse)(nil),      // 31: souk.api.v1.FollowResponse
+	(*StopRequest)(nil),         // 32: souk.api.v1.StopRequest
+	(*StopResponse)(nil),        // 33: souk.api.v1.StopResponse
+	(*BalanceRequest)(nil),      // 34: souk.api.v1.BalanceRequest
+	(*BalanceResponse)(nil),     // 35: souk.api.v1.BalanceResponse
+	(*FaucetRequest)(nil),       // 36: souk.api.v1.FaucetRequest
+	(*FaucetResponse)(nil),      // 37: souk.api.v1.FaucetResponse
+	(*DepositRequest)(nil),      // 38: souk.api.v1.DepositRequest
+	(*DepositResponse)(nil),     // 39: souk.api.v1.DepositResponse
+	(*RefundRequest)(nil),       // 40: souk.api.v1.RefundRequest
+	(*RefundResponse)(nil),      // 41: souk.api.v1.RefundResponse
+	(*WithdrawRequest)(nil),     // 42: souk.api.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),    // 43: souk.api.v1.WithdrawResponse
+	(*ChannelsRequest)(nil),     // 44: souk.api.v1.ChannelsRequest
+	(*ChannelsResponse)(nil),    // 45: souk.api.v1.ChannelsResponse
+	(*Channel)(nil),             // 46: souk.api.v1.Channel
+	(*HistoryRequest)(nil),      // 47: souk.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),     // 48: souk.api.v1.HistoryResponse
+	(*LedgerEntry)(nil),         // 49: souk.api.v1.LedgerEntry
+	(*AddRequest)(nil),          // 50: souk.api.v1.AddRequest
+	(*AddEntry)(nil),            // 51: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 52: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 53: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 54: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 55: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 56: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 57: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 58: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 59: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 60: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 61: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 62: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 63: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 64: souk.api.v1.AnchorResponse
+	nil,                         // 65: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 66: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 67: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 68: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 69: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 70: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 71: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 72: souk.run.v1.Log
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	62, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	65, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
 	4,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	65, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	68, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
 	5,  // 3: souk.api.v1.Device.errors:type_name -> souk.api.v1.DeviceErrors
 	6,  // 4: souk.api.v1.Device.now:type_name -> souk.api.v1.DeviceSample
-	66, // 5: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
-	8,  // 6: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
-	9,  // 7: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
-	8,  // 8: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
-	8,  // 9: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
-	15, // 10: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
-	14, // 11: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
-	67, // 12: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
-	13, // 13: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
-	9,  // 14: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	67, // 15: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
-	23, // 16: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	63, // 17: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
-	14, // 18: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
-	16, // 19: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
-	14, // 20: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
-	23, // 21: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	67, // 22: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
-	24, // 23: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	68, // 24: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
-	9,  // 25: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
-	23, // 26: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	69, // 27: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	68, // 28: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
-	16, // 29: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	23, // 30: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	64, // 31: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	43, // 32: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	43, // 33: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	46, // 34: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	48, // 35: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	56, // 36: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	68, // 37: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	57, // 38: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	57, // 39: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	57, // 40: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 41: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	2,  // 42: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	7,  // 43: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	11, // 44: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	17, // 45: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	19, // 46: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	21, // 47: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	25, // 48: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	27, // 49: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	29, // 50: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	31, // 51: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	33, // 52: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	35, // 53: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	37, // 54: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	39, // 55: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	41, // 56: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	44, // 57: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	47, // 58: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	50, // 59: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	52, // 60: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	54, // 61: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	58, // 62: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	60, // 63: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 64: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	3,  // 65: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	10, // 66: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	12, // 67: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	18, // 68: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	20, // 69: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	22, // 70: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	26, // 71: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	28, // 72: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	30, // 73: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	32, // 74: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	34, // 75: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	36, // 76: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	38, // 77: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	40, // 78: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	42, // 79: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	45, // 80: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	49, // 81: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	51, // 82: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	53, // 83: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	55, // 84: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	59, // 85: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	61, // 86: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	64, // [64:87] is the sub-list for method output_type
-	41, // [41:64] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	9,  // 5: souk.api.v1.ChallengeResponse.proof:type_name -> souk.api.v1.Proof
+	69, // 6: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	9,  // 7: souk.api.v1.OfferRow.proof:type_name -> souk.api.v1.Proof
+	11, // 8: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
+	12, // 9: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
+	11, // 10: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
+	11, // 11: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
+	18, // 12: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
+	17, // 13: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
+	70, // 14: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	16, // 15: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
+	12, // 16: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
+	70, // 17: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	26, // 18: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
+	66, // 19: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	17, // 20: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
+	19, // 21: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
+	17, // 22: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
+	26, // 23: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
+	70, // 24: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	27, // 25: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
+	71, // 26: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	12, // 27: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
+	26, // 28: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
+	72, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	71, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	19, // 31: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
+	26, // 32: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	67, // 33: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	46, // 34: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	46, // 35: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	49, // 36: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	51, // 37: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	59, // 38: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	71, // 39: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	60, // 40: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	60, // 41: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	60, // 42: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 43: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	2,  // 44: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	10, // 45: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	14, // 46: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	7,  // 47: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
+	20, // 48: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	22, // 49: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	24, // 50: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	28, // 51: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	30, // 52: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	32, // 53: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	34, // 54: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	36, // 55: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	38, // 56: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	40, // 57: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	42, // 58: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	44, // 59: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	47, // 60: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	50, // 61: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	53, // 62: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	55, // 63: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	57, // 64: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	61, // 65: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	63, // 66: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 67: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	3,  // 68: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	13, // 69: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	15, // 70: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	8,  // 71: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
+	21, // 72: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	23, // 73: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	25, // 74: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	29, // 75: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	31, // 76: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	33, // 77: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	35, // 78: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	37, // 79: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	39, // 80: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	41, // 81: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	43, // 82: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	45, // 83: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	48, // 84: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	52, // 85: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	54, // 86: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	56, // 87: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	58, // 88: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	62, // 89: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	64, // 90: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	67, // [67:91] is the sub-list for method output_type
+	43, // [43:67] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -5099,7 +5456,7 @@ func file_souk_api_v1_api_proto_init() {
 	file_souk_api_v1_api_proto_msgTypes[4].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[5].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
-	file_souk_api_v1_api_proto_msgTypes[28].OneofWrappers = []any{
+	file_souk_api_v1_api_proto_msgTypes[31].OneofWrappers = []any{
 		(*FollowResponse_Summary)(nil),
 		(*FollowResponse_Log)(nil),
 		(*FollowResponse_Receipt)(nil),
@@ -5111,7 +5468,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   65,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

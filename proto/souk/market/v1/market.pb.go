@@ -177,6 +177,8 @@ const (
 	DeclineReason_DECLINE_REASON_MALFORMED DeclineReason = 16
 	// The message asks for what this provider does not understand; see Decline.unsupported.
 	DeclineReason_DECLINE_REASON_UNSUPPORTED DeclineReason = 17
+	// The devices cannot be measured here: no driver, or none that runs the kernels. It is no fault.
+	DeclineReason_DECLINE_REASON_NOT_MEASURED DeclineReason = 18
 )
 
 // Enum value maps for DeclineReason.
@@ -200,26 +202,28 @@ var (
 		15: "DECLINE_REASON_PAYMENT",
 		16: "DECLINE_REASON_MALFORMED",
 		17: "DECLINE_REASON_UNSUPPORTED",
+		18: "DECLINE_REASON_NOT_MEASURED",
 	}
 	DeclineReason_value = map[string]int32{
-		"DECLINE_REASON_UNSPECIFIED": 0,
-		"DECLINE_REASON_BUSY":        1,
-		"DECLINE_REASON_PRICE":       2,
-		"DECLINE_REASON_DEVICE":      3,
-		"DECLINE_REASON_MEMORY":      4,
-		"DECLINE_REASON_DISK":        5,
-		"DECLINE_REASON_CPU":         6,
-		"DECLINE_REASON_DURATION":    7,
-		"DECLINE_REASON_RUNNER":      8,
-		"DECLINE_REASON_REGION":      9,
-		"DECLINE_REASON_EVIDENCE":    10,
-		"DECLINE_REASON_EXPIRED":     11,
-		"DECLINE_REASON_RATE":        12,
-		"DECLINE_REASON_DRAINING":    13,
-		"DECLINE_REASON_TAKEN":       14,
-		"DECLINE_REASON_PAYMENT":     15,
-		"DECLINE_REASON_MALFORMED":   16,
-		"DECLINE_REASON_UNSUPPORTED": 17,
+		"DECLINE_REASON_UNSPECIFIED":  0,
+		"DECLINE_REASON_BUSY":         1,
+		"DECLINE_REASON_PRICE":        2,
+		"DECLINE_REASON_DEVICE":       3,
+		"DECLINE_REASON_MEMORY":       4,
+		"DECLINE_REASON_DISK":         5,
+		"DECLINE_REASON_CPU":          6,
+		"DECLINE_REASON_DURATION":     7,
+		"DECLINE_REASON_RUNNER":       8,
+		"DECLINE_REASON_REGION":       9,
+		"DECLINE_REASON_EVIDENCE":     10,
+		"DECLINE_REASON_EXPIRED":      11,
+		"DECLINE_REASON_RATE":         12,
+		"DECLINE_REASON_DRAINING":     13,
+		"DECLINE_REASON_TAKEN":        14,
+		"DECLINE_REASON_PAYMENT":      15,
+		"DECLINE_REASON_MALFORMED":    16,
+		"DECLINE_REASON_UNSUPPORTED":  17,
+		"DECLINE_REASON_NOT_MEASURED": 18,
 	}
 )
 
@@ -1579,7 +1583,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x14EVIDENCE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rEVIDENCE_NONE\x10\x01\x12\x17\n" +
 	"\x13EVIDENCE_CHALLENGED\x10\x02\x12\x15\n" +
-	"\x11EVIDENCE_ATTESTED\x10\x03*\xff\x03\n" +
+	"\x11EVIDENCE_ATTESTED\x10\x03*\xa0\x04\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13DECLINE_REASON_BUSY\x10\x01\x12\x18\n" +
@@ -1599,7 +1603,8 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x14DECLINE_REASON_TAKEN\x10\x0e\x12\x1a\n" +
 	"\x16DECLINE_REASON_PAYMENT\x10\x0f\x12\x1c\n" +
 	"\x18DECLINE_REASON_MALFORMED\x10\x10\x12\x1e\n" +
-	"\x1aDECLINE_REASON_UNSUPPORTED\x10\x11B;Z9github.com/souk-market/souk/proto/souk/market/v1;marketv1b\x06proto3"
+	"\x1aDECLINE_REASON_UNSUPPORTED\x10\x11\x12\x1f\n" +
+	"\x1bDECLINE_REASON_NOT_MEASURED\x10\x12B;Z9github.com/souk-market/souk/proto/souk/market/v1;marketv1b\x06proto3"
 
 var (
 	file_souk_market_v1_market_proto_rawDescOnce sync.Once

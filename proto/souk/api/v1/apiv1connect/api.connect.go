@@ -52,6 +52,8 @@ const (
 	MarketOffersProcedure = "/souk.api.v1.Market/Offers"
 	// MarketWatchOffersProcedure is the fully-qualified name of the Market's WatchOffers RPC.
 	MarketWatchOffersProcedure = "/souk.api.v1.Market/WatchOffers"
+	// MarketChallengeProcedure is the fully-qualified name of the Market's Challenge RPC.
+	MarketChallengeProcedure = "/souk.api.v1.Market/Challenge"
 	// JobsPlanProcedure is the fully-qualified name of the Jobs's Plan RPC.
 	JobsPlanProcedure = "/souk.api.v1.Jobs/Plan"
 	// JobsSubmitProcedure is the fully-qualified name of the Jobs's Submit RPC.
@@ -206,6 +208,9 @@ type MarketClient interface {
 	Offers(context.Context, *v1.OffersRequest) (*v1.OffersResponse, error)
 	// WatchOffers answers a query, then follows the book's changes.
 	WatchOffers(context.Context, *v1.WatchOffersRequest) (*connect.ServerStreamForClient[v1.WatchOffersResponse], error)
+	// Challenge has a provider prove its idle devices of a class, and keeps what came
+	// of it. It takes seconds to minutes.
+	Challenge(context.Context, *v1.ChallengeRequest) (*connect.ServerStreamForClient[v1.ChallengeResponse], error)
 }
 
 // NewMarketClient constructs a client for the souk.api.v1.Market service. By default, it uses the
@@ -231,6 +236,12 @@ func NewMarketClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(marketMethods.ByName("WatchOffers")),
 			connect.WithClientOptions(opts...),
 		),
+		challenge: connect.NewClient[v1.ChallengeRequest, v1.ChallengeResponse](
+			httpClient,
+			baseURL+MarketChallengeProcedure,
+			connect.WithSchema(marketMethods.ByName("Challenge")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -238,6 +249,7 @@ func NewMarketClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 type marketClient struct {
 	offers      *connect.Client[v1.OffersRequest, v1.OffersResponse]
 	watchOffers *connect.Client[v1.WatchOffersRequest, v1.WatchOffersResponse]
+	challenge   *connect.Client[v1.ChallengeRequest, v1.ChallengeResponse]
 }
 
 // Offers calls souk.api.v1.Market.Offers.
@@ -254,12 +266,20 @@ func (c *marketClient) WatchOffers(ctx context.Context, req *v1.WatchOffersReque
 	return c.watchOffers.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Challenge calls souk.api.v1.Market.Challenge.
+func (c *marketClient) Challenge(ctx context.Context, req *v1.ChallengeRequest) (*connect.ServerStreamForClient[v1.ChallengeResponse], error) {
+	return c.challenge.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // MarketHandler is an implementation of the souk.api.v1.Market service.
 type MarketHandler interface {
 	// Offers answers a query over the book.
 	Offers(context.Context, *v1.OffersRequest) (*v1.OffersResponse, error)
 	// WatchOffers answers a query, then follows the book's changes.
 	WatchOffers(context.Context, *v1.WatchOffersRequest, *connect.ServerStream[v1.WatchOffersResponse]) error
+	// Challenge has a provider prove its idle devices of a class, and keeps what came
+	// of it. It takes seconds to minutes.
+	Challenge(context.Context, *v1.ChallengeRequest, *connect.ServerStream[v1.ChallengeResponse]) error
 }
 
 // NewMarketHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -281,12 +301,20 @@ func NewMarketHandler(svc MarketHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(marketMethods.ByName("WatchOffers")),
 		connect.WithHandlerOptions(opts...),
 	)
+	marketChallengeHandler := connect.NewServerStreamHandlerSimple(
+		MarketChallengeProcedure,
+		svc.Challenge,
+		connect.WithSchema(marketMethods.ByName("Challenge")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/souk.api.v1.Market/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MarketOffersProcedure:
 			marketOffersHandler.ServeHTTP(w, r)
 		case MarketWatchOffersProcedure:
 			marketWatchOffersHandler.ServeHTTP(w, r)
+		case MarketChallengeProcedure:
+			marketChallengeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -302,6 +330,10 @@ func (UnimplementedMarketHandler) Offers(context.Context, *v1.OffersRequest) (*v
 
 func (UnimplementedMarketHandler) WatchOffers(context.Context, *v1.WatchOffersRequest, *connect.ServerStream[v1.WatchOffersResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Market.WatchOffers is not implemented"))
+}
+
+func (UnimplementedMarketHandler) Challenge(context.Context, *v1.ChallengeRequest, *connect.ServerStream[v1.ChallengeResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Market.Challenge is not implemented"))
 }
 
 // JobsClient is a client for the souk.api.v1.Jobs service.
