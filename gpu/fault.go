@@ -1,11 +1,17 @@
 package gpu
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-// Blame says whose a fault is, as far as it can be known.
+// Blame says whose an incident is, as far as it can be known.
 type Blame string
 
-// Whom a fault can be blamed on. Only what is the job's is billed.
+// Whom an incident can be blamed on. Only what is the job's is billed.
 const (
 	BlameJob     Blame = "job"     // the program did what it may not do
 	BlameDevice  Blame = "device"  // the card is damaged or wears out
@@ -13,75 +19,159 @@ const (
 	BlameUnknown Blame = "unknown" // it can be either, and nobody can tell
 )
 
-// Fault is one kind of error and what it means.
-type Fault struct {
-	Kind    string // a stable name: "xid-79", "ecc", "thermal", "power-brake", "lost"
+// Incident is one kind of thing that goes wrong with a device or the machine around
+// it, and what it means.
+type Incident struct {
+	Kind    string // a stable name: "xid-79", "ecc", "thermal", "power-brake", "lost", "engine"
 	What    string // for people, as a part of a sentence
 	Blame   Blame
 	OffSale bool   // the card is not leased before its owner has seen to it
+	Fatal   bool   // what runs on the card may end by it
+	Echo    bool   // it follows another incident, and means nothing alone
 	Source  string // where it is written what the error is and what it asks for
 }
 
-// Sources of what faults are. Whom they are blamed on is souk's own judgement.
+// Sources of what incidents are. Whom they are blamed on is souk's own judgement.
 const (
 	xidCatalogue = "NVIDIA Xid catalogue, docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html: "
+	nvmlReturn   = "NVML, nvmlReturn_t: "
 	nvmlECC      = "NVML, nvmlDeviceGetTotalEccErrors: uncorrected, volatile"
 	nvmlReasons  = "NVML, nvmlDeviceGetCurrentClocksEventReasons"
 	nvmlHeat     = "NVML, nvmlDeviceGetTemperatureThreshold: slowdown"
 	nvmlMargin   = "NVML, nvmlDeviceGetMarginTemperature"
+	nvmlRecovery = "NVML, field 230, nvmlDeviceGpuRecoveryAction_t"
+	engineAPI    = "Docker Engine API: the container's state"
 )
 
-// Bits of [Sample.ClockReasons] that tell of a fault (nvmlClocksEventReasons).
+// The kinds that are no Xid.
+const (
+	KindECC        = "ecc"
+	KindThermal    = "thermal"
+	KindPowerBrake = "power-brake"
+	KindLost       = "lost"          // it does not answer as a card does, or is gone
+	KindRecovery   = "recovery"      // the driver asks for a reset or a reboot
+	KindPower      = "power-cable"   // its power is not attached
+	KindDriver     = "driver"        // the kernel's driver, or its library, does not work
+	KindROM        = "info-rom"      // its information ROM is damaged
+	KindRepeated   = "repeated"      // the same error under several tenants in a row
+	KindEngine     = "engine"        // the container engine went away, or failed
+	KindRemoved    = "removed"       // something on the host took the container away
+	KindStuck      = "stuck"         // the engine does not end a container
+	KindImageStore = "image-store"   // the engine's images are damaged
+	KindAccess     = "device-access" // a container cannot open its device any more
+)
+
+// IncidentOf is what a kind means; one that is not in the table is blamed on nobody.
+func IncidentOf(kind string) Incident {
+	if n, ok := strings.CutPrefix(kind, "xid-"); ok {
+		if xid, err := strconv.ParseUint(n, 10, 64); err == nil {
+			return XidIncident(xid)
+		}
+	}
+	for _, row := range incidents() {
+		if row.Kind == kind {
+			return row
+		}
+	}
+	return Incident{Kind: kind, What: "an error that souk does not know", Blame: BlameUnknown, Fatal: true, Source: "not listed by souk"}
+}
+
+// incidents are those that are no Xid.
+func incidents() []Incident {
+	return []Incident{
+		{KindECC, "its memory gave values that could not be corrected", BlameDevice, true, true, false, nvmlECC},
+		{KindThermal, "it was as hot as its own limit", BlameHost, true, false, false, nvmlMargin + "; " + nvmlHeat},
+		{KindPowerBrake, "the power supply told it to slow down", BlameHost, false, false, false, nvmlReasons},
+		{KindLost, "it does not answer as a card does", BlameUnknown, true, true, false, nvmlReturn + "GPU_IS_LOST, RESET_REQUIRED"},
+		{KindRecovery, "the driver asks for its reset", BlameUnknown, true, true, false, nvmlRecovery},
+		{KindPower, "its power cables are not attached", BlameHost, true, true, false, nvmlReturn + "INSUFFICIENT_POWER"},
+		{KindDriver, "the driver does not work", BlameHost, true, true, false, nvmlReturn + "DRIVER_NOT_LOADED, IRQ_ISSUE, OPERATING_SYSTEM, LIB_RM_VERSION_MISMATCH"},
+		{KindROM, "its information ROM is damaged", BlameDevice, true, true, false, nvmlReturn + "CORRUPTED_INFOROM"},
+		{KindRepeated, "jobs of several clients met the same error on it, one after another", BlameDevice, true, true, false, "souk: a program's own error does not follow its card"},
+		{KindEngine, "the container engine failed", BlameHost, false, true, false, engineAPI},
+		{KindRemoved, "something on the host ended the container", BlameHost, false, true, false, engineAPI},
+		{KindStuck, "the engine does not end a container", BlameHost, true, true, false, engineAPI},
+		{KindImageStore, "the engine's store of images is damaged", BlameHost, false, true, false, engineAPI},
+		{KindAccess, "a container cannot open its device any more", BlameHost, false, true, false, "nvidia-container-toolkit issue 48"},
+	}
+}
+
+// Bits of [Sample.ClockReasons] that tell of an incident (nvmlClocksEventReasons).
 const (
 	reasonSoftwareThermal = 0x20
 	reasonHardwareThermal = 0x40
 	reasonPowerBrake      = 0x80
 )
 
-// FaultsBetween lists what went wrong on a device between two readings of it, the
-// later one included. It reports each kind once.
-func FaultsBetween(before, after Device) []Fault {
-	var found []Fault
-	add := func(f Fault) {
+// IncidentsBetween lists what went wrong on a device between two readings of it, the
+// later one included. It reports each kind once, and a state such as heat when it
+// begins.
+func IncidentsBetween(before, after Device) []Incident {
+	var found []Incident
+	add := func(n Incident) {
 		for _, had := range found {
-			if had.Kind == f.Kind {
+			if had.Kind == n.Kind {
 				return
 			}
 		}
-		found = append(found, f)
+		found = append(found, n)
 	}
 	for _, xid := range after.Now.Xids {
-		add(XidFault(xid))
+		add(XidIncident(xid))
 	}
 	if now, ok := after.Errors.UncorrectedECC.Value(); ok && now > before.Errors.UncorrectedECC.Or(now) {
-		add(Fault{"ecc", "its memory gave values that could not be corrected", BlameDevice, true, nvmlECC})
+		add(IncidentOf(KindECC))
 	}
-	reasons := after.Now.ClockReasons.Or(0)
-	if reasons&(reasonSoftwareThermal|reasonHardwareThermal) != 0 {
-		add(Fault{"thermal", "it slowed down because it was too hot", BlameHost, false, nvmlReasons})
+	if after.Failed && !before.Failed && !slices.ContainsFunc(found, func(n Incident) bool { return n.OffSale }) {
+		n := IncidentOf(cmp.Or(after.Fault, KindLost))
+		n.What = after.Health // says more
+		add(n)
 	}
-	if margin, ok := after.Now.MarginCelsius.Value(); ok && margin == 0 {
-		add(Fault{"thermal", "it was as hot as its own limit", BlameHost, true, nvmlMargin})
+	if hot, was := heatOf(after), heatOf(before); hot > was {
+		n := IncidentOf(KindThermal)
+		if hot < atLimit {
+			n.What, n.OffSale, n.Source = "it slowed down because it was too hot", false, nvmlReasons
+		}
+		add(n)
 	}
-	if now, ok := after.Now.Celsius.Value(); ok && after.Limits.SlowdownCelsius.Or(0) > 0 && now >= after.Limits.SlowdownCelsius.Or(0) {
-		add(Fault{"thermal", "it was as hot as its own limit", BlameHost, true, nvmlHeat})
-	}
-	if reasons&reasonPowerBrake != 0 {
-		add(Fault{"power-brake", "the power supply told it to slow down", BlameHost, false, nvmlReasons})
+	if after.Now.ClockReasons.Or(0)&^before.Now.ClockReasons.Or(0)&reasonPowerBrake != 0 {
+		add(IncidentOf(KindPowerBrake))
 	}
 	return found
 }
 
-// XidFault tells what an Xid of NVIDIA's driver means. The card is off sale where
+// How hot a device is.
+const (
+	cool = iota
+	slowed
+	atLimit
+)
+
+func heatOf(d Device) int {
+	if margin, ok := d.Now.MarginCelsius.Value(); ok && margin == 0 {
+		return atLimit
+	}
+	if now, ok := d.Now.Celsius.Value(); ok && d.Limits.SlowdownCelsius.Or(0) > 0 && now >= d.Limits.SlowdownCelsius.Or(0) {
+		return atLimit
+	}
+	if d.Now.ClockReasons.Or(0)&(reasonSoftwareThermal|reasonHardwareThermal) != 0 {
+		return slowed
+	}
+	return cool
+}
+
+// XidIncident tells what an Xid of NVIDIA's driver means. The card is off sale where
 // NVIDIA's catalogue asks at once for a reset, a restart of the machine or a look at
 // its cables.
-func XidFault(xid uint64) Fault {
-	f := Fault{Kind: fmt.Sprintf("xid-%d", xid), What: "an error that souk does not know", Blame: BlameUnknown, Source: xidCatalogue + "not listed by souk"}
+func XidIncident(xid uint64) Incident {
+	n := Incident{Kind: fmt.Sprintf("xid-%d", xid), What: "an error that souk does not know", Blame: BlameUnknown, Fatal: true, Source: xidCatalogue + "not listed by souk"}
 	if row, ok := xids()[xid]; ok {
-		f.What, f.Blame, f.Source = row.what, row.blame, xidCatalogue+row.action
-		f.OffSale = row.action == resetGPU || row.action == restartHost || row.action == checkCables
+		n.What, n.Blame, n.Source = row.what, row.blame, xidCatalogue+row.action
+		n.OffSale = row.action == resetGPU || row.action == restartHost || row.action == checkCables
+		n.Fatal = row.action != ignore && row.action != changedAction || row.blame == BlameJob
+		n.Echo = row.action == followsAnother
 	}
-	return f
+	return n
 }
 
 // What the catalogue asks for at once, in its own words.
@@ -91,6 +181,9 @@ const (
 	resetGPU    = "RESET_GPU"
 	restartHost = "RESTART_BM"
 	checkCables = "CHECK_MECHANICALS"
+
+	followsAnother = "WORKFLOW_XID_45"
+	changedAction  = "XID_154"
 )
 
 type xidRow struct {
@@ -111,7 +204,7 @@ func xids() map[uint64]xidRow {
 		32:  {"a program sent a damaged stream of commands", BlameJob, restartApp},
 		39:  {"an error of a copy engine", BlameUnknown, restartApp},
 		43:  {"a program's kernel stopped, and the driver ended it", BlameJob, ignore},
-		45:  {"a program was ended in the middle of its work, after another error", BlameUnknown, "WORKFLOW_XID_45"},
+		45:  {"a program was ended in the middle of its work, after another error", BlameUnknown, followsAnother},
 		46:  {"the card stopped processing", BlameUnknown, resetGPU},
 		48:  {"a memory error of two bits, which could not be corrected", BlameDevice, "WORKFLOW_XID_48"},
 		54:  {"its power cable is not attached", BlameHost, checkCables},
@@ -133,7 +226,7 @@ func xids() map[uint64]xidRow {
 		136: {"a link could not be trained", BlameUnknown, resetGPU},
 		140: {"a memory error that was not recovered", BlameDevice, resetGPU},
 		143: {"the card could not be started", BlameUnknown, resetGPU},
-		154: {"the driver changed what it asks for to recover the card", BlameUnknown, "XID_154"},
+		154: {"the driver changed what it asks for to recover the card", BlameUnknown, changedAction},
 		155: {"an error on an NVLink that software defines", BlameUnknown, resetGPU},
 		156: {"a part of the card was taken out of use", BlameDevice, resetGPU},
 		157: {"a part of the card could not be taken out of use", BlameDevice, ignore},

@@ -46,9 +46,11 @@ type Device struct {
 	Links        []string // IDs of the GPUs that NVLink joins it to, directly or by a switch
 	Limits       Limits
 	Errors       Errors
-	Failed       bool   // what runs on it cannot go on or be trusted: Health says why
-	Now          Sample // what it measured when it was last read
-	Used         string // what runs on it, for people, be it a lease's or its owner's; empty: it is idle
+	Failed       bool    // what runs on it cannot go on or be trusted: Health says why
+	Fault        string  // where Failed, the kind of [Incident]
+	Recovery     Reading // the driver's own verdict, field 230: 0 asks for nothing
+	Now          Sample  // what it measured when it was last read
+	Used         string  // what runs on it, for people, be it a lease's or its owner's; empty: it is idle
 }
 
 // Limits are bounds that the driver keeps a device in.
@@ -68,7 +70,7 @@ type Errors struct {
 	RetiredPages   Reading // memory pages taken out of use, for good
 	RemappedRows   Reading // memory rows replaced by spare ones, for good
 	PCIeReplays    Reading // DCGM_FI_DEV_PCIE_REPLAY_COUNTER
-	Xid            Reading // since the probe began: the first that takes the card off sale, or else the last; see [XidFault]
+	Xid            Reading // since the probe began: the first that takes the card off sale, or else the last; see [XidIncident]
 }
 
 // Probe finds the devices of one kind.

@@ -87,7 +87,7 @@ type Sample struct {
 	GraphicsProcesses  Reading // processes that draw
 	ProcessBytes       Reading // memory of these processes, as far as the driver tells it
 
-	Xids []uint64 // DCGM_FI_DEV_XID_ERRORS: since the sample before, in order; see [XidFault]
+	Xids []uint64 // DCGM_FI_DEV_XID_ERRORS: since the sample before, in order; see [XidIncident]
 }
 
 // History keeps the newest samples of one device. It is not safe for use by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -79,9 +80,18 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 	}
 	return provider.Config{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Unseen: n.devices.Unknown() != nil, Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
-		WhenIdle: n.cfg.WhenIdle, Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
+		WhenIdle: n.cfg.WhenIdle, Faults: n.devices, Boot: bootID(), Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
 		Keeper: n.keeper, Waits: n.cfg.Waits, Provers: n.cfg.Provers, Now: n.cfg.Now, Space: n.space, Log: n.cfg.Log}, nil
+}
+
+// bootID is a name of this start of the machine; empty where the system has none.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }
 
 // checkPrices refuses a price for a device that is not here: it is a slip, and

@@ -52,6 +52,10 @@ type pending struct {
 	held int64      // held milliseconds up to its end
 }
 
+// mark is where the clocks stood at a moment. From one mark to the next each clock
+// first goes with the time, and then stands.
+type mark struct{ at, run, held int64 }
+
 // Meter is the provider's side of a lease: it says when a receipt is due and
 // when an unpaid run must pause or end. Whoever drives it calls [Meter.Tick] no
 // later than [Meter.Next] says; running time that passes the limits because a
@@ -78,6 +82,7 @@ type Meter struct {
 	held         int64      // milliseconds for which devices were held so far, as far as they are billed
 	heldAccepted int64      // of them, covered by countersigned receipts
 	counts       []uint64   // of each line that is a counter; replaced, never written to
+	marks        []mark     // since the last receipt, oldest first: what [Meter.Forgo] goes back to
 
 	seq     uint64 // of the last receipt
 	prev    souk.Digest
@@ -240,6 +245,25 @@ func (m *Meter) Finish(now time.Time, output souk.Digest, u Usage) Receipt {
 	return m.cut(KindFinal, output, u)
 }
 
+// Forgo ends the run, if it has not ended, and takes back what was billed from a
+// moment on: it was not what the lease promised. What a receipt has stays due: there
+// is no receipt that is worth less than the one before. [Meter.Finish] follows, with
+// the same moment.
+func (m *Meter) Forgo(from time.Time) {
+	if m.phase == waiting || m.phase == finished {
+		return
+	}
+	m.advance(from)
+	m.phase = stopped
+	for at := from.Sub(m.base).Milliseconds(); at < m.last && len(m.marks) > 0; {
+		k := m.marks[len(m.marks)-1]
+		span := max(0, at-k.at)
+		m.run, m.held = k.run+min(m.run-k.run, span), k.held+min(m.held-k.held, span)
+		m.last = k.at + span
+		m.marks = m.marks[:len(m.marks)-1]
+	}
+}
+
 // Due is the price of all that was used up to the last time the meter was told,
 // in receipts or not.
 func (m *Meter) Due() souk.Atoms { return m.terms.due(m.quantities()) }
@@ -270,6 +294,7 @@ func (m *Meter) advance(now time.Time) {
 	if m.phase == waiting || at <= m.last {
 		return
 	}
+	m.marks = append(m.marks, mark{m.last, m.run, m.held})
 	switch m.phase {
 	case running:
 		until := min(at, m.last+m.bound()-m.run)
@@ -333,6 +358,6 @@ func (m *Meter) keep(r Receipt, quantities []uint64) {
 	if len(m.pending) == 0 {
 		m.issued = m.last
 	}
-	m.pending = append(m.pending, p)
+	m.pending, m.marks = append(m.pending, p), nil
 	m.seq, m.prev, m.end, m.billed = r.Seq, r.Digest(m.terms.Domain), r.EndMs, m.run
 }

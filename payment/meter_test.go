@@ -387,3 +387,38 @@ func TestMillionIntervals(t *testing.T) {
 		t.Errorf("billed %s device ms, %d have passed", total, wall)
 	}
 }
+
+// TestForgo takes time back, as far as no receipt has it.
+func TestForgo(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		at   time.Duration // when it is known
+		from time.Duration // since when it was not well
+		want uint64        // device milliseconds, on two devices
+	}{
+		{"two seconds", 7 * second, 5 * second, 10_000},
+		{"nothing", 7 * second, 7 * second, 14_000},
+		{"later than now", 7 * second, 9 * second, 14_000},
+		{"before it began", 7 * second, -second, 0},
+		{"back over many ticks", 9 * second, 1500 * time.Millisecond, 3_000},
+		{"what a receipt has stays", 11 * second, 4 * second, 20_000},
+		{"up to a receipt", 11 * second, 10500 * time.Millisecond, 21_000},
+		{"work that was free anyway", 13 * second, 12500 * time.Millisecond, 24_000},
+		{"paused since", 40 * second, 20 * second, 24_000},
+	} {
+		m := NewMeter(someTerms())
+		m.Start(after(0))
+		for at := second; at <= tt.at; at += second {
+			m.Tick(after(at), Usage{})
+		}
+		m.Forgo(after(tt.from))
+		m.Countersigned(after(tt.from), 1, 1<<40)
+		r := m.Finish(after(tt.from), souk.Digest{}, Usage{})
+		if got := r.Usage[0].Quantity; got != tt.want {
+			t.Errorf("%s: %d device ms, want %d", tt.name, got, tt.want)
+		}
+		if most := max(after(tt.from).UnixMilli(), r.StartMs); tt.from < tt.at && r.EndMs > most {
+			t.Errorf("%s: ends at %d, later than %d", tt.name, r.EndMs, most)
+		}
+	}
+}

@@ -75,6 +75,7 @@ const (
 	ReasonProviderStopped   Reason = "provider-stopped"
 	ReasonProviderRestarted Reason = "provider-restarted"
 	ReasonProviderFailed    Reason = "provider-failed"
+	ReasonDeviceFailed      Reason = "device-failed" // the lease's device, and neither its provider's deed nor the job's
 	ReasonProviderLost      Reason = "provider-lost"
 	ReasonProviderCheated   Reason = "provider-cheated"
 	ReasonReserveSpent      Reason = "reserve-spent"
@@ -111,6 +112,7 @@ var endings = map[runv1.EndReason]ending{
 	runv1.EndReason_END_REASON_PROVIDER_STOPPED:   {ReasonProviderStopped, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_RESTARTED: {ReasonProviderRestarted, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_FAILED:    {ReasonProviderFailed, Failed, lost, false},
+	runv1.EndReason_END_REASON_DEVICE_FAILED:      {ReasonDeviceFailed, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_LOST:      {ReasonProviderLost, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_CHEATED:   {ReasonProviderCheated, Failed, lost, false},
 	runv1.EndReason_END_REASON_RECLAIMED:          {ReasonReclaimed, Failed, reclaimed, false},

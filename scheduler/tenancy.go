@@ -113,6 +113,7 @@ type Tenancy struct {
 	stopping bool      // the daemon is
 	why      cause     // why the run was stopped; without a reason where it ended by itself
 	ranUntil time.Time // when the job stopped running for good; zero while it may run
+	until    time.Time // nothing later is billed, as not all was well; zero: it was
 }
 
 // NewTenancy returns the tenancy of a lease that was just countersigned and has
@@ -186,7 +187,7 @@ func (t *Tenancy) handle(e TenancyEvent) {
 	case ReclaimAsked:
 		t.reclaimed(e)
 	case DeviceFailed:
-		t.deviceFailed(e.Detail)
+		t.deviceFailed(e)
 	case ProviderStopping:
 		t.providerStops()
 	case ProviderFailed:

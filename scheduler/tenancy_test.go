@@ -284,8 +284,10 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 	case "measured":
 		energy, _ := strconv.ParseUint(first, 10, 64)
 		return RunMeasured{payment.Usage{EnergyMillijoules: energy}}
-	case "over":
-		return RunOver{Reason: reasonNamed(first), Detail: rest}
+	case "over": // REASON [DETAIL], or REASON until=AGO [DETAIL]
+		e := RunOver{Reason: reasonNamed(first), Detail: rest}
+		e.Until, e.Detail = x.until(rest)
+		return e
 	case "outputs":
 		return OutputsStored{Output: first, Digest: souk.Digest{9}}
 	case "no-outputs":
@@ -296,8 +298,10 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 		return ReclaimAsked{x.span(first)}
 	case "disk-low":
 		return DiskLow{}
-	case "device-failed":
-		return DeviceFailed{strings.Join(args, " ")}
+	case "device-failed": // [until=AGO] DETAIL
+		e := DeviceFailed{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED}
+		e.Until, e.Detail = x.until(strings.Join(args, " "))
+		return e
 	case "stopping":
 		return ProviderStopping{}
 	case "failed":
@@ -305,6 +309,15 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 	}
 	x.t.Fatalf("no command is called %q", name)
 	return nil
+}
+
+// until reads how long ago all was well for the last time, and gives back the rest.
+func (x *tenant) until(text string) (time.Time, string) {
+	ago, rest, _ := strings.Cut(text, " ")
+	if ago, ok := strings.CutPrefix(ago, "until="); ok {
+		return x.now.Add(-x.span(ago)), rest
+	}
+	return time.Time{}, text
 }
 
 func reasonNamed(s string) runv1.EndReason {

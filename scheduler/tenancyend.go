@@ -36,15 +36,29 @@ func (t *Tenancy) reclaimed(e ReclaimAsked) {
 
 // deviceFailed ends a lease whose device has failed. A run that is over keeps what
 // it made.
-func (t *Tenancy) deviceFailed(detail string) {
-	failed := cause{runv1.EndReason_END_REASON_PROVIDER_FAILED, detail}
+func (t *Tenancy) deviceFailed(e DeviceFailed) {
+	failed := cause{e.Reason, e.Detail}
 	switch {
 	case t.step.before():
 		t.end(failed)
 	case t.step == tenancyStarting:
 		t.stopOnceStarted(failed)
+		t.until = e.Until
 	case t.step == tenancyRunning || t.step == tenancyPaused:
 		t.stopRun(failed)
+		t.until = e.Until
+		t.forgo()
+	}
+}
+
+// forgo takes back what was billed although not all was well.
+func (t *Tenancy) forgo() {
+	if t.until.IsZero() || !t.until.Before(t.now) {
+		return
+	}
+	t.meter.Forgo(t.until)
+	if t.ranUntil.IsZero() || t.until.Before(t.ranUntil) {
+		t.ranUntil = t.until
 	}
 }
 

@@ -55,6 +55,7 @@ type RunMeasured struct{ Usage payment.Usage }
 
 // RunOver tells that the job's process is gone and all its output written.
 type RunOver struct {
+	Until  time.Time       // nothing later is billed; zero: it is billed to its end
 	Reason runv1.EndReason // the runner's; that of whoever stopped the run counts before it
 	Exit   int32
 	Detail string
@@ -101,8 +102,13 @@ type ReclaimAsked struct{ Notice time.Duration }
 // long as that is so, when a run has started.
 type DiskLow struct{}
 
-// DeviceFailed tells that a device of the lease has failed: what runs on it is lost.
-type DeviceFailed struct{ Detail string }
+// DeviceFailed tells that a device of the lease, or the host around it, has failed:
+// what runs on it is lost.
+type DeviceFailed struct {
+	Reason runv1.EndReason // DEVICE_FAILED; PROVIDER_FAILED where it is the host's doing
+	Detail string          // one line for people
+	Until  time.Time       // when all was seen to be well for the last time: nothing later is billed; zero: it is billed to its end
+}
 
 // ProviderStopping tells that the daemon is stopping.
 type ProviderStopping struct{}

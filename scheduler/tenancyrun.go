@@ -119,6 +119,10 @@ func (t *Tenancy) runOver(e RunOver) {
 	if t.why.reason == runv1.EndReason_END_REASON_UNSPECIFIED {
 		t.why = cause{e.Reason, e.Detail}
 	}
+	if t.until.IsZero() || !e.Until.IsZero() && e.Until.Before(t.until) {
+		t.until = e.Until
+	}
+	t.forgo()
 	if t.ranUntil.IsZero() {
 		t.ranUntil = t.now
 	}

@@ -43,6 +43,8 @@ func (a *app) gpus(ctx context.Context, _ []string) error {
 		for _, d := range d.Devices {
 			if d.Health != gpu.Healthy {
 				fmt.Fprintf(w, "\n%s is not for sale: %s\n", d.Id, d.Health)
+			} else if d.OffSale != "" {
+				fmt.Fprintf(w, "\n%s is off sale after a fault: %s\n", d.Id, d.OffSale)
 			} else if d.Withheld != "" {
 				fmt.Fprintf(w, "\n%s is left to you until it is idle: %s\n", d.Id, d.Withheld)
 			}

@@ -49,13 +49,15 @@ type Inventory struct {
 	found   [][]gpu.Device
 	failed  []error // why a probe cannot be asked; nil: it can
 	samples map[string]*gpu.History
+
+	incidents map[string][]Seen // by device, oldest first
 }
 
 // New returns an inventory that knows of no device yet. With use, what runs on a
 // device is handed on as a change.
 func New(probes []gpu.Probe, use bool, log *slog.Logger) *Inventory {
 	return &Inventory{probes: probes, use: use, log: log, found: make([][]gpu.Device, len(probes)), failed: make([]error, len(probes)),
-		samples: map[string]*gpu.History{}}
+		samples: map[string]*gpu.History{}, incidents: map[string][]Seen{}}
 }
 
 // Read asks every probe once.
@@ -159,8 +161,9 @@ func (v *Inventory) record(i int, found []gpu.Device, err error) (changed bool) 
 	if err != nil {
 		found = unasked(v.found[i], err)
 	}
+	changed = v.notice(v.found[i], found)
 	v.keep(found)
-	changed = !v.alike(found, v.found[i])
+	changed = !v.alike(found, v.found[i]) || changed
 	v.found[i] = found
 	return changed
 }
@@ -192,6 +195,7 @@ func (v *Inventory) keep(found []gpu.Device) {
 		for id, other := range v.samples {
 			if last, _ := other.Last(); d.Now.At.Sub(last.At) > keepAbsent {
 				delete(v.samples, id)
+				delete(v.incidents, id)
 			}
 		}
 	}

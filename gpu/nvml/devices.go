@@ -84,7 +84,8 @@ func (l listing) device(c card, at time.Time) gpu.Device {
 		Now: c.sample(at),
 	}
 	d.Class, d.Vendor = gpu.Class(d.Model), Vendor
-	d.Health, d.Failed = l.health(c, d)
+	d.Health, d.Fault = l.health(c, d)
+	d.Failed, d.Recovery = d.Fault != "", c.Recovery
 	if d.ID == "" {
 		d.ID = fmt.Sprintf("GPU-at-index-%d", c.Index)
 	}
@@ -109,7 +110,7 @@ func (c card) sample(at time.Time) gpu.Sample {
 // xid is the one of those seen that counts most.
 func (c card) xid() (last gpu.Reading) {
 	for _, xid := range c.Seen {
-		if last = gpu.Known(xid); gpu.XidFault(xid).OffSale {
+		if last = gpu.Known(xid); gpu.XidIncident(xid).OffSale {
 			return last
 		}
 	}

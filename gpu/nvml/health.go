@@ -41,19 +41,20 @@ const (
 )
 
 // health is [gpu.Healthy], or what is wrong with a card and what its owner can do;
-// and whether what runs on it now is lost. The gravest comes first.
-func (l listing) health(c card, d gpu.Device) (told string, failed bool) {
-	for _, told := range []string{c.trouble(d), c.recovery(d), c.wrongValues(d), c.xidHealth(d)} {
-		if told != "" {
-			return told, true
+// and the kind of incident where what runs on it now is lost. The gravest comes first.
+func (l listing) health(c card, d gpu.Device) (told, fault string) {
+	for _, grave := range []struct{ told, fault string }{{c.trouble(d), faultOf(c.Return)}, {c.recovery(d), gpu.KindRecovery},
+		{c.wrongValues(d), gpu.KindECC}, {c.xidHealth(d), gpu.XidIncident(d.Errors.Xid.Or(0)).Kind}} {
+		if grave.told != "" {
+			return grave.told, grave.fault
 		}
 	}
 	for _, told := range []string{l.mismatch(), c.drain(), c.spareMemory(d), heat(d), l.settings(c)} {
 		if told != "" {
-			return told, false // a job that runs may go on
+			return told, "" // a job that runs may go on
 		}
 	}
-	return gpu.Healthy, false
+	return gpu.Healthy, ""
 }
 
 // trouble is a card that does not answer as a card does.
@@ -103,6 +104,19 @@ func answered(ret int32, d gpu.Device) string {
 		return "driver and library are of different versions, after an update: " + doReboot
 	}
 	return fmt.Sprintf("it cannot be asked: NVML error %d; if it stays, %s", ret, doReboot)
+}
+
+// faultOf is the kind of incident that an answer of NVML tells of.
+func faultOf(ret int32) string {
+	switch ret {
+	case returnPower:
+		return gpu.KindPower
+	case returnUnloaded, returnIRQ, returnBlocked, returnMismatch:
+		return gpu.KindDriver
+	case returnInfoROM:
+		return gpu.KindROM
+	}
+	return gpu.KindLost
 }
 
 // resetOf is how to reset a card.
@@ -169,7 +183,7 @@ func (c card) xidHealth(d gpu.Device) string {
 	if _, has := c.Recovery.Value(); has || !ok {
 		return ""
 	}
-	fault := gpu.XidFault(n)
+	fault := gpu.XidIncident(n)
 	if !fault.OffSale {
 		return ""
 	}

@@ -86,6 +86,11 @@ type Result struct {
 	Reason   runv1.EndReason // COMPLETED, JOB_MEMORY, JOB_TIME, JOB_DISK, JOB_INVALID, CLIENT_RELEASED or PROVIDER_FAILED
 	Detail   string          // one line for people, at most [MaxDetail] bytes
 	Usage    Usage
+
+	// Where the host failed: the kind of [gpu.Incident], and when all was seen to be
+	// well for the last time; zero: it was to the end, or nobody knows.
+	Fault       string
+	UsableUntil time.Time
 }
 
 // MaxDetail bounds [Result.Detail] in bytes, so that it fits in a message.
@@ -113,4 +118,11 @@ type Puller interface {
 type Absentee interface {
 	// Absent is why it cannot start a job now; nil: it can.
 	Absent() error
+}
+
+// Leftover is a runner whose jobs may outlive their end, and this process.
+type Leftover interface {
+	// Left tells whether anything of a lease, by its name, still runs. An error means
+	// that nobody knows.
+	Left(ctx context.Context, lease string) (bool, error)
 }

@@ -24,6 +24,7 @@ func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.De
 		row := deviceRow(d)
 		if s.seller != nil {
 			row.PriceAtomsPerHour, row.Withheld = uint64(s.seller.Price(d.Class)), s.seller.Withheld(d.ID)
+			row.OffSale = s.seller.OffSale(d.ID)
 			if lease, ok := s.seller.Holder(d.ID); ok {
 				row.Lease = lease.String()
 			}

@@ -61,6 +61,7 @@ type Seller interface {
 	Holder(device string) (souk.LeaseID, bool)    // the lease that has a device
 	Price(class string) (atomsPerHour souk.Atoms) // 0: not for sale
 	Withheld(device string) (why string)          // empty: it is offered, if it has a price and is well
+	OffSale(device string) (why string)           // after a fault, until it passes its check; empty: it is not
 }
 
 // statusChain is what the service shows of the chain.

@@ -33,6 +33,7 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 		spec.Env = append(spec.Env, v.Name+"="+v.Value)
 	}
 	var err error
+	t.began = time.Now()
 	if t.process, err = r.Start(ctx, spec); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
@@ -49,11 +50,11 @@ func (t *tenancy) prepare() error {
 	return errors.Join(t.stdout.Reset(), t.stderr.Reset())
 }
 
-// runOver takes the end of the process.
-func (t *tenancy) runOver() scheduler.TenancyEvent {
-	result := t.process.Wait()
+// runOver takes the end of the process, and has it judged.
+func (t *tenancy) runOver(ctx context.Context) {
+	result, began := t.process.Wait(), t.began
 	t.process = nil
-	return scheduler.RunOver{Reason: result.Reason, Exit: int32(result.ExitCode), Detail: result.Detail, Usage: measured(result.Usage)}
+	t.begin(func() scheduler.TenancyEvent { return t.with.Ended(ctx, t, began, result) })
 }
 
 // tick tells the machine the time and what the run has used.

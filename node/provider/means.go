@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
@@ -16,6 +17,7 @@ import (
 	"github.com/souk-market/souk/payment/ledger"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
+	"github.com/souk-market/souk/scheduler"
 	"github.com/souk-market/souk/storage/files"
 )
 
@@ -34,10 +36,11 @@ type means struct {
 	Waits    *network.Waits
 	Log      *slog.Logger
 
-	Runner  func(marketv1.Runner) runner.Runner                        // nil where there is none of the kind
-	Devices func(*leasev1.Lease) []runner.Device                       // what a lease has
-	Broken  func(*leasev1.Lease) (why string, changed <-chan struct{}) // of its devices; empty: none. The channel closes when that may be another
-	Free    func(souk.LeaseID)                                         // gives a lease's devices back
+	Runner  func(marketv1.Runner) runner.Runner                                                       // nil where there is none of the kind
+	Devices func(*leasev1.Lease) []runner.Device                                                      // what a lease has
+	Broken  func(*leasev1.Lease) (e *scheduler.DeviceFailed, changed <-chan struct{})                 // of its devices; nil: none. The channel closes when that may be another
+	Ended   func(ctx context.Context, t *tenancy, began time.Time, r runner.Result) scheduler.RunOver // judges how a run ended
+	Free    func(souk.LeaseID)                                                                        // gives a lease's devices back
 }
 
 // connGuard keeps connections from being trimmed.

@@ -13,7 +13,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -47,11 +46,14 @@ const (
 type Config struct {
 	Key        ed25519.PrivateKey
 	Host       host.Host
-	Devices    []gpu.Device              // as found at the start
-	Unseen     bool                      // there may be devices that were not found then: a driver did not answer
-	Prices     map[string]souk.Atoms     // per device class, for one hour
-	Lines      map[string]payment.Tariff // per device class, what is priced beside device time
-	WhenIdle   bool                      // sell a GPU only while nobody beside souk uses it
+	Devices    []gpu.Device                            // as found at the start
+	Faults     Faults                                  // what went wrong on devices; nil: nobody tells
+	Boot       string                                  // a name of this start of the machine; empty: not known
+	Check      func(context.Context, gpu.Device) error // that a device must pass after a fault before it is sold again; nil: what its driver says is enough
+	Unseen     bool                                    // there may be devices that were not found then: a driver did not answer
+	Prices     map[string]souk.Atoms                   // per device class, for one hour
+	Lines      map[string]payment.Tariff               // per device class, what is priced beside device time
+	WhenIdle   bool                                    // sell a GPU only while nobody beside souk uses it
 	Region     string
 	Runners    []runner.Runner
 	Home       string // lease folders go below jobs/
@@ -98,6 +100,7 @@ type Provider struct {
 	mu        sync.Mutex // guards what follows
 	devices   []gpu.Device
 	floor     *scheduler.Floor
+	off       *offSale
 	bids      map[souk.Digest]*openBid // by the bid's digest, until they lapse
 	tenancies map[souk.LeaseID]*tenancy
 	sequence  uint64
@@ -112,7 +115,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 	p := &Provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
 		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
-		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{},
+		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{}, off: newOffSale(),
 	}
 	if p.cfg.Times == (proof.Times{}) {
 		p.cfg.Times = proof.DefaultTimes()
@@ -121,6 +124,9 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 	p.challengers = market.NewLimiter(cmp.Or(r.Every, 5*time.Minute), cmp.Or(r.Burst, 3), maxChallengers)
 	p.challenges = market.NewLimiter(cmp.Or(r.AllEvery, time.Minute), cmp.Or(r.AllBurst, 10), 1)
 	p.means = p.meansOf()
+	if err := p.off.load(cfg.Ledger); err != nil {
+		return nil, fmt.Errorf("provider: %w", err)
+	}
 	p.floor = scheduler.NewFloor(p.floorConfig())
 	if err := p.recover(now); err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
@@ -132,7 +138,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
 		Keeper: p.cfg.Keeper, Inputs: p.cfg.Inputs, Outputs: p.cfg.Outputs, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
-		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Free: p.free}
+		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Ended: p.ended, Free: p.free}
 	if p.cfg.Host != nil {
 		m.Guard = p.cfg.Host.ConnManager()
 	}
@@ -154,7 +160,7 @@ func (p *Provider) floorConfig() scheduler.FloorConfig {
 			cfg.CPUMilli = d.CPUMilli
 		}
 		price, ok := p.cfg.Prices[d.Class]
-		if !ok || d.Health != gpu.Healthy || p.withheld(d) {
+		if !ok || d.Health != gpu.Healthy || p.withheld(d) || p.off != nil && p.off.rows[d.ID] != nil {
 			continue
 		}
 		cfg.Devices = append(cfg.Devices, scheduler.FloorDevice{ID: d.ID, Class: d.Class, Model: d.Model,
@@ -195,6 +201,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.advertise(ctx) })
 	g.Go(func() error { return p.sweep(ctx) })
+	g.Go(func() error { return p.watchFaults(ctx) })
 	for _, h := range p.restored {
 		g.Go(func() error { h.run(ctx); return nil })
 	}
@@ -280,19 +287,6 @@ func (p *Provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 		has = append(has, d)
 	}
 	return has
-}
-
-// broken says which device of a lease has failed and why, and when to look again.
-func (p *Provider) broken(l *leasev1.Lease) (why string, changed <-chan struct{}) {
-	changed = p.restocked.Next()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, d := range p.devices {
-		if d.Failed && slices.Contains(l.Devices, d.ID) {
-			return d.ID + ": " + d.Health, changed
-		}
-	}
-	return "", changed
 }
 
 // Live counts leases that have not ended.

@@ -3,6 +3,7 @@ package provider
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/souk-market/souk/gpu"
 	"time"
 
 	"github.com/souk-market/souk/node/money"
@@ -40,12 +41,29 @@ func (p *Provider) recover(now time.Time) error {
 		if err := t.restore(now, p.retake(now, t)); err != nil {
 			return fmt.Errorf("record %s: %w", key, err)
 		}
+		p.mayLinger(now, t)
 		p.tenancies[terms.Lease] = t
 		if rec.Phase != runv1.Phase_PHASE_ENDED {
 			p.restored = append(p.restored, t)
 		}
 		return nil
 	})
+}
+
+// mayLinger keeps the GPUs of a run of an earlier life off sale until its container is
+// known to be gone.
+func (p *Provider) mayLinger(now time.Time, t *tenancy) {
+	switch t.rec.Phase {
+	case runv1.Phase_PHASE_STAGING, runv1.Phase_PHASE_RUNNING, runv1.Phase_PHASE_PAUSED:
+	default:
+		return
+	}
+	left := gpu.IncidentOf(gpu.KindStuck)
+	left.What = "its job of before the restart may still run"
+	for _, id := range p.gpusOf(t.lease) {
+		p.off.take(now.Add(-quietFor), id, p.cfg.Boot, left, t.id.String())
+	}
+	p.floor.Restock(p.floorConfig().Devices)
 }
 
 // retake gives a lease that will still run its devices again. Where they are not to

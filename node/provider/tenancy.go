@@ -47,6 +47,7 @@ type tenancy struct {
 	job      *jobv1.Job // once it is staged
 	plan     runner.Plan
 	process  runner.Run // nil: nothing runs
+	began    time.Time  // when it was started
 	working  int        // goroutines that run started and that still work
 	stopping bool       // the machine knows that the daemon is stopping
 	diskLow  bool       // the machine knows that the disk is nearly full
@@ -163,9 +164,9 @@ func (t *tenancy) happens(ctx, work context.Context) {
 		return
 	}
 	why, devices := t.with.Broken(t.lease)
-	if why != "" && !t.broken {
+	if why != nil && !t.broken {
 		t.broken = true
-		t.step(ctx, work, scheduler.DeviceFailed{Detail: network.Clip(why, runner.MaxDetail)})
+		t.step(ctx, work, *why)
 		return
 	}
 	stop := ctx.Done()
@@ -180,7 +181,7 @@ func (t *tenancy) happens(ctx, work context.Context) {
 	case <-late:
 		t.step(ctx, work, t.tick())
 	case <-over:
-		t.step(ctx, work, t.runOver())
+		t.runOver(ctx)
 	case message := <-t.jobs:
 		if t.message == nil {
 			t.message = message
@@ -246,11 +247,15 @@ func (t *tenancy) do(ctx, work context.Context, a scheduler.TenancyAction) (sche
 	case scheduler.StartRun:
 		return t.startRun(ctx)
 	case scheduler.PauseRun:
-		return nil, t.process.Pause()
-	case scheduler.ResumeRun:
-		return nil, t.process.Resume()
-	case scheduler.StopRun:
 		if t.process != nil { // its end may be on its way to the machine
+			return nil, t.process.Pause()
+		}
+	case scheduler.ResumeRun:
+		if t.process != nil {
+			return nil, t.process.Resume()
+		}
+	case scheduler.StopRun:
+		if t.process != nil {
 			t.process.Stop()
 		}
 	case scheduler.FreeDevices:

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"fmt"
+	"github.com/souk-market/souk/gpu"
 	"os"
 	"regexp"
 	"strings"
@@ -28,9 +29,11 @@ type end struct {
 	over   bool
 	paused bool
 	exit   int
-	memory bool   // the engine says that it was killed for its memory
-	failed string // why the host failed; empty: it did not
-	notRun string // why the command was no program; empty: it was
+	memory bool      // the engine says that it was killed for its memory
+	failed string    // why the host failed; empty: it did not
+	fault  string    // of that, the kind of [gpu.Incident]
+	well   time.Time // when all was well for the last time, where the host failed
+	notRun string    // why the command was no program; empty: it was
 }
 
 // notRun finds that a container's first program, runc or crun, found no other to
@@ -53,7 +56,8 @@ func (u *run) await(ctx context.Context, silent <-chan struct{}) end {
 	result, failed := waited.Result, waited.Error
 	var look <-chan time.Time
 	pause := lookFirst
-	since := time.Now() // when the engine last answered
+	since := time.Now()       // when the engine last answered
+	var asked, went time.Time // when it was asked to end; when its engine went away
 	ending, tooLate := u.ending, (<-chan time.Time)(nil)
 	for {
 		select {
@@ -63,26 +67,30 @@ func (u *run) await(ctx context.Context, silent <-chan struct{}) end {
 		case <-failed:
 			// The engine went away, and with it the output: the run is lost.
 			failed, pause, look = nil, lookEvery, time.After(0)
+			since, went = time.Now(), time.Now()
 			u.end(cause{reason: runv1.EndReason_END_REASON_PROVIDER_FAILED, detail: "the container engine went away", now: true})
 			continue
 		case <-silent:
 			silent, look = nil, time.After(0)
 			continue
 		case <-ending:
-			ending, tooLate = nil, time.After(endWithin)
+			ending, tooLate, asked = nil, time.After(endWithin), time.Now()
 			continue
 		case <-tooLate: // it is removed, or swept once its engine can
-			return end{over: true, failed: fmt.Sprintf("the container engine did not end the container within %v", endWithin)}
+			return end{over: true, failed: fmt.Sprintf("the container engine did not end the container within %v", endWithin), fault: gpu.KindStuck, well: asked}
 		case <-look:
 		}
 		now, known := u.look(ctx)
 		switch {
 		case known && now.over:
+			if !went.IsZero() {
+				now.fault, now.well = gpu.KindEngine, went
+			}
 			return now
 		case known:
 			since = time.Now()
 		case time.Since(since) > awayFor:
-			return end{over: true, failed: fmt.Sprintf("the container engine did not answer for %v", awayFor)}
+			return end{over: true, failed: fmt.Sprintf("the container engine did not answer for %v", awayFor), fault: gpu.KindEngine, well: since}
 		}
 		look = time.After(pause)
 		pause = min(2*pause, lookEvery)
@@ -96,7 +104,7 @@ func (u *run) look(ctx context.Context) (e end, known bool) {
 	got, err := u.cli.ContainerInspect(ctx, u.id, client.ContainerInspectOptions{})
 	switch {
 	case errdefs.IsNotFound(err):
-		return end{over: true, failed: "the container was removed"}, true
+		return end{over: true, failed: "the container was removed", fault: gpu.KindRemoved}, true
 	case err != nil || got.Container.State == nil:
 		return end{}, false
 	}
@@ -116,7 +124,7 @@ func (u *run) finish(e end) {
 	left, tidyErr := tidy(u.spec.Out, u.spec.Disk)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	r := runner.Result{ExitCode: e.exit, Usage: u.usage()}
+	r := runner.Result{ExitCode: e.exit, Usage: u.usage(), Fault: e.fault, UsableUntil: e.well}
 	r.Reason, r.Detail = u.reason(e)
 	switch {
 	case tidyErr != nil:

@@ -73,6 +73,23 @@ func (r *Runner) sweep(ctx context.Context) error {
 	return nil
 }
 
+// Left implements [runner.Leftover]. What is left of a lease is killed on the way, and
+// so a container ends that outlived its engine's absence.
+func (r *Runner) Left(ctx context.Context, lease string) (bool, error) {
+	if away := r.engine.Refusal(); away != nil {
+		return false, away
+	}
+	if err := r.sweep(ctx); err != nil {
+		return false, err
+	}
+	list, err := r.engine.client().ContainerList(ctx, client.ContainerListOptions{All: true,
+		Filters: client.Filters{}.Add("label", labelOwner+"="+r.owner).Add("label", labelLease+"="+lease)})
+	if err != nil {
+		return false, fmt.Errorf("list: %w", err)
+	}
+	return len(list.Items) > 0, nil
+}
+
 // destroy removes a container, whatever it does. It is killed before: Podman would
 // give it ten seconds.
 func destroy(ctx context.Context, cli *client.Client, id string) error {

@@ -358,7 +358,7 @@ async function drawDevices() {
     const now = d.now ?? {}, well = d.health === "ok", leased = Boolean(d.lease);
     return [d.id, [
       { text: d.class, title: d.id, note: [d.model, d.simulated ? "simulated" : "", d.driverVersion && `driver ${d.driverVersion}`].filter(Boolean).join(", ") },
-      { text: !well ? "not for sale" : d.withheld ? "in use by you" : leased ? "leased" : d.priceAtomsPerHour ? "free" : "not offered", cls: "state " + (!well ? "bad" : d.withheld ? "" : leased ? "live" : d.priceAtomsPerHour ? "done" : ""), note: !well ? d.health : d.withheld || (leased ? short(d.lease) : "") },
+      { text: !well ? "not for sale" : d.offSale ? "off sale" : d.withheld ? "in use by you" : leased ? "leased" : d.priceAtomsPerHour ? "free" : "not offered", cls: "state " + (!well || d.offSale ? "bad" : d.withheld ? "" : leased ? "live" : d.priceAtomsPerHour ? "done" : ""), note: !well ? d.health : d.offSale || d.withheld || (leased ? short(d.lease) : "") },
       { text: told(now.gpuUtil, " %"), cell: "num" },
       { text: (now.memoryUsedBytes === undefined ? "" : gib(now.memoryUsedBytes) + " of ") + gib(d.memoryBytes) + " GiB", cell: "num wide" },
       { text: told(now.gpuTempC, " °C"), cell: "num wide" },

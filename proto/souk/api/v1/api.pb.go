@@ -426,7 +426,10 @@ type Device struct {
 	Now *DeviceSample `protobuf:"bytes,23,opt,name=now,proto3" json:"now,omitempty"`
 	// Why it is left to its owner although it is well and has a price; empty when it
 	// is not.
-	Withheld      string `protobuf:"bytes,24,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	Withheld string `protobuf:"bytes,24,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// Why it is off sale after a fault although it may be well again, and what to do;
+	// empty when it is not.
+	OffSale       string `protobuf:"bytes,25,opt,name=off_sale,json=offSale,proto3" json:"off_sale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -625,6 +628,13 @@ func (x *Device) GetNow() *DeviceSample {
 func (x *Device) GetWithheld() string {
 	if x != nil {
 		return x.Withheld
+	}
+	return ""
+}
+
+func (x *Device) GetOffSale() string {
+	if x != nil {
+		return x.OffSale
 	}
 	return ""
 }
@@ -4862,7 +4872,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x0eDevicesRequest\"Z\n" +
 	"\x0fDevicesResponse\x12-\n" +
 	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\x12\x18\n" +
-	"\aunknown\x18\x02 \x01(\tR\aunknown\"\x81\a\n" +
+	"\aunknown\x18\x02 \x01(\tR\aunknown\"\x9c\a\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -4891,7 +4901,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x11max_mem_clock_mhz\x18\x15 \x01(\rH\x03R\x0emaxMemClockMhz\x88\x01\x01\x121\n" +
 	"\x06errors\x18\x16 \x01(\v2\x19.souk.api.v1.DeviceErrorsR\x06errors\x12+\n" +
 	"\x03now\x18\x17 \x01(\v2\x19.souk.api.v1.DeviceSampleR\x03now\x12\x1a\n" +
-	"\bwithheld\x18\x18 \x01(\tR\bwithheldB\x11\n" +
+	"\bwithheld\x18\x18 \x01(\tR\bwithheld\x12\x19\n" +
+	"\boff_sale\x18\x19 \x01(\tR\aoffSaleB\x11\n" +
 	"\x0f_power_limit_mwB\r\n" +
 	"\v_slowdown_cB\x13\n" +
 	"\x11_max_sm_clock_mhzB\x14\n" +
