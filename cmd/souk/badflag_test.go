@@ -32,6 +32,7 @@ var badFlags = map[string][]string{
 	"souk run --in":               {"", "./missing", "./in.csv:/in/../etc", "https://example.com/x"},
 	"souk run --out":              {"", "./full", "./in.csv"},
 	"souk run --env":              {"A", "1A=x", "=x", "A B=x"},
+	"souk run --image":            {"", "UPPER", "a b", "ipfs://bafy", "python@sha256:12", "python"},
 	"souk run --name":             badName,
 	"souk run --cpu":              badCores,
 	"souk run --memory":           append(slices.Clone(badSize), "5GB"),
@@ -57,11 +58,12 @@ var goodArgs = map[string][]string{
 
 // badArgs are wrong arguments of each command. One too many is tried of all.
 var badArgs = map[string][][]string{
-	"souk":                 {{"statsu"}, {"frobnicate"}, {"wlalet", "faucet"}, {"doctor"}},
+	"souk":                 {{"statsu"}, {"frobnicate"}, {"wlalet", "faucet"}, {"nurse"}},
 	"souk demo":            nil,
 	"souk init":            nil,
 	"souk up":              nil,
 	"souk status":          nil,
+	"souk doctor":          nil,
 	"souk gpus":            nil,
 	"souk dashboard":       nil,
 	"souk offers":          {{"--watch", "--explain"}},
