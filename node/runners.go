@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/oci"
 	"github.com/souk-market/souk/gpu/runner/wasm"
@@ -22,7 +23,11 @@ func (n *Node) buildRunners() error {
 		return err
 	}
 	n.cfg.Runners = []runner.Runner{modules}
-	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, filepath.Join(cache, "images"), n.cfg.Log); err != nil {
+	containers := oci.Config{Dir: filepath.Join(cache, "images"), Vendors: gpu.VendorsOf(n.cfg.Probes), Log: n.cfg.Log}
+	if len(n.cfg.Self) > 0 {
+		containers.Gate = n.cfg.Self[0]
+	}
+	if n.images, err = newImages(n.cfg.Engines, n.cfg.Identity, containers); err != nil {
 		return err
 	}
 	if n.images.runner != nil {
@@ -41,14 +46,15 @@ type images struct {
 
 // newImages is made for the engines at urls. Containers are marked by a secret of
 // the node: an image may bring labels of its own.
-func newImages(urls []string, identity ed25519.PrivateKey, dir string, log *slog.Logger) (*images, error) {
-	i := &images{engine: oci.NewEngine(urls...), log: log}
+func newImages(urls []string, identity ed25519.PrivateKey, c oci.Config) (*images, error) {
+	i := &images{engine: oci.NewEngine(urls...), log: c.Log}
 	if len(urls) == 0 {
 		return i, nil
 	}
 	mark := sha256.Sum256(append([]byte("souk/containers/1\x00"), identity.Seed()...))
 	var err error
-	i.runner, err = oci.New(oci.Config{Engine: i.engine, Owner: hex.EncodeToString(mark[:16]), Dir: dir, Log: log})
+	c.Engine, c.Owner = i.engine, hex.EncodeToString(mark[:16])
+	i.runner, err = oci.New(c)
 	return i, err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/souk-market/souk/gpu/challenge/process"
 	"github.com/souk-market/souk/gpu/nvml"
+	"github.com/souk-market/souk/gpu/runner/gate"
 	"github.com/souk-market/souk/gpu/runner/wasm"
 )
 
@@ -23,6 +24,8 @@ const (
 // neither an environment nor a home.
 func child(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int, is bool) {
 	switch {
+	case len(args) > 1 && (args[0] == gate.Pass || args[0] == gate.Check):
+		return gate.Main(args, stdout, stderr, gate.Inside{nvml.Vendor: nvml.Inside}), true
 	case len(args) != 1:
 		return 0, false
 	case args[0] == probeNVML:

@@ -4,6 +4,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -55,4 +56,14 @@ func (p Probe) Devices(context.Context) ([]gpu.Device, error) {
 		}
 	}
 	return devices, nil
+}
+
+// Inside looks at a container's made-up devices from inside.
+func Inside() (s gpu.Seen) {
+	found, _ := filepath.Glob("/dev/fake-*")
+	for _, path := range found {
+		s.Nodes = append(s.Nodes, gpu.SeenNode{Path: path})
+		s.IDs = append(s.IDs, "GPU-"+filepath.Base(path))
+	}
+	return s
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/child"
 )
 
@@ -24,3 +25,6 @@ func EditsMain(_ io.Reader, _, stderr io.Writer) int {
 	fmt.Fprintln(stderr, "this build cannot load NVIDIA's library")
 	return child.Failed
 }
+
+// Inside looks at a container's devices from inside, which this build cannot.
+func Inside() gpu.Seen { return gpu.Seen{Error: "this build cannot load NVIDIA's library"} }

@@ -52,8 +52,9 @@ type Spec struct {
 
 // Device is one device of a lease.
 type Device struct {
-	ID    string // as in the lease: NVML's UUID, or that of the processor
-	Class string
+	ID     string // as in the lease: NVML's UUID, or that of the processor
+	Class  string
+	Vendor string // as [gpu.Device.Vendor] says; empty: the processor, or a device that the machine no longer has
 }
 
 // Program is what a run starts. One field is set.

@@ -281,7 +281,7 @@ func (p *Provider) devicesOf(l *leasev1.Lease) (has []runner.Device) {
 		d := runner.Device{ID: id}
 		for _, known := range p.devices {
 			if known.ID == id {
-				d.Class = known.Class
+				d.Class, d.Vendor = known.Class, known.Vendor
 			}
 		}
 		has = append(has, d)

@@ -126,6 +126,9 @@ func (u *run) finish(e end) {
 	defer u.mu.Unlock()
 	r := runner.Result{ExitCode: e.exit, Usage: u.usage(), Fault: e.fault, UsableUntil: e.well}
 	r.Reason, r.Detail = u.reason(e)
+	if u.cause.devices {
+		r.UsableUntil = u.good
+	}
 	switch {
 	case tidyErr != nil:
 		r.Reason, r.Detail = runv1.EndReason_END_REASON_PROVIDER_FAILED, oneLine("look at the outputs: "+tidyErr.Error())

@@ -3,6 +3,7 @@ package oci
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -17,6 +18,7 @@ type image struct {
 	Size    uint64 // of its layers as they lie there
 	Env     []string
 	Volumes map[string]struct{}
+	Command []string // its entry point and what follows it
 }
 
 // fullName is an image's name as engines agree on it: they fill in another
@@ -47,6 +49,7 @@ func (e *Engine) image(ctx context.Context, name string) (image, error) {
 	i := image{ID: got.ID, OS: got.Os, Arch: got.Architecture, Size: uint64(max(0, got.Size))}
 	if got.Config != nil {
 		i.Env, i.Volumes = got.Config.Env, got.Config.Volumes
+		i.Command = slices.Concat(got.Config.Entrypoint, got.Config.Cmd)
 	}
 	return i, nil
 }

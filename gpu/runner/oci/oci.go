@@ -21,7 +21,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/gate"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
@@ -32,6 +34,8 @@ type Config struct {
 	Owner      string       // marks our containers, so that others' are never touched; no job may know it
 	Dir        string       // a folder of this runner's own; made if it is missing
 	ImageBytes uint64       // what these may take, about; default 50 GiB
+	Vendors    gpu.Vendors  // give containers their devices; none: only the processor can be leased
+	Gate       string       // this program's path, which has the commands of package gate; empty: containers get no devices
 	Private    bool         // whether registries may be in the network of this machine; for tests
 	Log        *slog.Logger // what the engine did oddly; default: discarded
 }
@@ -40,6 +44,9 @@ type Config struct {
 type Runner struct {
 	engine     *Engine
 	owner      string
+	vendors    gpu.Vendors
+	dir        string
+	kit        func() (*gate.Kit, error)
 	private    bool
 	filter     profile
 	imageBytes uint64
@@ -74,7 +81,8 @@ func New(c Config) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container runner: %w", err)
 	}
-	return &Runner{engine: c.Engine, owner: c.Owner, private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
+	return &Runner{engine: c.Engine, owner: c.Owner, vendors: c.Vendors, dir: dir, kit: kitOf(c.Gate, dir),
+		private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
 		pulled: readPulled(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
 
@@ -139,6 +147,7 @@ func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 const startWithin = 2 * time.Minute
 
 func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
+	failed := true
 	s, err := checked(s)
 	if err != nil {
 		return nil, err
@@ -161,17 +170,31 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	if err := who.admit(s.In, s.Out); err != nil {
 		return nil, err
 	}
+	held, err := r.hold(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if failed {
+			held.release()
+		}
+	}()
 	c, err := settings(s, facts, img, who, r.owner)
 	if err != nil {
 		return u.endedAtStart(err), nil
 	}
+	if err := held.apply(&c, img); err != nil {
+		return u.endedAtStart(err), nil
+	}
+	u.held = held
 	c.HostConfig.SecurityOpt = append(c.HostConfig.SecurityOpt, r.filter.options(facts)...)
 	r.began(u.name)
 	if err = u.create(ctx, c); err == nil {
 		if err = u.launch(ctx); err == nil {
+			failed = false
 			return u, nil
 		}
-		u.remove()
+		u.destroy()
 	}
 	r.ended(u.name)
 	if invalid := asInvalid(err); invalid != nil && ctx.Err() == nil {

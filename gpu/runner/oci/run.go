@@ -27,6 +27,7 @@ type run struct {
 	runner   *Runner
 	cli      *client.Client
 	spec     runner.Spec
+	held     *held // its devices; nil: the processor alone
 	podman   bool
 	name     string // of the container
 	id       string // of the container; empty: there is none
@@ -42,6 +43,7 @@ type run struct {
 	over   bool // the container has ended
 	cause  cause
 	used   sample
+	good   time.Time // when its devices were last found to be usable
 	result runner.Result
 }
 
@@ -50,6 +52,8 @@ type cause struct {
 	reason runv1.EndReason // none: we did not
 	detail string
 	now    bool // without notice
+
+	devices bool // its devices are not usable any more
 }
 
 func newRun(r *Runner, s runner.Spec) *run {
@@ -102,6 +106,10 @@ func (u *run) launch(ctx context.Context) error {
 		printed.Close()
 		return fmt.Errorf("start the container: %w", err)
 	}
+	if err := u.passGate(ctx, printed); err != nil {
+		printed.Close()
+		return err
+	}
 	u.mu.Lock()
 	u.watch.Start(time.Now())
 	u.timer = time.AfterFunc(u.spec.Duration, u.expire)
@@ -124,6 +132,7 @@ func (u *run) follow(printed client.ContainerAttachResult) {
 	work.Go(func() { u.kill(ctx) })
 	work.Go(func() { u.measure(ctx) })
 	work.Go(func() { u.guardDisk(ctx) })
+	work.Go(func() { u.guardDevices(ctx) })
 	end := u.await(ctx, silent)
 	u.mu.Lock()
 	u.over = true
@@ -143,6 +152,7 @@ func (u *run) follow(printed client.ContainerAttachResult) {
 	<-silent
 	work.Wait()
 	u.remove()
+	u.held.release()
 	u.runner.ended(u.name)
 	end.notRun = notRun(end.exit, stderr)
 	u.finish(end)
@@ -303,6 +313,15 @@ func (u *run) Usage() runner.Usage {
 // usage wants mu.
 func (u *run) usage() runner.Usage {
 	return runner.Usage{RunningFor: u.watch.Elapsed(time.Now()), CPU: u.used.cpu, MaxRSS: u.used.memory}
+}
+
+// destroy removes a container that did not become a run.
+func (u *run) destroy() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanWithin)
+	defer cancel()
+	if err := destroy(ctx, u.cli, u.id); err != nil {
+		u.log.Warn("a container was not removed", "container", u.id, "err", err)
+	}
 }
 
 // remove removes the container; what the engine does not remove now is swept later.

@@ -1,0 +1,23 @@
+//go:build !linux
+
+package gate
+
+import (
+	"context"
+	"errors"
+)
+
+// Door is the host's side of one gate.
+type Door struct{ Folder string }
+
+// NewDoor fails: containers are of linux alone.
+func NewDoor(string) (*Door, error) { return nil, errors.New("containers with devices need linux") }
+
+// Report is never called.
+func (*Door) Report(context.Context) (Report, error) { return Report{}, errors.ErrUnsupported }
+
+// Open is never called.
+func (*Door) Open() error { return errors.ErrUnsupported }
+
+// Close does nothing.
+func (*Door) Close() error { return nil }

@@ -1,0 +1,124 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/gate"
+)
+
+// gateMemory is what a container with devices has beside the job's memory, in bytes,
+// for the programs that look at them.
+const gateMemory = 256 << 20
+
+// kitOf prepares the gate for the first container that needs it.
+func kitOf(program, dir string) func() (*gate.Kit, error) {
+	return sync.OnceValues(func() (*gate.Kit, error) {
+		if program == "" {
+			return nil, errors.New("this node has no program that looks at devices from inside a container, so none gets any")
+		}
+		path, err := filepath.Abs(program)
+		if err != nil {
+			return nil, err
+		}
+		return gate.NewKit(path, filepath.Join(dir, "gate"))
+	})
+}
+
+// held is what a container is given for its leased devices.
+type held struct {
+	edits   gpu.Edits
+	ids     []string
+	vendors string // with commas between them
+	kit     *gate.Kit
+	door    *gate.Door
+}
+
+// hold finds what a container needs for exactly the leased devices; nil: it has the
+// processor alone.
+func (r *Runner) hold(ctx context.Context, s runner.Spec) (*held, error) {
+	h := &held{}
+	byVendor := map[string][]string{}
+	for _, d := range s.Devices {
+		switch {
+		case d.Class == gpu.ClassCPU:
+		case d.Vendor == "":
+			return nil, fmt.Errorf("device %s: this machine no longer has it, or no driver gives it to containers", d.ID)
+		default:
+			byVendor[d.Vendor] = append(byVendor[d.Vendor], d.ID)
+			h.ids = append(h.ids, d.ID)
+		}
+	}
+	if len(h.ids) == 0 {
+		return nil, nil
+	}
+	h.vendors = strings.Join(slices.Sorted(maps.Keys(byVendor)), ",")
+	var err error
+	if h.kit, err = r.kit(); err != nil {
+		return nil, err
+	}
+	if h.edits, err = r.vendors.Edits(ctx, byVendor); err != nil {
+		return nil, err
+	}
+	h.door, err = gate.NewDoor(filepath.Join(r.dir, "gates", containerName(s)))
+	return h, err
+}
+
+// release removes what was made for the container.
+func (h *held) release() {
+	if h != nil && h.door != nil {
+		_ = h.door.Close() // what is left is removed when the lease's name comes again
+	}
+}
+
+// apply gives a container its devices as the engine's own settings: nodes, files and
+// variables. No device list of the engine and no hook takes part. Its first program is
+// the gate. An error is about the image.
+func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
+	if h == nil {
+		return nil
+	}
+	command := slices.Concat(c.Config.Entrypoint, c.Config.Cmd)
+	if len(command) == 0 {
+		command = img.Command
+	}
+	if len(command) == 0 || command[0] == "" {
+		return &invalidError{"the image's command cannot be run: no command specified"}
+	}
+	full := h.kit.Command(h.edits.Folder, slices.Concat([]string{gate.Pass, h.vendors}, command)...)
+	c.Config.Entrypoint, c.Config.Cmd = full[:1:1], full[1:]
+	for _, n := range h.edits.Nodes {
+		c.HostConfig.Devices = append(c.HostConfig.Devices, container.DeviceMapping{PathOnHost: n.Host, PathInContainer: n.Path, CgroupPermissions: "rw"})
+	}
+	shown := h.kit.Mounts()
+	shown[gate.Folder] = h.door.Folder
+	for _, f := range h.edits.Files {
+		shown[f.Path] = f.Host
+	}
+	for _, target := range slices.Sorted(maps.Keys(shown)) {
+		c.HostConfig.Mounts = append(c.HostConfig.Mounts, mount.Mount{Type: mount.TypeBind, Source: shown[target], Target: target, ReadOnly: true,
+			BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
+	}
+	more := h.edits.Env
+	if h.edits.Folder != "" {
+		more = append(slices.Clone(more), "LD_LIBRARY_PATH="+h.edits.Folder)
+	}
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		c.Config.Env = append(slices.DeleteFunc(c.Config.Env, func(had string) bool { return strings.HasPrefix(had, name+"=") }), v)
+	}
+	c.HostConfig.Memory += gateMemory
+	c.HostConfig.MemorySwap = c.HostConfig.Memory
+	return nil
+}

@@ -1,0 +1,44 @@
+// Looker is a job that says what it has of devices, and then does what it is told.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	nodes, _ := filepath.Glob("/dev/nvidia*")
+	caps, _ := filepath.Glob("/dev/nvidia-caps/*")
+	fmt.Println("nodes", strings.Join(append(nodes, caps...), " "))
+	fmt.Println("library", os.Getenv("LD_LIBRARY_PATH"), "visible", os.Getenv("NVIDIA_VISIBLE_DEVICES"))
+	program, _ := os.Readlink("/proc/self/exe")
+	fmt.Println("process", os.Getpid(), program, "with", len(os.Args)-1, "arguments")
+	var files []string
+	for fd := range 64 {
+		if to, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil {
+			files = append(files, to)
+		}
+	}
+	fmt.Println("files", strings.Join(files, " "))
+	driver, _ := os.ReadDir("/.souk/driver")
+	for _, d := range driver {
+		fmt.Println("driver", d.Name())
+	}
+	gate, _ := os.ReadDir("/.souk/gate")
+	for _, g := range gate {
+		if err := os.WriteFile("/.souk/gate/"+g.Name()+"x", nil, 0o600); err == nil {
+			fmt.Println("the gate can be written to")
+		}
+	}
+	for _, n := range []string{"/dev/nvidia0", "/dev/nvidiactl"} {
+		if err := os.Remove(n); err == nil {
+			fmt.Println("a node can be removed")
+		}
+	}
+	if len(os.Args) > 1 && os.Args[1] == "stay" {
+		time.Sleep(time.Minute)
+	}
+}
