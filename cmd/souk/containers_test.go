@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,6 +43,17 @@ func TestContainers(t *testing.T) {
 	}
 	// No client may have a provider ask a registry on its own network, so the engine has it before.
 	engine.Podman(t, "pull", "--quiet", "--tls-verify=false", tag.Repository.Name()+"@"+digest.String())
-	tell(t, "containers", map[string]string{"ENGINE": engine.URL, "TAGGED": tag.String(), "IMAGE": tag.Repository.Name() + "@" + digest.String(),
+	looker := filepath.Join(t.TempDir(), "looker")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", looker, "../../gpu/runner/oci/testdata/looker")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the looker: %v\n%s", err, out)
+	}
+	if text, err = os.ReadFile(looker); err != nil {
+		t.Fatal(err)
+	}
+	greedy := enginetest.Image{Files: map[string]string{"/looker": string(text)}}
+	greedy.Config.Env = []string{"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all"}
+	tell(t, "containers", map[string]string{"GREEDY": engine.Load(t, "greedy", greedy), "ENGINE": engine.URL, "TAGGED": tag.String(), "IMAGE": tag.Repository.Name() + "@" + digest.String(),
 		"MISSING": tag.Repository.Name() + "@sha256:" + strings.Repeat("0", 64)})
 }

@@ -77,6 +77,7 @@ func tell(t *testing.T, folder string, more map[string]string) {
 			"capture":    capture,
 			"request":    request,
 			"driver":     func(ts *testscript.TestScript, _ bool, args []string) { driver(ts, library, args) },
+			"installed":  func(ts *testscript.TestScript, _ bool, args []string) { installed(ts, library, args) },
 		},
 	})
 }
@@ -133,6 +134,22 @@ func driver(ts *testscript.TestScript, library func() (*nvmltest.Library, error)
 	ts.Check(os.Rename(path+".new", path))
 	ts.Setenv(nvml.LibraryVariable, l.Path)
 	ts.Setenv(nvmltest.ScenarioVariable, path)
+}
+
+// installed SCENARIO puts the driver's files and nodes of a scenario on the machine,
+// beside what the command driver does: containers can be given its cards, and the
+// library shows a card where its node can be opened.
+func installed(ts *testscript.TestScript, library func() (*nvmltest.Library, error), args []string) {
+	driver(ts, library, args)
+	l, err := library()
+	ts.Check(err)
+	text := "nodes 1\n" + ts.ReadFile("scenario")
+	ts.Check(os.WriteFile(ts.MkAbs("scenario"), []byte(text), 0o600))
+	i, err := l.Install(ts.MkAbs("machine"), []byte(text))
+	ts.Check(err)
+	for name, value := range i.Environment() {
+		ts.Setenv(name, value)
+	}
 }
 
 // request HOME PROCEDURE BODY posts a request to a daemon's socket, as curl
