@@ -27,6 +27,7 @@ type Edits struct {
 	Nodes  []Node   // device nodes
 	Files  []File   // shown read-only
 	Env    []string // NAME=value
+	CDI    []string // names of the devices in the Container Device Interface, for an engine that gives them itself
 	Folder string   // in the container, where a loader finds the driver's libraries; empty: they lie where loaders look
 }
 
@@ -90,7 +91,7 @@ func (e Edits) add(more Edits) Edits {
 			e.Files = append(e.Files, f)
 		}
 	}
-	e.Env = append(e.Env, more.Env...)
+	e.Env, e.CDI = append(e.Env, more.Env...), append(e.CDI, more.CDI...)
 	if e.Folder == "" {
 		e.Folder = more.Folder
 	}
@@ -111,6 +112,25 @@ func VendorsOf(probes []Probe) (all Vendors) {
 		}
 	}
 	return all
+}
+
+// Hooked is a vendor whose devices an engine can give itself, by running the vendor's
+// programs as root.
+type Hooked interface {
+	// HooksRefusal is why that must not be; nil: it may.
+	HooksRefusal(context.Context) error
+}
+
+// HooksRefusal is why an engine must not give devices itself.
+func (vs Vendors) HooksRefusal(ctx context.Context) error {
+	for _, v := range vs {
+		if h, ok := v.(Hooked); ok {
+			if err := h.HooksRefusal(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Edits is what a container needs for exactly these devices: ids by the name of the

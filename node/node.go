@@ -89,6 +89,8 @@ type Config struct {
 	Provers provider.Provers // what computes challenges; default: processes by Self
 	Engines []string         // where a container engine may be, the first that can be used is; none: no images are run
 
+	ByEngine bool // the container engine gives containers their GPUs itself, with NVIDIA's hooks, and not souk
+
 	// A simulation brings its own; what is left out is the real thing. Run closes
 	// Store and Listener.
 	Store     Store                     // keeps the ledger; default: Badger in Home

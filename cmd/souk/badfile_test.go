@@ -218,6 +218,7 @@ var badConfig = map[string][]string{
 	"payout":        slices.Concat(badAccount, noWord),
 	"region":        slices.Concat(badRegion, noWord),
 	"engine":        slices.Concat(badEngine, noWord),
+	"devices":       slices.Concat([]string{"nvidia", "engines", "Souk"}, noWord),
 	"chain":         slices.Concat(badURL, noWords),
 	"chain_id":      slices.Concat([]string{"0", "-1", "mainnet", "1.5", "0x539", "99999999999999999999"}, noValue),
 	"contracts":     noMapping,

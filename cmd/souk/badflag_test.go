@@ -21,6 +21,7 @@ var badFlags = map[string][]string{
 	"souk up --payout":            badAccount,
 	"souk up --region":            badRegion,
 	"souk up --engine":            badEngine,
+	"souk up --devices":           {"", "nvidia", "engines", "Souk"},
 	"souk up --listen":            badAddresses,
 	"souk up --bootstrap":         append(slices.Clone(badAddresses), "/ip4/127.0.0.1/tcp/4011"),
 	"souk up --chain":             badURL,

@@ -35,6 +35,7 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # payout: "0x…"                  # where earnings go; default: the wallet
 # region: EU
 # engine: auto                   # what runs images: auto finds Docker or Podman; none; or unix:///PATH of its socket
+# devices: souk                  # who gives containers their GPUs: souk, or engine, by its device list and NVIDIA's hooks
 # chain: ["https://…", "https://…"]    # JSON-RPC endpoints
 # chain_id: 8453
 # contracts: {settlement: "0x…", collector: "0x…", token: "0x…", anchors: "0x…", token_name: USD Coin, token_version: "2"}
@@ -55,6 +56,7 @@ type config struct {
 	tariffAt          map[string]yamlfile.Value // where the file says so
 	payout, region    string
 	engine            string // auto, none or the address of a socket
+	devices           string // souk or engine
 	chains            []string
 	chainID           uint64
 	contracts         chain.Contracts
@@ -73,6 +75,7 @@ func defaultConfig() config {
 		lines:        make(map[string]payment.Tariff),
 		tariffAt:     make(map[string]yamlfile.Value),
 		engine:       engineAuto,
+		devices:      devicesSouk,
 		contracts:    chain.DevnetContracts(),
 		devnetListen: "127.0.0.1:8545",
 	}
@@ -80,7 +83,7 @@ func defaultConfig() config {
 
 // What the mappings of config.yaml may hold; price and tariff have the classes of devices.
 var (
-	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "when_idle", "payout", "region", "engine", "chain",
+	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "when_idle", "payout", "region", "engine", "devices", "chain",
 		"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}
 	contractKeys = []string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}
 )
@@ -144,6 +147,8 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 		err = c.setText(&c.region, key, "a region in capitals, such as EU", v)
 	case "engine":
 		err = c.setText(&c.engine, key, engineForm, v)
+	case "devices":
+		err = c.setText(&c.devices, key, devicesForm, v)
 	case "chain_id":
 		c.chainID, err = setNumber(v, "a chain's id: a whole number above zero, such as 8453")
 	case "confirmations":
@@ -290,6 +295,10 @@ func (c *config) check(key string) error {
 		return err
 	case "engine":
 		return checkEngine(c.engine)
+	case "devices":
+		if c.devices != devicesSouk && c.devices != devicesEngine {
+			return fmt.Errorf("%q is not %s", c.devices, devicesForm)
+		}
 	case "region":
 		if !regionForm.MatchString(c.region) {
 			return fmt.Errorf("%q is not a region in capitals, such as EU", c.region)

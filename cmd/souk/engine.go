@@ -15,6 +15,13 @@ const (
 	engineForm = "auto, none, or the socket of a container engine such as unix:///run/podman/podman.sock"
 )
 
+// What devices can be.
+const (
+	devicesSouk   = "souk"
+	devicesEngine = "engine"
+	devicesForm   = "souk or engine"
+)
+
 // checkEngine wants an engine of this machine: the folders of jobs are here.
 func checkEngine(s string) error {
 	if s == engineAuto || s == engineNone {

@@ -64,6 +64,7 @@ func newUp(a *app) *cobra.Command {
 	f.StringVar(&c.payout, "payout", "", "the address that is paid (default: the wallet)")
 	f.StringVar(&c.region, "region", "", "where this machine is, such as EU")
 	f.StringVar(&c.engine, "engine", c.engine, "what runs images: auto, none, or unix:///PATH of its socket")
+	f.StringVar(&c.devices, "devices", c.devices, "who gives containers their GPUs: souk, or engine (its device list and NVIDIA's hooks)")
 	f.StringArrayVar(&c.listen, "listen", c.listen, "where peers reach this node, a multiaddress (repeatable)")
 	f.StringArrayVar(&c.bootstrap, "bootstrap", nil, "a peer to join through, a multiaddress with its id (repeatable)")
 	f.BoolVar(&c.mdns, "mdns", true, "find peers on the local network")
@@ -89,6 +90,7 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 		{"payout", func() { merged.payout = c.payout }},
 		{"region", func() { merged.region = c.region }},
 		{"engine", func() { merged.engine = c.engine }},
+		{"devices", func() { merged.devices = c.devices }},
 		{"listen", func() { merged.listen = c.listen }},
 		{"bootstrap", func() { merged.bootstrap = c.bootstrap }},
 		{"mdns", func() { merged.mdns = c.mdns }},
@@ -156,6 +158,7 @@ func (a *app) up(ctx context.Context, c config) error {
 		Payout:        c.payout,
 		Region:        c.region,
 		Engines:       c.engines(a.env),
+		ByEngine:      c.devices == devicesEngine,
 		Self:          []string{self},
 		Version:       version(),
 		Now:           a.now,

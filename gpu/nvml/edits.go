@@ -47,11 +47,13 @@ func (p Probe) Edits(ctx context.Context, ids []string) (gpu.Edits, error) {
 	if err != nil {
 		return gpu.Edits{}, err
 	}
-	if err := present(e); err == nil {
-		return e, nil
+	if present(e) != nil {
+		if e, err = p.edits(ctx, ids); err == nil {
+			err = present(e)
+		}
 	}
-	if e, err = p.edits(ctx, ids); err == nil {
-		err = present(e)
+	for _, id := range ids {
+		e.CDI = append(e.CDI, "nvidia.com/gpu="+id)
 	}
 	return e, err
 }

@@ -47,8 +47,8 @@ func openNodes(dev string) (all []gpu.SeenNode) {
 	for _, pattern := range []string{"nvidia*", "nvidia-caps/*"} {
 		found, _ := filepath.Glob(filepath.Join(dev, pattern))
 		for _, path := range found {
-			if info, err := os.Lstat(path); err == nil && info.IsDir() {
-				continue
+			if info, err := os.Lstat(path); err == nil && info.IsDir() || path == dev+"/nvidia-modeset" {
+				continue // an engine's own list has the latter, which is of no card
 			}
 			n, mode := gpu.SeenNode{Path: path}, os.O_RDWR
 			if strings.HasPrefix(pattern, "nvidia-caps") {

@@ -41,14 +41,16 @@ type held struct {
 	edits   gpu.Edits
 	ids     []string
 	vendors string // with commas between them
-	kit     *gate.Kit
-	door    *gate.Door
+
+	byEngine bool // the engine gives them itself
+	kit      *gate.Kit
+	door     *gate.Door
 }
 
 // hold finds what a container needs for exactly the leased devices; nil: it has the
 // processor alone.
-func (r *Runner) hold(ctx context.Context, s runner.Spec) (*held, error) {
-	h := &held{}
+func (r *Runner) hold(ctx context.Context, s runner.Spec, f Facts) (*held, error) {
+	h := &held{byEngine: r.byEngine}
 	byVendor := map[string][]string{}
 	for _, d := range s.Devices {
 		switch {
@@ -71,6 +73,11 @@ func (r *Runner) hold(ctx context.Context, s runner.Spec) (*held, error) {
 	if h.edits, err = r.vendors.Edits(ctx, byVendor); err != nil {
 		return nil, err
 	}
+	if h.byEngine {
+		if err := f.byEngine(ctx, r.vendors, h.edits); err != nil {
+			return nil, err
+		}
+	}
 	h.door, err = gate.NewDoor(filepath.Join(r.dir, "gates", containerName(s)))
 	return h, err
 }
@@ -83,8 +90,8 @@ func (h *held) release() {
 }
 
 // apply gives a container its devices as the engine's own settings: nodes, files and
-// variables. No device list of the engine and no hook takes part. Its first program is
-// the gate. An error is about the image.
+// variables. No device list of the engine and no hook takes part, but where its owner
+// wants them. Its first program is the gate. An error is about the image.
 func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
 	if h == nil {
 		return nil
@@ -98,8 +105,12 @@ func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
 	}
 	full := h.kit.Command(h.edits.Folder, slices.Concat([]string{gate.Pass, h.vendors}, command)...)
 	c.Config.Entrypoint, c.Config.Cmd = full[:1:1], full[1:]
-	for _, n := range h.edits.Nodes {
-		c.HostConfig.Devices = append(c.HostConfig.Devices, container.DeviceMapping{PathOnHost: n.Host, PathInContainer: n.Path, CgroupPermissions: "rw"})
+	if h.byEngine {
+		request(c, h.edits)
+	} else {
+		for _, n := range h.edits.Nodes {
+			c.HostConfig.Devices = append(c.HostConfig.Devices, container.DeviceMapping{PathOnHost: n.Host, PathInContainer: n.Path, CgroupPermissions: "rw"})
+		}
 	}
 	shown := h.kit.Mounts()
 	shown[gate.Folder] = h.door.Folder
@@ -111,7 +122,7 @@ func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
 			BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
 	}
 	more := h.edits.Env
-	if h.edits.Folder != "" {
+	if h.edits.Folder != "" && !h.byEngine {
 		more = append(slices.Clone(more), "LD_LIBRARY_PATH="+h.edits.Folder)
 	}
 	for _, v := range more {

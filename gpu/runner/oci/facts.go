@@ -30,6 +30,7 @@ type Facts struct {
 	Lacks          []string
 	Default        string   // the runtime of a container that names none
 	Runtimes       []string // those that a container may name
+	Devices        []string // names of those that it can give itself; nil: it does not list them
 	Store          string   // the folder in which its images lie
 
 	// AutoUserNS says that a container can have a user namespace of its own.
@@ -103,6 +104,11 @@ func factsOf(v client.ServerVersionResult, i system.Info) Facts {
 		f.Podman = f.Podman || c.Name == "Podman Engine"
 		if p, ok := programOf(c); ok {
 			f.Programs = append(f.Programs, p)
+		}
+	}
+	for _, d := range i.DiscoveredDevices {
+		if d.Source == "cdi" {
+			f.Devices = append(f.Devices, d.ID)
 		}
 	}
 	for name := range i.Runtimes {

@@ -36,6 +36,7 @@ type Config struct {
 	ImageBytes uint64       // what these may take, about; default 50 GiB
 	Vendors    gpu.Vendors  // give containers their devices; none: only the processor can be leased
 	Gate       string       // this program's path, which has the commands of package gate; empty: containers get no devices
+	ByEngine   bool         // the engine gives containers their devices itself, with its hooks, if it can
 	Private    bool         // whether registries may be in the network of this machine; for tests
 	Log        *slog.Logger // what the engine did oddly; default: discarded
 }
@@ -45,6 +46,7 @@ type Runner struct {
 	engine     *Engine
 	owner      string
 	vendors    gpu.Vendors
+	byEngine   bool
 	dir        string
 	kit        func() (*gate.Kit, error)
 	private    bool
@@ -81,7 +83,7 @@ func New(c Config) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container runner: %w", err)
 	}
-	return &Runner{engine: c.Engine, owner: c.Owner, vendors: c.Vendors, dir: dir, kit: kitOf(c.Gate, dir),
+	return &Runner{engine: c.Engine, owner: c.Owner, vendors: c.Vendors, byEngine: c.ByEngine, dir: dir, kit: kitOf(c.Gate, dir),
 		private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
 		pulled: readPulled(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
@@ -170,7 +172,7 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	if err := who.admit(s.In, s.Out); err != nil {
 		return nil, err
 	}
-	held, err := r.hold(ctx, s)
+	held, err := r.hold(ctx, s, facts)
 	if err != nil {
 		return nil, err
 	}
