@@ -97,10 +97,11 @@ type Result struct {
 // MaxDetail bounds [Result.Detail] in bytes, so that it fits in a message.
 const MaxDetail = 200
 
-// Usage is what a run used. Nothing in it ever falls.
+// Usage is what a run used. Nothing in it but Memory ever falls.
 type Usage struct {
 	RunningFor        time.Duration     // wall time, without what was spent paused
 	CPU               time.Duration     // processor time, over all cores; 0: not measured, or not yet
+	Memory            uint64            // host memory that it has now, bytes; 0: not measured, or it has ended
 	MaxRSS            uint64            // most host memory at one time, bytes; 0: not measured, or not yet
 	EnergyMillijoules uint64            // of the run's devices; 0: not measured
 	Counters          map[string]uint64 // by unit of a tariff, such as token-out; what is not counted is absent

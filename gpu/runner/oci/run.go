@@ -312,7 +312,11 @@ func (u *run) Usage() runner.Usage {
 
 // usage wants mu.
 func (u *run) usage() runner.Usage {
-	return runner.Usage{RunningFor: u.watch.Elapsed(time.Now()), CPU: u.used.cpu, MaxRSS: u.used.memory}
+	used := runner.Usage{RunningFor: u.watch.Elapsed(time.Now()), CPU: u.used.cpu, MaxRSS: u.used.memory}
+	if !u.over {
+		used.Memory = u.used.now
+	}
+	return used
 }
 
 // destroy removes a container that did not become a run.

@@ -48,6 +48,7 @@ const (
 // sample is what a container has used so far.
 type sample struct {
 	cpu    time.Duration
+	now    uint64 // memory at its last sample
 	memory uint64 // the most at one time
 }
 
@@ -59,6 +60,7 @@ func (u *run) measure(ctx context.Context) {
 			continue
 		}
 		u.mu.Lock()
+		u.used.now = min(now.now, u.spec.Memory)
 		u.used.cpu = max(u.used.cpu, now.cpu)
 		u.used.memory = max(u.used.memory, min(now.memory, u.spec.Memory)) // an engine may say more: it counts itself
 		u.mu.Unlock()
@@ -78,7 +80,7 @@ func (u *run) stats(ctx context.Context) (sample, bool) {
 	if err := json.NewDecoder(io.LimitReader(got.Body, 1<<20)).Decode(&s); err != nil {
 		return sample{}, false
 	}
-	return sample{cpu: time.Duration(s.CPUStats.CPUUsage.TotalUsage), memory: max(s.MemoryStats.Usage, s.MemoryStats.MaxUsage)}, true
+	return sample{cpu: time.Duration(s.CPUStats.CPUUsage.TotalUsage), now: s.MemoryStats.Usage, memory: max(s.MemoryStats.Usage, s.MemoryStats.MaxUsage)}, true
 }
 
 // guardDisk measures /out until ctx ends, and ends the run that is past its disk.

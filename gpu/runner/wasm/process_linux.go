@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +25,10 @@ type process struct {
 	exited                 chan exit     // twice: when it is dead, and once it is reaped
 	reap                   chan struct{} // asks for the second
 }
+
+// ticksPerSecond is in what Linux tells processor time, on every machine that Go
+// runs on.
+const ticksPerSecond = 100
 
 // exit is how a process ended.
 type exit struct {
@@ -116,6 +122,23 @@ func (p *process) own(cmd *exec.Cmd, o order, started chan<- error) {
 func (p *process) kill()         { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 func (p *process) stop() error   { return syscall.Kill(-p.pid, syscall.SIGSTOP) }
 func (p *process) resume() error { return syscall.Kill(-p.pid, syscall.SIGCONT) }
+
+// usage is the processor time that the process has used so far and the memory that
+// it has now, as the kernel shows them; 0 where it does not.
+func (p *process) usage() (cpu time.Duration, memory uint64) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	if err != nil {
+		return 0, 0
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on: the name may hold spaces
+	if len(fields) < 22 {
+		return 0, 0
+	}
+	user, _ := strconv.ParseUint(fields[11], 10, 64)
+	system, _ := strconv.ParseUint(fields[12], 10, 64)
+	pages, _ := strconv.ParseUint(fields[21], 10, 64)
+	return time.Duration(user+system) * (time.Second / ticksPerSecond), pages * uint64(os.Getpagesize())
+}
 
 // closeAfter bounds how long output is still read.
 func (p *process) closeAfter(d time.Duration) {

@@ -29,6 +29,8 @@ type exit struct {
 
 func spawn([]string, order) (*process, error) { return nil, errSystem }
 
+func (p *process) usage() (time.Duration, uint64) { return 0, 0 }
+
 func (p *process) kill()                    {}
 func (p *process) stop() error              { return errSystem }
 func (p *process) resume() error            { return errSystem }

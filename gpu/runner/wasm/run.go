@@ -194,7 +194,11 @@ func (u *run) Usage() runner.Usage {
 		default: // what it printed is still being read
 		}
 	}
-	return runner.Usage{RunningFor: u.watch.Elapsed(time.Now())}
+	used := runner.Usage{RunningFor: u.watch.Elapsed(time.Now())}
+	if !u.over { // its id stays taken until then
+		used.CPU, used.Memory = u.process.usage()
+	}
+	return used
 }
 
 // finish settles why the run ended. What the module's own end says comes first:
