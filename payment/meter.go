@@ -29,7 +29,6 @@ type Action struct {
 // grow; a value below one that the meter was told before changes nothing.
 type Usage struct {
 	EnergyMillijoules uint64            // 0 where it is not measured
-	TelemetryRoot     souk.Digest       // over what was measured since the last receipt
 	Counters          map[string]uint64 // by unit; units that the tariff does not price are free
 }
 
@@ -88,6 +87,7 @@ type Meter struct {
 	prev    souk.Digest
 	end     int64 // of the last receipt, Unix milliseconds
 	energy  uint64
+	samples samples   // that no receipt covers
 	pending []pending // oldest first: at most one interval receipt and the final one
 	final   *Receipt
 	paid    souk.Atoms
@@ -333,9 +333,10 @@ func (m *Meter) cut(kind uint8, output souk.Digest, u Usage) Receipt {
 		CumulativeDue:     m.terms.due(quantities),
 		InputDigest:       m.terms.InputDigest,
 		OutputDigest:      output,
-		TelemetryRoot:     u.TelemetryRoot,
 		PrevReceipt:       m.prev,
 	}
+	r.TelemetryRoot = m.samples.root(r.EndMs)
+	m.samples.cover(r.EndMs)
 	if r.isOne() {
 		r.DeviceMilliseconds = uint64(m.run-m.billed) * m.lines[0].speed
 		r.PriceAtomsPerHour = m.lines[0].Price

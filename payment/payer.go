@@ -27,6 +27,7 @@ const (
 	BadTime      Reason = "time"      // overlaps the receipt before, lies ahead, or spans more than has passed
 	BadUsage     Reason = "usage"     // more time than devices and time allow, a quantity that shrinks, or an interval cut short
 	BadAmount    Reason = "amount"    // not the price of the usage, in a line or in all, or past the reserve
+	BadTelemetry Reason = "telemetry" // its root is not that of the samples which the provider sent
 	BadSignature Reason = "signature" // not the provider's
 )
 
@@ -58,6 +59,8 @@ type Payer struct {
 	paid       souk.Atoms
 	asked      souk.Atoms // what Check answered for the last receipt
 	final      bool
+	samples    samples // that no receipt covers
+	resumed    bool    // no sample came since a restart that no receipt covers
 }
 
 // NewPayer checks receipts by terms that are valid. What the first voucher is
@@ -81,6 +84,7 @@ func RestorePayer(t Terms, receipts []Receipt) (*Payer, error) {
 		}
 		p.Accept(r)
 	}
+	p.resumed = len(receipts) > 0
 	return p, nil
 }
 
@@ -125,6 +129,9 @@ func (p *Payer) judge(now time.Time, r Receipt) (leasePaid souk.Atoms, known boo
 	if e == nil {
 		e = p.checkAmount(r, quantities)
 	}
+	if e == nil {
+		e = p.checkTelemetry(r)
+	}
 	if e != nil {
 		e.Seq = r.Seq
 		return 0, false, e
@@ -148,6 +155,7 @@ func (p *Payer) Accept(r Receipt) {
 	p.seq, p.digest, p.end = r.Seq, r.Digest(p.terms.Domain), r.EndMs
 	p.quantities, p.due = quantities, r.CumulativeDue
 	p.final = r.Kind == KindFinal
+	p.samples.cover(r.EndMs)
 }
 
 // Paid is what the lease's vouchers have reached, the first one included.

@@ -246,3 +246,11 @@ func (t *Tenancy) posted(e CountersignPosted) {
 // Due is the price of all that ran up to the last time the tenancy was told, in
 // receipts or not.
 func (t *Tenancy) Due() souk.Atoms { return t.meter.Due() }
+
+// TakesSample tells whether a sample of a device that was taken then, in Unix
+// milliseconds, can still be in a receipt.
+func (t *Tenancy) TakesSample(at int64) bool { return t.ranUntil.IsZero() && t.meter.TakesSample(at) }
+
+// Sample adds the leaf of a sample that [Tenancy.TakesSample]: the driver has it in
+// its store, and shows it to the client before the receipt that covers it.
+func (t *Tenancy) Sample(at int64, leaf souk.Digest) { t.meter.Sample(at, leaf) }

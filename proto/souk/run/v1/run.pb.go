@@ -592,8 +592,10 @@ type Attach struct {
 	Version uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	// Extensions that the provider must understand to serve this stream.
 	MustUnderstand []string `protobuf:"bytes,6,rep,name=must_understand,json=mustUnderstand,proto3" json:"must_understand,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Samples of the lease's telemetry the client has.
+	Samples       uint64 `protobuf:"varint,7,opt,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attach) Reset() {
@@ -666,6 +668,13 @@ func (x *Attach) GetMustUnderstand() []string {
 		return x.MustUnderstand
 	}
 	return nil
+}
+
+func (x *Attach) GetSamples() uint64 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
 }
 
 // Countersign answers a receipt.
@@ -955,6 +964,229 @@ func (x *Log) GetData() []byte {
 	return nil
 }
 
+// Sample is what one device of a lease measured at one moment. What it cannot
+// tell is missing, and never 0. The names of operators' tools stand beside those
+// of a GPU.
+type Sample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The device, as in the lease.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// When, Unix milliseconds by the provider's clock of the run.
+	AtMs int64 `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	// DCGM_FI_DEV_GPU_UTIL: part of the last period in which a kernel ran, in percent.
+	GpuUtil *uint32 `protobuf:"varint,3,opt,name=gpu_util,json=gpuUtil,proto3,oneof" json:"gpu_util,omitempty"`
+	// DCGM_FI_DEV_MEM_COPY_UTIL: part of it in which memory was read or written, in percent.
+	MemCopyUtil *uint32 `protobuf:"varint,4,opt,name=mem_copy_util,json=memCopyUtil,proto3,oneof" json:"mem_copy_util,omitempty"`
+	// DCGM_FI_DEV_FB_USED, in bytes; of the processor: memory that the run has.
+	MemoryUsedBytes *uint64 `protobuf:"varint,5,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3,oneof" json:"memory_used_bytes,omitempty"`
+	// DCGM_FI_DEV_POWER_USAGE, in milliwatts.
+	PowerMw *uint64 `protobuf:"varint,6,opt,name=power_mw,json=powerMw,proto3,oneof" json:"power_mw,omitempty"`
+	// DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION: since the driver was loaded, in millijoules.
+	TotalEnergyMj *uint64 `protobuf:"varint,7,opt,name=total_energy_mj,json=totalEnergyMj,proto3,oneof" json:"total_energy_mj,omitempty"`
+	// DCGM_FI_DEV_GPU_TEMP, in degrees Celsius.
+	GpuTempC *uint32 `protobuf:"varint,8,opt,name=gpu_temp_c,json=gpuTempC,proto3,oneof" json:"gpu_temp_c,omitempty"`
+	// DCGM_FI_DEV_MEMORY_TEMP, in degrees Celsius.
+	MemoryTempC *uint32 `protobuf:"varint,9,opt,name=memory_temp_c,json=memoryTempC,proto3,oneof" json:"memory_temp_c,omitempty"`
+	// DCGM_FI_DEV_SM_CLOCK, in megahertz.
+	SmClockMhz *uint32 `protobuf:"varint,10,opt,name=sm_clock_mhz,json=smClockMhz,proto3,oneof" json:"sm_clock_mhz,omitempty"`
+	// DCGM_FI_DEV_MEM_CLOCK, in megahertz.
+	MemClockMhz *uint32 `protobuf:"varint,11,opt,name=mem_clock_mhz,json=memClockMhz,proto3,oneof" json:"mem_clock_mhz,omitempty"`
+	// DCGM_FI_DEV_CLOCKS_EVENT_REASONS: why clocks are lower than they could be, as NVML's bits.
+	ClockReasons *uint64 `protobuf:"varint,12,opt,name=clock_reasons,json=clockReasons,proto3,oneof" json:"clock_reasons,omitempty"`
+	// DCGM_FI_DEV_XID_ERRORS: since the sample before, in order.
+	Xids []uint64 `protobuf:"varint,13,rep,packed,name=xids,proto3" json:"xids,omitempty"`
+	// Of the processor: what the run used of it since the sample before, in
+	// thousandths of a core.
+	CpuMilli      *uint32 `protobuf:"varint,14,opt,name=cpu_milli,json=cpuMilli,proto3,oneof" json:"cpu_milli,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sample) Reset() {
+	*x = Sample{}
+	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sample) ProtoMessage() {}
+
+func (x *Sample) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sample.ProtoReflect.Descriptor instead.
+func (*Sample) Descriptor() ([]byte, []int) {
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Sample) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Sample) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Sample) GetGpuUtil() uint32 {
+	if x != nil && x.GpuUtil != nil {
+		return *x.GpuUtil
+	}
+	return 0
+}
+
+func (x *Sample) GetMemCopyUtil() uint32 {
+	if x != nil && x.MemCopyUtil != nil {
+		return *x.MemCopyUtil
+	}
+	return 0
+}
+
+func (x *Sample) GetMemoryUsedBytes() uint64 {
+	if x != nil && x.MemoryUsedBytes != nil {
+		return *x.MemoryUsedBytes
+	}
+	return 0
+}
+
+func (x *Sample) GetPowerMw() uint64 {
+	if x != nil && x.PowerMw != nil {
+		return *x.PowerMw
+	}
+	return 0
+}
+
+func (x *Sample) GetTotalEnergyMj() uint64 {
+	if x != nil && x.TotalEnergyMj != nil {
+		return *x.TotalEnergyMj
+	}
+	return 0
+}
+
+func (x *Sample) GetGpuTempC() uint32 {
+	if x != nil && x.GpuTempC != nil {
+		return *x.GpuTempC
+	}
+	return 0
+}
+
+func (x *Sample) GetMemoryTempC() uint32 {
+	if x != nil && x.MemoryTempC != nil {
+		return *x.MemoryTempC
+	}
+	return 0
+}
+
+func (x *Sample) GetSmClockMhz() uint32 {
+	if x != nil && x.SmClockMhz != nil {
+		return *x.SmClockMhz
+	}
+	return 0
+}
+
+func (x *Sample) GetMemClockMhz() uint32 {
+	if x != nil && x.MemClockMhz != nil {
+		return *x.MemClockMhz
+	}
+	return 0
+}
+
+func (x *Sample) GetClockReasons() uint64 {
+	if x != nil && x.ClockReasons != nil {
+		return *x.ClockReasons
+	}
+	return 0
+}
+
+func (x *Sample) GetXids() []uint64 {
+	if x != nil {
+		return x.Xids
+	}
+	return nil
+}
+
+func (x *Sample) GetCpuMilli() uint32 {
+	if x != nil && x.CpuMilli != nil {
+		return *x.CpuMilli
+	}
+	return 0
+}
+
+// Telemetry is a piece of the list of samples of a lease. A receipt's telemetry
+// root is over these bytes.
+type Telemetry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where in the list the piece starts.
+	First uint64 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	// The samples, each an encoded Sample of at most 512 bytes; at least one, and at
+	// most 32 KiB together.
+	Samples       [][]byte `protobuf:"bytes,2,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Telemetry) Reset() {
+	*x = Telemetry{}
+	mi := &file_souk_run_v1_run_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Telemetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Telemetry) ProtoMessage() {}
+
+func (x *Telemetry) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_run_v1_run_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
+func (*Telemetry) Descriptor() ([]byte, []int) {
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Telemetry) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Telemetry) GetSamples() [][]byte {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 // State says where a run stands; it is sent when it changes and on each attach.
 type State struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -976,7 +1208,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	mi := &file_souk_run_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1220,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[7]
+	mi := &file_souk_run_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1233,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *State) GetPhase() Phase {
@@ -1057,6 +1289,7 @@ type ToClient struct {
 	//	*ToClient_Log
 	//	*ToClient_Receipt
 	//	*ToClient_Decline
+	//	*ToClient_Telemetry
 	Message       isToClient_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1064,7 +1297,7 @@ type ToClient struct {
 
 func (x *ToClient) Reset() {
 	*x = ToClient{}
-	mi := &file_souk_run_v1_run_proto_msgTypes[8]
+	mi := &file_souk_run_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1309,7 @@ func (x *ToClient) String() string {
 func (*ToClient) ProtoMessage() {}
 
 func (x *ToClient) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_run_v1_run_proto_msgTypes[8]
+	mi := &file_souk_run_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1322,7 @@ func (x *ToClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToClient.ProtoReflect.Descriptor instead.
 func (*ToClient) Descriptor() ([]byte, []int) {
-	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_souk_run_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ToClient) GetMessage() isToClient_Message {
@@ -1135,6 +1368,15 @@ func (x *ToClient) GetDecline() []byte {
 	return nil
 }
 
+func (x *ToClient) GetTelemetry() *Telemetry {
+	if x != nil {
+		if x, ok := x.Message.(*ToClient_Telemetry); ok {
+			return x.Telemetry
+		}
+	}
+	return nil
+}
+
 type isToClient_Message interface {
 	isToClient_Message()
 }
@@ -1160,6 +1402,11 @@ type ToClient_Decline struct {
 	Decline []byte `protobuf:"bytes,4,opt,name=decline,proto3,oneof"`
 }
 
+type ToClient_Telemetry struct {
+	// What the lease's devices measured.
+	Telemetry *Telemetry `protobuf:"bytes,5,opt,name=telemetry,proto3,oneof"`
+}
+
 func (*ToClient_State) isToClient_Message() {}
 
 func (*ToClient_Log) isToClient_Message() {}
@@ -1167,6 +1414,8 @@ func (*ToClient_Log) isToClient_Message() {}
 func (*ToClient_Receipt) isToClient_Message() {}
 
 func (*ToClient_Decline) isToClient_Message() {}
+
+func (*ToClient_Telemetry) isToClient_Message() {}
 
 var File_souk_run_v1_run_proto protoreflect.FileDescriptor
 
@@ -1203,14 +1452,15 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x12provider_signature\x18\x12 \x01(\fR\x11providerSignature\x12)\n" +
 	"\x10client_signature\x18\x13 \x01(\fR\x0fclientSignature\x12\x18\n" +
 	"\aversion\x18\x14 \x01(\rR\aversion\x12,\n" +
-	"\x05usage\x18\x15 \x03(\v2\x16.souk.run.v1.UsageLineR\x05usage\"\xbd\x01\n" +
+	"\x05usage\x18\x15 \x03(\v2\x16.souk.run.v1.UsageLineR\x05usage\"\xd7\x01\n" +
 	"\x06Attach\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\fR\x05lease\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12#\n" +
 	"\rstdout_offset\x18\x03 \x01(\x04R\fstdoutOffset\x12#\n" +
 	"\rstderr_offset\x18\x04 \x01(\x04R\fstderrOffset\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\rR\aversion\x12'\n" +
-	"\x0fmust_understand\x18\x06 \x03(\tR\x0emustUnderstand\"\xa1\x01\n" +
+	"\x0fmust_understand\x18\x06 \x03(\tR\x0emustUnderstand\x12\x18\n" +
+	"\asamples\x18\a \x01(\x04R\asamples\"\xa1\x01\n" +
 	"\vCountersign\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x120\n" +
@@ -1227,7 +1477,41 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x03Log\x12.\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x16.souk.run.v1.LogStreamR\x06stream\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xcd\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xb2\x05\n" +
+	"\x06Sample\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x13\n" +
+	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12\x1e\n" +
+	"\bgpu_util\x18\x03 \x01(\rH\x00R\agpuUtil\x88\x01\x01\x12'\n" +
+	"\rmem_copy_util\x18\x04 \x01(\rH\x01R\vmemCopyUtil\x88\x01\x01\x12/\n" +
+	"\x11memory_used_bytes\x18\x05 \x01(\x04H\x02R\x0fmemoryUsedBytes\x88\x01\x01\x12\x1e\n" +
+	"\bpower_mw\x18\x06 \x01(\x04H\x03R\apowerMw\x88\x01\x01\x12+\n" +
+	"\x0ftotal_energy_mj\x18\a \x01(\x04H\x04R\rtotalEnergyMj\x88\x01\x01\x12!\n" +
+	"\n" +
+	"gpu_temp_c\x18\b \x01(\rH\x05R\bgpuTempC\x88\x01\x01\x12'\n" +
+	"\rmemory_temp_c\x18\t \x01(\rH\x06R\vmemoryTempC\x88\x01\x01\x12%\n" +
+	"\fsm_clock_mhz\x18\n" +
+	" \x01(\rH\aR\n" +
+	"smClockMhz\x88\x01\x01\x12'\n" +
+	"\rmem_clock_mhz\x18\v \x01(\rH\bR\vmemClockMhz\x88\x01\x01\x12(\n" +
+	"\rclock_reasons\x18\f \x01(\x04H\tR\fclockReasons\x88\x01\x01\x12\x12\n" +
+	"\x04xids\x18\r \x03(\x04R\x04xids\x12 \n" +
+	"\tcpu_milli\x18\x0e \x01(\rH\n" +
+	"R\bcpuMilli\x88\x01\x01B\v\n" +
+	"\t_gpu_utilB\x10\n" +
+	"\x0e_mem_copy_utilB\x14\n" +
+	"\x12_memory_used_bytesB\v\n" +
+	"\t_power_mwB\x12\n" +
+	"\x10_total_energy_mjB\r\n" +
+	"\v_gpu_temp_cB\x10\n" +
+	"\x0e_memory_temp_cB\x0f\n" +
+	"\r_sm_clock_mhzB\x10\n" +
+	"\x0e_mem_clock_mhzB\x10\n" +
+	"\x0e_clock_reasonsB\f\n" +
+	"\n" +
+	"_cpu_milli\";\n" +
+	"\tTelemetry\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x18\n" +
+	"\asamples\x18\x02 \x03(\fR\asamples\"\xcd\x01\n" +
 	"\x05State\x12(\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x12.souk.run.v1.PhaseR\x05phase\x12\x1d\n" +
 	"\n" +
@@ -1235,12 +1519,13 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\x0e2\x16.souk.run.v1.EndReasonR\x06reason\x12\x1b\n" +
 	"\texit_code\x18\x04 \x01(\x05R\bexitCode\x12\x16\n" +
 	"\x06output\x18\x05 \x01(\tR\x06output\x12\x16\n" +
-	"\x06detail\x18\x06 \x01(\tR\x06detail\"\xb5\x01\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"\xed\x01\n" +
 	"\bToClient\x12*\n" +
 	"\x05state\x18\x01 \x01(\v2\x12.souk.run.v1.StateH\x00R\x05state\x12$\n" +
 	"\x03log\x18\x02 \x01(\v2\x10.souk.run.v1.LogH\x00R\x03log\x120\n" +
 	"\areceipt\x18\x03 \x01(\v2\x14.souk.run.v1.ReceiptH\x00R\areceipt\x12\x1a\n" +
-	"\adecline\x18\x04 \x01(\fH\x00R\adeclineB\t\n" +
+	"\adecline\x18\x04 \x01(\fH\x00R\adecline\x126\n" +
+	"\ttelemetry\x18\x05 \x01(\v2\x16.souk.run.v1.TelemetryH\x00R\ttelemetryB\t\n" +
 	"\amessage*\x90\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
@@ -1290,7 +1575,7 @@ func file_souk_run_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_run_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_souk_run_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_souk_run_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_souk_run_v1_run_proto_goTypes = []any{
 	(Phase)(0),          // 0: souk.run.v1.Phase
 	(EndReason)(0),      // 1: souk.run.v1.EndReason
@@ -1302,27 +1587,30 @@ var file_souk_run_v1_run_proto_goTypes = []any{
 	(*Release)(nil),     // 7: souk.run.v1.Release
 	(*ToProvider)(nil),  // 8: souk.run.v1.ToProvider
 	(*Log)(nil),         // 9: souk.run.v1.Log
-	(*State)(nil),       // 10: souk.run.v1.State
-	(*ToClient)(nil),    // 11: souk.run.v1.ToClient
-	(*v1.Voucher)(nil),  // 12: souk.lease.v1.Voucher
+	(*Sample)(nil),      // 10: souk.run.v1.Sample
+	(*Telemetry)(nil),   // 11: souk.run.v1.Telemetry
+	(*State)(nil),       // 12: souk.run.v1.State
+	(*ToClient)(nil),    // 13: souk.run.v1.ToClient
+	(*v1.Voucher)(nil),  // 14: souk.lease.v1.Voucher
 }
 var file_souk_run_v1_run_proto_depIdxs = []int32{
 	3,  // 0: souk.run.v1.Receipt.usage:type_name -> souk.run.v1.UsageLine
-	12, // 1: souk.run.v1.Countersign.voucher:type_name -> souk.lease.v1.Voucher
+	14, // 1: souk.run.v1.Countersign.voucher:type_name -> souk.lease.v1.Voucher
 	5,  // 2: souk.run.v1.ToProvider.attach:type_name -> souk.run.v1.Attach
 	6,  // 3: souk.run.v1.ToProvider.countersign:type_name -> souk.run.v1.Countersign
 	7,  // 4: souk.run.v1.ToProvider.release:type_name -> souk.run.v1.Release
 	2,  // 5: souk.run.v1.Log.stream:type_name -> souk.run.v1.LogStream
 	0,  // 6: souk.run.v1.State.phase:type_name -> souk.run.v1.Phase
 	1,  // 7: souk.run.v1.State.reason:type_name -> souk.run.v1.EndReason
-	10, // 8: souk.run.v1.ToClient.state:type_name -> souk.run.v1.State
+	12, // 8: souk.run.v1.ToClient.state:type_name -> souk.run.v1.State
 	9,  // 9: souk.run.v1.ToClient.log:type_name -> souk.run.v1.Log
 	4,  // 10: souk.run.v1.ToClient.receipt:type_name -> souk.run.v1.Receipt
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 11: souk.run.v1.ToClient.telemetry:type_name -> souk.run.v1.Telemetry
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_souk_run_v1_run_proto_init() }
@@ -1335,11 +1623,13 @@ func file_souk_run_v1_run_proto_init() {
 		(*ToProvider_Countersign)(nil),
 		(*ToProvider_Release)(nil),
 	}
-	file_souk_run_v1_run_proto_msgTypes[8].OneofWrappers = []any{
+	file_souk_run_v1_run_proto_msgTypes[7].OneofWrappers = []any{}
+	file_souk_run_v1_run_proto_msgTypes[10].OneofWrappers = []any{
 		(*ToClient_State)(nil),
 		(*ToClient_Log)(nil),
 		(*ToClient_Receipt)(nil),
 		(*ToClient_Decline)(nil),
+		(*ToClient_Telemetry)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1347,7 +1637,7 @@ func file_souk_run_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_run_v1_run_proto_rawDesc), len(file_souk_run_v1_run_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
