@@ -94,6 +94,7 @@ func CheckHome(home string) error {
 		{"ledger", 0o077, "open it", "chmod 700"},
 		{"blocks", 0o077, "open it", "chmod 700"},
 		{"jobs", 0o077, "open it", "chmod 700"},
+		{"telemetry", 0o077, "open it", "chmod 700"},
 		{"api.token", 0o077, "read it", "chmod 600"},
 	} {
 		path := filepath.Join(home, c.name)
