@@ -25,6 +25,7 @@ type handRun struct {
 	frames *wire.Reader
 	last   *runv1.State
 	owed   *runv1.Receipt
+	heard  uint64 // samples
 }
 
 // run takes a lease for a job, and attaches to it.
@@ -49,7 +50,7 @@ func (r *handRun) attach() {
 	if _, err := r.connect(r.t.Context(), r.to.id, nil); err != nil {
 		r.t.Fatal(err)
 	}
-	r.st = r.open(r.t, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: r.s.ID.Digest[:], Job: r.job}}})
+	r.st = r.open(r.t, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: &runv1.Attach{Lease: r.s.ID.Digest[:], Job: r.job, Samples: r.heard}}})
 	r.frames, r.last, r.owed = wire.NewReader(r.st, network.MaxRunBytes), nil, nil
 }
 
@@ -64,6 +65,16 @@ func (r *handRun) until(what string, ok func() bool) {
 		}
 		if s := f.GetState(); s != nil {
 			r.last = s
+		}
+		for _, b := range f.GetTelemetry().GetSamples() {
+			s, err := payment.OpenSample(b)
+			if err == nil {
+				err = r.payer.Sample(s.AtMs, payment.SampleLeaf(b))
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.heard++
 		}
 		if owed := f.GetReceipt(); owed != nil {
 			r.owed = owed

@@ -15,6 +15,8 @@ import (
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"github.com/souk-market/souk/proto/wire"
 	"google.golang.org/protobuf/proto"
@@ -81,7 +83,9 @@ const logBefore = disk.MaxLogBytes - 100_000
 
 func newHearing(t *testing.T, tree *log.Log) *hearing {
 	t.Helper()
-	h := &hearing{t: t, Books: moneytest.NewBooks(t, tree, true, nil)}
+	h := &hearing{t: t, Books: moneytest.NewBooks(t, tree, true, func(l *leasev1.Lease) { // of the version that next bills
+		l.Version, l.Tariff = 2, []*marketv1.TariffLine{{Unit: payment.UnitDeviceMs, PriceAtoms: l.PriceAtomsPerHour, Per: souk.MillisPerHour}}
+	})}
 	d := &Dealer{cfg: DealerConfig{Key: h.Client, VoucherKey: h.VoucherKey, Ledger: h.Ledger, Channels: h.Channels,
 		Receipts: h.Receipts, Log: h.Log, Waits: network.DefaultWaits()}}
 	c := &Client{cfg: Config{Dealer: d, Home: h.Home, Ledger: h.Ledger, Channels: h.Channels, Space: h.Space, Log: h.Log, Waits: network.DefaultWaits()}}
@@ -111,7 +115,15 @@ func (h *hearing) start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.l = &runLink{j: h.l.j, with: h.l.with, dealer: h.l.dealer, s: h.l.s, payer: payer, allowed: h.l.allowed}
+	if h.l.telemetry != nil {
+		h.l.telemetry.file.Close()
+	}
+	samples, err := openTelemetry(h.l.s, h.l.with.telemetry(), payer)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(samples.file.Close)
+	h.l = &runLink{j: h.l.j, with: h.l.with, dealer: h.l.dealer, s: h.l.s, payer: payer, telemetry: samples, allowed: h.l.allowed}
 }
 
 // next is the receipt that is due now.

@@ -326,9 +326,13 @@ func (j *Job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 		return err
 	}
 	l.paid = l.payer.Done()
+	if l.telemetry, err = openTelemetry(s, j.with.telemetry(), l.payer); err != nil {
+		return err
+	}
 	j.links[s.ID] = l
 	g.Go(func() error {
 		defer j.dealer.guard(s)()
+		defer l.telemetry.file.Close()
 		l.run(ctx)
 		if ctx.Err() == nil && !l.over {
 			if err := l.closeLease(ctx); err != nil { // the stream was left: nothing more is paid on the lease

@@ -30,11 +30,12 @@ const (
 // and pays. A receipt is checked, then it and its voucher are durable, then they
 // are sent; the final one only after the outputs are verified.
 type runLink struct {
-	j      *Job
-	with   *Config
-	dealer *Dealer
-	s      *Proposal
-	payer  *payment.Payer
+	j         *Job
+	with      *Config
+	dealer    *Dealer
+	s         *Proposal
+	payer     *payment.Payer
+	telemetry *telemetry
 
 	allowed  chan struct{} // closed: the last voucher may be sent
 	once     sync.Once
@@ -158,7 +159,7 @@ func ignoreCancel(err error) error {
 func (l *runLink) attachAndFollow(ctx context.Context, w io.Writer, frames <-chan *runv1.ToClient, opened func()) error {
 	out, errs := l.offset(runv1.LogStream_LOG_STREAM_STDOUT), l.offset(runv1.LogStream_LOG_STREAM_STDERR)
 	rec, _ := l.j.Watch()
-	attach := &runv1.Attach{Lease: l.s.ID.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version}
+	attach := &runv1.Attach{Lease: l.s.ID.Digest[:], Job: rec.Message, StdoutOffset: out, StderrOffset: errs, Version: market.Version, Samples: l.telemetry.have}
 	if err := wire.Write(w, &runv1.ToProvider{Message: &runv1.ToProvider_Attach{Attach: attach}}); err != nil {
 		return err
 	}
@@ -204,6 +205,8 @@ func (l *runLink) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) err
 	switch m := f.Message.(type) {
 	case *runv1.ToClient_Log:
 		return l.keepLog(m.Log)
+	case *runv1.ToClient_Telemetry:
+		return l.keepSamples(time.Now(), m.Telemetry)
 	case *runv1.ToClient_Receipt:
 		if m.Receipt.GetKind() == uint32(payment.KindFinal) {
 			l.final = m.Receipt

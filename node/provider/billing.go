@@ -38,6 +38,11 @@ func (t *tenancy) store(ctx context.Context, a scheduler.StoreTenancy) error {
 			final = &r
 		}
 	}
+	if len(messages) > 0 {
+		if err := t.samples.Sync(); err != nil { // the receipts stand for them
+			return fmt.Errorf("lease %s: %w", t.id.Short(), err)
+		}
+	}
 	if err := t.commit(ctx, batch, final); err != nil {
 		return err
 	}

@@ -26,7 +26,9 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	if err := t.prepare(); err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: t.with.Devices(t.lease), Program: t.plan.Program, Args: t.job.Args,
+	devices := t.with.Devices(t.lease)
+	t.telemetry = newTelemetry(devices)
+	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: devices, Program: t.plan.Program, Args: t.job.Args,
 		In: t.plan.In, Out: t.plan.Out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(),
 		CPUMilli: t.lease.Resources.GetCpuMilli(), Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
 	for _, v := range t.job.Env {
@@ -37,6 +39,7 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	if t.process, err = r.Start(ctx, spec); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
+	t.telemetry.begin(time.Now(), t.with.Samples)
 	return scheduler.RunStarted{}, nil
 }
 
@@ -47,13 +50,15 @@ func (t *tenancy) prepare() error {
 			return err
 		}
 	}
-	return errors.Join(t.stdout.Reset(), t.stderr.Reset())
+	return errors.Join(t.stdout.Reset(), t.stderr.Reset(), t.samples.Resume())
 }
 
 // runOver takes the end of the process, and has it judged.
 func (t *tenancy) runOver(ctx context.Context) {
 	result, began := t.process.Wait(), t.began
 	t.process = nil
+	t.sample(time.Now(), result.Usage, true)
+	result.Usage = t.withEnergy(result.Usage)
 	t.begin(func() scheduler.TenancyEvent { return t.with.Ended(ctx, t, began, result) })
 }
 
@@ -62,12 +67,20 @@ func (t *tenancy) tick() scheduler.TenancyEvent {
 	if t.process == nil {
 		return scheduler.Tick{}
 	}
-	return scheduler.RunMeasured{Usage: measured(t.process.Usage())}
+	used := t.process.Usage()
+	t.sample(time.Now(), used, false)
+	return scheduler.RunMeasured{Usage: measured(t.withEnergy(used))}
 }
 
 // measured is what a meter takes of a run's usage: the running time it counts itself.
 func measured(u runner.Usage) payment.Usage {
 	return payment.Usage{EnergyMillijoules: u.EnergyMillijoules, Counters: u.Counters}
+}
+
+// withEnergy adds what the devices' own counters tell to what a run used.
+func (t *tenancy) withEnergy(u runner.Usage) runner.Usage {
+	u.EnergyMillijoules = max(u.EnergyMillijoules, t.telemetry.energyUsed())
+	return u
 }
 
 // storeOutputs puts a run's outputs into the store, for the client alone.
@@ -106,6 +119,10 @@ func (t *tenancy) grant(ctx context.Context, output string) error {
 func (t *tenancy) cleanUp() {
 	t.stdout.Close()
 	t.stderr.Close()
+	t.samples.Close()
+	if err := t.with.Telemetry.Sweep(time.Now()); err != nil {
+		t.with.Log.Warn("remove old telemetry", "err", err)
+	}
 	if err := os.RemoveAll(t.dir); err != nil {
 		t.with.Log.Warn("remove lease folder", "lease", t.id.Short(), "err", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/money"
@@ -23,23 +24,25 @@ import (
 
 // means are what every tenancy of a provider works with.
 type means struct {
-	Key      ed25519.PrivateKey
-	Home     string // lease folders go below jobs/
-	Guard    connGuard
-	Ledger   Records
-	Channels *money.Channels
-	Receipts *money.Receipts
-	Keeper   ChainWork
-	Inputs   Inputs
-	Outputs  Outputs
-	Space    *disk.Space
-	Waits    *network.Waits
-	Log      *slog.Logger
+	Key       ed25519.PrivateKey
+	Home      string // lease folders go below jobs/
+	Guard     connGuard
+	Ledger    Records
+	Channels  *money.Channels
+	Receipts  *money.Receipts
+	Keeper    ChainWork
+	Inputs    Inputs
+	Outputs   Outputs
+	Space     *disk.Space
+	Telemetry *disk.SampleFiles
+	Waits     *network.Waits
+	Log       *slog.Logger
 
 	Runner  func(marketv1.Runner) runner.Runner                                                       // nil where there is none of the kind
 	Devices func(*leasev1.Lease) []runner.Device                                                      // what a lease has
 	Broken  func(*leasev1.Lease) (e *scheduler.DeviceFailed, changed <-chan struct{})                 // of its devices; nil: none. The channel closes when that may be another
 	Ended   func(ctx context.Context, t *tenancy, began time.Time, r runner.Result) scheduler.RunOver // judges how a run ended
+	Samples func(device string, after time.Time) []gpu.Sample                                         // what a device measured, oldest first
 	Free    func(souk.LeaseID)                                                                        // gives a lease's devices back
 }
 

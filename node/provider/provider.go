@@ -78,6 +78,7 @@ type Config struct {
 	Times     proof.Times      // of a challenge's steps; default: [proof.DefaultTimes]
 	Now       func() time.Time // by which offers are signed
 	Space     *disk.Space
+	Samples   func(device string, after time.Time) []gpu.Sample // what a device measured later than that, oldest first; nil: nothing
 	Log       *slog.Logger
 }
 
@@ -138,7 +139,11 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
 		Keeper: p.cfg.Keeper, Inputs: p.cfg.Inputs, Outputs: p.cfg.Outputs, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
-		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Ended: p.ended, Free: p.free}
+		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Ended: p.ended, Free: p.free,
+		Telemetry: disk.NewSampleFiles(p.cfg.Home, p.cfg.Space.LedgerRoom), Samples: p.cfg.Samples}
+	if m.Samples == nil {
+		m.Samples = func(string, time.Time) []gpu.Sample { return nil }
+	}
 	if p.cfg.Host != nil {
 		m.Guard = p.cfg.Host.ConnManager()
 	}

@@ -87,6 +87,9 @@ func (p *Provider) retake(now time.Time, t *tenancy) bool {
 // restore goes on from what is in the ledger, with the lease's devices or without.
 func (t *tenancy) restore(now time.Time, devices bool) error {
 	history, err := t.history(devices)
+	if err == nil && t.rec.Phase != runv1.Phase_PHASE_ENDED {
+		err = t.samples.Resume() // what receipts stand for that the client has not signed
+	}
 	if err == nil {
 		t.machine, err = scheduler.RestoreTenancy(t.limits, history, now)
 	}

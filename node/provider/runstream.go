@@ -103,8 +103,9 @@ func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 		receipt uint64
 		stdout  uint64
 		stderr  uint64
+		samples uint64
 	}
-	sent.stdout, sent.stderr = from.StdoutOffset, from.StderrOffset
+	sent.stdout, sent.stderr, sent.samples = from.StdoutOffset, from.StderrOffset, from.Samples
 	for {
 		rec, owed, changed := t.watch()
 		// Logs go before the state: who sees the end has seen every line.
@@ -112,6 +113,10 @@ func (t *tenancy) speak(ctx context.Context, w io.Writer, from *runv1.Attach) er
 			return err
 		}
 		if err := t.speakLog(w, runv1.LogStream_LOG_STREAM_STDERR, t.stderr, &sent.stderr); err != nil {
+			return err
+		}
+		// A receipt is held against the samples that came before it.
+		if err := t.speakSamples(w, &sent.samples); err != nil {
 			return err
 		}
 		for _, r := range owed {

@@ -35,6 +35,7 @@ type tenancy struct {
 	dir     string // files and logs of this lease
 	stdout  *disk.LogFile
 	stderr  *disk.LogFile
+	samples *disk.SampleFile // what the devices measured; kept beyond the lease
 
 	jobs         chan []byte             // the job message, from the first attach that brings it
 	countersigns chan *runv1.Countersign // from streams; full: dropped, the client repeats
@@ -42,17 +43,18 @@ type tenancy struct {
 	findings     chan finding            // from the goroutines that run started
 
 	// Owned by run.
-	machine  *scheduler.Tenancy
-	message  []byte     // the client's job, as it came
-	job      *jobv1.Job // once it is staged
-	plan     runner.Plan
-	process  runner.Run // nil: nothing runs
-	began    time.Time  // when it was started
-	working  int        // goroutines that run started and that still work
-	stopping bool       // the machine knows that the daemon is stopping
-	diskLow  bool       // the machine knows that the disk is nearly full
-	broken   bool       // the machine knows that a device has failed
-	finished bool       // the machine wants nothing more in this life
+	machine   *scheduler.Tenancy
+	message   []byte     // the client's job, as it came
+	job       *jobv1.Job // once it is staged
+	plan      runner.Plan
+	process   runner.Run // nil: nothing runs
+	began     time.Time  // when it was started
+	telemetry *telemetry // of the run
+	working   int        // goroutines that run started and that still work
+	stopping  bool       // the machine knows that the daemon is stopping
+	diskLow   bool       // the machine knows that the disk is nearly full
+	broken    bool       // the machine knows that a device has failed
+	finished  bool       // the machine wants nothing more in this life
 
 	changes  network.Changes // of what follows, and of the logs
 	mu       sync.Mutex      // guards what follows
@@ -85,6 +87,7 @@ func openTenancy(with *means, l *leasev1.Lease, terms payment.Terms, ch payment.
 		StoreWithin: storeWithin, FundWithin: with.Waits.Fund, SendWithin: with.Waits.Send, CollectWithin: with.Waits.Collect}
 	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.changes.Announce, with.Space.LedgerRoom),
 		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.changes.Announce, with.Space.LedgerRoom)
+	t.samples = with.Telemetry.Of(t.id)
 	return t
 }
 
@@ -154,8 +157,12 @@ func (t *tenancy) happens(ctx, work context.Context) {
 		late = timer.C
 	}
 	var over <-chan struct{}
+	var measure <-chan time.Time
 	if t.process != nil {
 		over = t.process.Done()
+		timer := time.NewTimer(time.Until(t.telemetry.next))
+		defer timer.Stop()
+		measure = timer.C
 	}
 	low, space := t.with.Space.Look()
 	if low != nil && t.process != nil && !t.diskLow {
@@ -180,6 +187,8 @@ func (t *tenancy) happens(ctx, work context.Context) {
 		t.step(ctx, work, scheduler.ProviderStopping{})
 	case <-late:
 		t.step(ctx, work, t.tick())
+	case <-measure:
+		t.sample(time.Now(), t.process.Usage(), false)
 	case <-over:
 		t.runOver(ctx)
 	case message := <-t.jobs:

@@ -1,0 +1,96 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/souk-market/souk/node/disk"
+	"github.com/souk-market/souk/payment"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+)
+
+// maxSamplesAtOnce bounds one piece of telemetry, beside its bytes.
+const maxSamplesAtOnce = 4096
+
+// telemetry is what a client has of the samples of one lease. The receipts of the
+// lease are held against them. The goroutine that is in the link's run owns it.
+type telemetry struct {
+	file  *disk.SampleFile // a beginning of the list
+	check *payment.SampleCheck
+	payer *payment.Payer
+	have  uint64 // samples that came, kept or not
+}
+
+// telemetry is where this node keeps the samples of its leases.
+func (c *Config) telemetry() *disk.SampleFiles {
+	return disk.NewSampleFiles(c.Home, c.Space.LedgerRoom)
+}
+
+// openTelemetry goes on with what is kept of a lease's samples. A file that is
+// damaged is begun anew: the provider has all of it.
+func openTelemetry(s *Proposal, files *disk.SampleFiles, payer *payment.Payer) (*telemetry, error) {
+	t := &telemetry{file: files.Of(s.ID), payer: payer}
+	for {
+		t.check = payment.NewSampleCheck(s.Lease.Devices)
+		if err := t.file.Resume(); err != nil {
+			return nil, err
+		}
+		damaged := files.Read(s.ID, func(b []byte) error {
+			_, err := t.check.Open(time.Unix(1<<40, 0), b) // our clock may have been set back
+			return err
+		})
+		if damaged == nil {
+			break
+		}
+		t.file.Close()
+		if err := files.Remove(s.ID); err != nil {
+			return nil, err
+		}
+	}
+	err := files.Read(s.ID, func(b []byte) error {
+		kept, err := payment.OpenSample(b)
+		if err == nil {
+			err = payer.Sample(kept.AtMs, payment.SampleLeaf(b))
+		}
+		t.have++
+		return err
+	})
+	if err != nil {
+		t.file.Close()
+		return nil, fmt.Errorf("telemetry of lease %s: %w", s.ID.Short(), err)
+	}
+	return t, nil
+}
+
+// take checks the next sample, and holds the next receipt against it.
+func (t *telemetry) take(now time.Time, b []byte) error {
+	s, err := t.check.Open(now, b)
+	if err != nil {
+		return err
+	}
+	if err := t.payer.Sample(s.AtMs, payment.SampleLeaf(b)); err != nil {
+		return err
+	}
+	t.have++
+	return nil
+}
+
+// keepSamples takes a piece of telemetry as it came. An error of its provider's is an
+// errBreach. What a full disk does not keep is checked all the same, and asked for
+// again after a restart.
+func (l *runLink) keepSamples(now time.Time, p *runv1.Telemetry) error {
+	t := l.telemetry
+	if p.First != t.have || len(p.Samples) == 0 || len(p.Samples) > maxSamplesAtOnce {
+		return fmt.Errorf("%d samples from %d on, have %d: %w", len(p.Samples), p.First, t.have, errBreach)
+	}
+	for _, b := range p.Samples {
+		if err := t.take(now, b); err != nil {
+			return fmt.Errorf("telemetry: %w: %w", err, errBreach)
+		}
+		if _, err := t.file.Append(b); err != nil {
+			return err
+		}
+	}
+	l.j.changes.Announce()
+	return nil
+}
