@@ -19,7 +19,8 @@ func newReceipts(a *app) *cobra.Command {
 		Short: "List receipts, or export them with proofs",
 		Long: `Lists the receipts of a job, or of all jobs. With --json they come with all that a
 stranger needs to check them offline: both signatures, the proof of inclusion in this
-node's log, the log's checkpoint, and the anchor. souk receipt verify reads that.`,
+node's log, the log's checkpoint, the anchor, and the samples that the telemetry root
+is over, where this node has them. souk receipt verify reads that.`,
 		Example: "  souk receipts 7f3a\n  souk receipts --json 7f3a > receipts.json",
 		Args:    exactly("[JOB]"),
 		RunE:    onJob(a.receipts),
@@ -76,7 +77,8 @@ func newReceipt(a *app) *cobra.Command {
 		Short: "Verify exported receipts offline",
 		Long: `Verifies what souk receipts --json wrote: both signatures on each receipt, the chain
 of receipts of each lease and its exact arithmetic, inclusion in the log, the
-checkpoint's signature, and the path to the anchored root. FILE may be - for stdin.
+checkpoint's signature, the path to the anchored root, and the telemetry root of each
+receipt that the samples are with. FILE may be - for stdin.
 
 That the anchor's transaction is on its chain is not checked here: the transaction's
 hash is printed to be looked up.`,
@@ -126,6 +128,7 @@ func printReport(w io.Writer, r verify.Report) error {
 	if err := pairs(w,
 		"receipts", fmt.Sprintf("%d of %s, due %s", r.Receipts, counted(r.Leases, "lease"), r.Due),
 		"signatures", fmt.Sprintf("%d by provider and client", r.Signed),
+		"telemetry", fmt.Sprintf("%d with the samples that their roots are over", r.Telemetry),
 		"log", fmt.Sprintf("%d included", r.Included),
 		"anchor", fmt.Sprintf("%d under an anchored root", r.Anchored),
 	); err != nil {

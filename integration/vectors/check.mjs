@@ -114,6 +114,13 @@ function root(leaves) {
   while (half * 2 < leaves.length) half *= 2
   return parent(root(leaves.slice(0, half)), root(leaves.slice(half)))
 }
+for (const v of read('telemetry.json')) {
+  for (const s of v.samples) {
+    same(Buffer.concat([Buffer.from([0]), message('souk/telemetry/1', bytes(s.bytes))]), bytes(s.preimage), `${v.name}: preimage`)
+    same(sha256(bytes(s.preimage)), bytes(s.leaf), `${v.name}: leaf`)
+  }
+  same(v.samples.length ? root(v.samples.map((s) => bytes(s.leaf))) : Buffer.alloc(32), bytes(v.root), `${v.name}: root`)
+}
 for (const v of read('log.json')) {
   must(v.entries.length === v.size, `${v.name}: size`)
   same(root(v.entries.map((e) => leaf(bytes(e)))), bytes(v.root), `${v.name}: root`)

@@ -19,6 +19,7 @@ type logService struct {
 	receipts receiptBook
 	tree     receiptTree
 	anchors  anchorer
+	samples  sampleFiles
 	chainID  uint64
 	contract payment.Address // that anchors are sent to
 }
@@ -70,6 +71,9 @@ func (s *logService) Receipts(_ context.Context, req *apiv1.ReceiptsRequest) (*a
 			return nil, coded(err)
 		}
 		out.Receipts = append(out.Receipts, row)
+	}
+	if req.Proofs {
+		return out, coded(s.addSamples(out.Receipts))
 	}
 	return out, nil
 }

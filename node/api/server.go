@@ -222,7 +222,7 @@ func newServices(cfg Config, url string) http.Handler {
 	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, proofs: cfg.Proofs}
 	jobs := &jobsService{book: cfg.Book, scores: cfg.Receipts, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
 	wallet := &walletService{ledger: cfg.Ledger, channels: cfg.Channels, book: cfg.Book}
-	log := &logService{receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}
+	log := &logService{samples: disk.NewSampleFiles(cfg.Home, cfg.Space.LedgerRoom), receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}
 	if cfg.Chain != nil { // a nil pointer in an interface would not be nil
 		node.chain, node.jobs = cfg.Chain, cfg.Client
 		jobs.jobs = cfg.Client

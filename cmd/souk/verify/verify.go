@@ -46,6 +46,7 @@ type Report struct {
 	Signed      int          `json:"signed"`    // with both signatures good
 	Included    int          `json:"included"`  // in the log of a party to it
 	Anchored    int          `json:"anchored"`  // whose checkpoint leads to an anchored root
+	Telemetry   int          `json:"telemetry"` // whose telemetry root is that of the samples beside it
 	Due         souk.Atoms   `json:"due_atoms"` // over all leases, by their last receipts
 	Checkpoints []Checkpoint `json:"checkpoints"`
 	Anchors     []Anchor     `json:"anchors"`
@@ -109,6 +110,9 @@ func (r *Report) one(receipt payment.Receipt, p *apiv1.ProvedReceipt) error {
 		return err
 	}
 	r.Signed++
+	if err := r.telemetry(receipt, p.Samples); err != nil {
+		return err
+	}
 	if !p.Logged {
 		return errors.New("is not in the log")
 	}
@@ -134,6 +138,25 @@ func (r *Report) one(receipt payment.Receipt, p *apiv1.ProvedReceipt) error {
 		return fmt.Errorf("anchor: %w", err)
 	}
 	r.Anchored++
+	return nil
+}
+
+// telemetry holds the telemetry root against the samples, where the file has any.
+func (r *Report) telemetry(receipt payment.Receipt, samples [][]byte) error {
+	if len(samples) == 0 {
+		return nil
+	}
+	leaves := make([]souk.Digest, len(samples))
+	for i, b := range samples {
+		if _, err := payment.OpenSample(b); err != nil {
+			return fmt.Errorf("telemetry: %w", err)
+		}
+		leaves[i] = payment.SampleLeaf(b)
+	}
+	if root := payment.TelemetryRoot(leaves); root != receipt.TelemetryRoot {
+		return fmt.Errorf("telemetry: the root of its %d samples is %s, not %s", len(samples), root, receipt.TelemetryRoot)
+	}
+	r.Telemetry++
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	"github.com/souk-market/souk/payment/log"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -78,11 +79,16 @@ func historyOf(t testing.TB, version int) []*apiv1.ProvedReceipt {
 			r.Kind = payment.KindFinal
 		}
 		use(t, &r)
+		sample, err := proto.Marshal(&runv1.Sample{Device: "cpu-1", AtMs: r.EndMs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.TelemetryRoot = payment.TelemetryRoot([]souk.Digest{payment.SampleLeaf(sample)})
 		r.SignProvider(domain, provider)
 		r.SignClient(domain, client)
 		prev = r.Digest(domain)
 		out = append(out, &apiv1.ProvedReceipt{Receipt: r.Proto(), Digest: prev.String(), Logged: true, ChainId: 1337,
-			Settlement: domain.Settlement.Hex()})
+			Settlement: domain.Settlement.Hex(), Samples: [][]byte{sample}})
 		if _, err := tree.Append(t.Context(), prev); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +164,7 @@ func testReceipts(t *testing.T, rs []*apiv1.ProvedReceipt) {
 	}
 	slices.Reverse(read)
 	r := verify.Receipts(read)
-	if len(r.Faults) > 0 || r.Receipts != 3 || r.Leases != 1 || r.Signed != 3 || r.Included != 3 || r.Anchored != 3 || r.Due != 1500 ||
+	if len(r.Faults) > 0 || r.Receipts != 3 || r.Leases != 1 || r.Signed != 3 || r.Included != 3 || r.Anchored != 3 || r.Telemetry != 3 || r.Due != 1500 ||
 		len(r.Checkpoints) != 1 || len(r.Anchors) != 1 {
 		t.Errorf("report = %+v", r)
 	}
@@ -183,6 +189,9 @@ func TestReceiptsFindsFaults(t *testing.T) {
 		{"inclusion", on(1, func(p *apiv1.ProvedReceipt) { p.Inclusion[0] = p.Inclusion[1] }), "inclusion"},
 		{"checkpoint", on(1, func(p *apiv1.ProvedReceipt) { p.Checkpoint = strings.Replace(p.Checkpoint, "\n3\n", "\n4\n", 1) }), "checkpoint"},
 		{"no checkpoint", on(1, func(p *apiv1.ProvedReceipt) { p.Checkpoint = "" }), "names no peer"},
+		{"another sample", on(1, func(p *apiv1.ProvedReceipt) { p.Samples[0][len(p.Samples[0])-1] ^= 1 }), "telemetry"},
+		{"a sample more", on(1, func(p *apiv1.ProvedReceipt) { p.Samples = append(p.Samples, p.Samples[0]) }), "telemetry"},
+		{"no sample at all", on(1, func(p *apiv1.ProvedReceipt) { p.Samples[0] = nil }), "telemetry"},
 		{"not logged", on(1, func(p *apiv1.ProvedReceipt) { p.Logged = false }), "not in the log"},
 		{"consistency", on(1, func(p *apiv1.ProvedReceipt) { p.Consistency = nil }), "consistency"},
 		{"anchor's root", on(1, func(p *apiv1.ProvedReceipt) { p.Anchor.Root = strings.Repeat("0", 64) }), "anchor"},

@@ -4411,7 +4411,10 @@ type ProvedReceipt struct {
 	// The settlement contract's address.
 	Settlement string `protobuf:"bytes,9,opt,name=settlement,proto3" json:"settlement,omitempty"`
 	// The consistency proof from the checkpoint to the anchored one, or back, hex.
-	Consistency   []string `protobuf:"bytes,10,rep,name=consistency,proto3" json:"consistency,omitempty"`
+	Consistency []string `protobuf:"bytes,10,rep,name=consistency,proto3" json:"consistency,omitempty"`
+	// The samples that its telemetry root is over, each as it travelled (a
+	// souk.run.v1.Sample), in order; none where this node does not have them all.
+	Samples       [][]byte `protobuf:"bytes,11,rep,name=samples,proto3" json:"samples,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4512,6 +4515,13 @@ func (x *ProvedReceipt) GetSettlement() string {
 func (x *ProvedReceipt) GetConsistency() []string {
 	if x != nil {
 		return x.Consistency
+	}
+	return nil
+}
+
+func (x *ProvedReceipt) GetSamples() [][]byte {
+	if x != nil {
+		return x.Samples
 	}
 	return nil
 }
@@ -5199,7 +5209,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06proofs\x18\x02 \x01(\bR\x06proofs\"J\n" +
 	"\x10ReceiptsResponse\x126\n" +
-	"\breceipts\x18\x01 \x03(\v2\x1a.souk.api.v1.ProvedReceiptR\breceipts\"\xcd\x02\n" +
+	"\breceipts\x18\x01 \x03(\v2\x1a.souk.api.v1.ProvedReceiptR\breceipts\"\xe7\x02\n" +
 	"\rProvedReceipt\x12.\n" +
 	"\areceipt\x18\x01 \x01(\v2\x14.souk.run.v1.ReceiptR\areceipt\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x16\n" +
@@ -5215,7 +5225,8 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"settlement\x18\t \x01(\tR\n" +
 	"settlement\x12 \n" +
 	"\vconsistency\x18\n" +
-	" \x03(\tR\vconsistency\"\x83\x02\n" +
+	" \x03(\tR\vconsistency\x12\x18\n" +
+	"\asamples\x18\v \x03(\fR\asamples\"\x83\x02\n" +
 	"\x06Anchor\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\tR\n" +
