@@ -46,7 +46,9 @@ const (
 
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
-func Extensions() []string { return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed} }
+func Extensions() []string {
+	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice}
+}
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
 func ComingExtensions() []string {

@@ -15,6 +15,7 @@ import (
 type TenancyConfig struct {
 	Terms   payment.Terms
 	StartBy time.Time // when the job must run at the latest, by the lease
+	Signal  bool      // whether the job is signalled when it is reclaimed
 	Deposit bool      // whether a deposit authorization came with the lease
 
 	FundWithin    time.Duration // for the deposits that the lease counts on; default 2m
@@ -91,6 +92,7 @@ type Tenancy struct {
 	deadline time.Time // of the step; zero: it has none
 	fundBy   time.Time // of depositing and backing together
 	reclaim  time.Time // when a reclaimed run must end; zero: it is not reclaimed
+	taken    cause     // why it is
 
 	state    TenancyState
 	stored   TenancyState // as the driver has it in its store

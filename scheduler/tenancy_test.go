@@ -197,6 +197,9 @@ func (x *tenant) command(line []string) []string {
 	case "given": // staging or running: what led there stands in other histories
 		x.start(false)
 		x.step(BackingIs{Enough: true})
+		if has("signalled") {
+			x.y.cfg.Signal = true
+		}
 		if has("running") {
 			x.step(JobReceived{})
 			x.step(InputsStaged{})
@@ -284,6 +287,9 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 	case "measured":
 		energy, _ := strconv.ParseUint(first, 10, 64)
 		return RunMeasured{payment.Usage{EnergyMillijoules: energy}}
+	case "exit": // CODE
+		code, _ := strconv.Atoi(first)
+		return RunOver{Reason: runv1.EndReason_END_REASON_COMPLETED, Exit: int32(code)}
 	case "over": // REASON [DETAIL], or REASON until=AGO [DETAIL]
 		e := RunOver{Reason: reasonNamed(first), Detail: rest}
 		e.Until, e.Detail = x.until(rest)
@@ -295,7 +301,7 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 	case "release":
 		return ReleaseAsked{Discard: first == "discard"}
 	case "reclaim":
-		return ReclaimAsked{x.span(first)}
+		return ReclaimAsked{Notice: x.span(first), Broken: rest == "broken"}
 	case "disk-low":
 		return DiskLow{}
 	case "device-failed": // [until=AGO] DETAIL

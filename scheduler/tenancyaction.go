@@ -48,6 +48,10 @@ type PauseRun struct{}
 // ResumeRun lets a paused job go on.
 type ResumeRun struct{}
 
+// SignalRun tells the job that it has some time to save its state. A runner that
+// cannot do that does nothing.
+type SignalRun struct{}
+
 // StopRun ends the job; [RunOver] follows.
 type StopRun struct{}
 
@@ -94,6 +98,7 @@ func (StageInputs) tenancyAction()       {}
 func (StartRun) tenancyAction()          {}
 func (PauseRun) tenancyAction()          {}
 func (ResumeRun) tenancyAction()         {}
+func (SignalRun) tenancyAction()         {}
 func (StopRun) tenancyAction()           {}
 func (FreeDevices) tenancyAction()       {}
 func (StoreOutputs) tenancyAction()      {}

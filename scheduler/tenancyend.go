@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -25,12 +27,34 @@ func (t *Tenancy) release(e ReleaseAsked) {
 
 // reclaimed ends the lease for the device's owner, after the notice if it runs.
 func (t *Tenancy) reclaimed(e ReclaimAsked) {
+	why := reclaimedByOwner
+	if e.Broken {
+		why = cause{runv1.EndReason_END_REASON_PROVIDER_STOPPED, "the owner took the device back, which the lease does not provide for"}
+	}
 	if t.step.before() {
-		t.end(reclaimedByOwner)
+		t.end(why)
 		return
 	}
 	if at := t.now.Add(e.Notice); t.reclaim.IsZero() || at.Before(t.reclaim) {
-		t.reclaim = at
+		first := t.reclaim.IsZero()
+		t.reclaim, t.taken = at, why
+		t.tellReclaim(first)
+	}
+}
+
+// tellReclaim lets the client and, at first, the job know how long it has.
+func (t *Tenancy) tellReclaim(first bool) {
+	if t.step != tenancyRunning && t.step != tenancyPaused {
+		return
+	}
+	left := max(0, t.reclaim.Sub(t.now)).Round(time.Second)
+	if left == 0 {
+		return // it ends now
+	}
+	t.state.Detail = "the owner takes the device back in " + left.String()
+	t.store()
+	if first && t.cfg.Signal {
+		t.emit(SignalRun{})
 	}
 }
 

@@ -96,7 +96,10 @@ type ReleaseAsked struct{ Discard bool } // the outputs are not wanted
 
 // ReclaimAsked is the owner taking a device back: the run may go on for the
 // notice, and ends then. Of several, the earliest end counts.
-type ReclaimAsked struct{ Notice time.Duration }
+type ReclaimAsked struct {
+	Notice time.Duration
+	Broken bool // the lease does not provide for it: its end is the provider's doing
+}
 
 // DiskLow tells that the disk's floor is passed. The driver says it again, as
 // long as that is so, when a run has started.

@@ -53,7 +53,11 @@ func (t *Tenancy) started() {
 	t.meter.Start(t.now)
 	t.step, t.deadline = tenancyRunning, t.heldUntil()
 	t.state.Phase = runv1.Phase_PHASE_RUNNING
-	t.store()
+	if t.reclaim.IsZero() {
+		t.store()
+	} else if t.tellReclaim(true); !t.storing {
+		t.store()
+	}
 	if t.why.reason != runv1.EndReason_END_REASON_UNSPECIFIED {
 		t.stopRun(t.why)
 	}
@@ -66,7 +70,7 @@ func (t *Tenancy) runOverdue() {
 	case !t.now.Before(t.heldUntil()):
 		t.stopRun(cause{runv1.EndReason_END_REASON_CLIENT_UNPAID, "paused for too long in all"})
 	case !t.reclaim.IsZero() && !t.now.Before(t.reclaim):
-		t.stopRun(reclaimedByOwner)
+		t.stopRun(t.taken)
 	default:
 		receipt, act := t.meter.Tick(t.now, t.usage)
 		var receipts []payment.Receipt
@@ -118,6 +122,9 @@ func (t *Tenancy) runOver(e RunOver) {
 	}
 	if t.why.reason == runv1.EndReason_END_REASON_UNSPECIFIED {
 		t.why = cause{e.Reason, e.Detail}
+		if t.cfg.Signal && !t.reclaim.IsZero() && e.Reason == runv1.EndReason_END_REASON_COMPLETED && e.Exit != 0 {
+			t.why = t.taken // it saved its state and ended, as it was told to
+		}
 	}
 	if t.until.IsZero() || !e.Until.IsZero() && e.Until.Before(t.until) {
 		t.until = e.Until

@@ -16,7 +16,7 @@ func anyTenancyEvent() (events []TenancyEvent) {
 	events = append(events, Tick{}, DepositSent{"0xd1"}, DepositSent{"0xd2"}, DepositCounted{}, BackingIs{Enough: true}, BackingIs{Pending: true}, BackingIs{},
 		JobReceived{}, InputsStaged{}, RunStarted{}, RunMeasured{payment.Usage{EnergyMillijoules: 9}}, OutputsStored{Output: "cid"}, OutputsStored{}, OutputsNotStored{"gone"},
 		CountersignReceived{}, CountersignPosted{Seq: 1}, CountersignPosted{Seq: 2, Overdrawn: true}, CountersignRefused{Seq: 1},
-		ReleaseAsked{}, ReleaseAsked{true}, ReclaimAsked{}, ReclaimAsked{time.Minute}, DiskLow{}, DeviceFailed{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Detail: "GPU-1 is gone"}, DeviceFailed{runv1.EndReason_END_REASON_PROVIDER_FAILED, "the host is unwell", start.Add(3 * time.Second)},
+		ReleaseAsked{}, ReleaseAsked{true}, ReclaimAsked{}, ReclaimAsked{Notice: time.Minute}, ReclaimAsked{time.Second, true}, DiskLow{}, DeviceFailed{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Detail: "GPU-1 is gone"}, DeviceFailed{runv1.EndReason_END_REASON_PROVIDER_FAILED, "the host is unwell", start.Add(3 * time.Second)},
 		RunOver{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Until: start.Add(11 * time.Second)}, ProviderStopping{}, ProviderFailed{"broken"})
 	for r := range endings {
 		events = append(events, FundingFailed{Reason: r}, StagingFailed{Reason: r}, RunOver{Reason: r})
@@ -134,7 +134,7 @@ func (s *tenancyRules) check(t *rapid.T, acts []TenancyAction) {
 				t.Fatalf("starts in phase %s, started %t", s.x.state.Phase, s.started)
 			}
 			s.started = true
-		case StopRun, PauseRun, ResumeRun:
+		case StopRun, PauseRun, ResumeRun, SignalRun:
 			if !s.started {
 				t.Fatalf("wants %T, and nothing runs", a)
 			}

@@ -30,6 +30,7 @@ var badFlags = map[string][]string{
 	"souk challenge --class":      {"", "rtx_4090", "RTX 4090", "-"},
 	"souk challenge --size":       {"0", "300", "65536", "-1", "big"},
 	"souk challenge --rounds":     {"0", "1025", "-1", "many"},
+	"souk reclaim --notice":       {"-1s", "2h", "5", "soon"},
 	"souk run --in":               {"", "./missing", "./in.csv:/in/../etc", "https://example.com/x"},
 	"souk run --out":              {"", "./full", "./in.csv"},
 	"souk run --env":              {"A", "1A=x", "=x", "A B=x"},
@@ -54,7 +55,7 @@ var badFlags = map[string][]string{
 
 // goodArgs are the arguments with which a command would go on, were it not for a flag.
 var goodArgs = map[string][]string{
-	"souk run": {"a.wasm"}, "souk logs": {"7f3a"}, "souk challenge": {"12D3"}, "souk add": {"in.csv"}, "souk wallet deposit": {"1", "--to", "12D3"},
+	"souk run": {"a.wasm"}, "souk logs": {"7f3a"}, "souk reclaim": {"GPU-1"}, "souk challenge": {"12D3"}, "souk add": {"in.csv"}, "souk wallet deposit": {"1", "--to", "12D3"},
 }
 
 // badArgs are wrong arguments of each command. One too many is tried of all.
@@ -66,6 +67,7 @@ var badArgs = map[string][][]string{
 	"souk status":          nil,
 	"souk doctor":          nil,
 	"souk gpus":            nil,
+	"souk reclaim":         {{}, {""}, {"GPU-1", "--return", "--force"}, {"GPU-1", "--return", "--notice", "5s"}},
 	"souk dashboard":       nil,
 	"souk offers":          {{"--watch", "--explain"}},
 	"souk challenge":       {{}, {"0x1234"}, {""}},

@@ -112,7 +112,7 @@ func (f *follower) news(m *apiv1.FollowResponse) error {
 		before := f.last
 		f.last = e.Summary
 		if before == nil || before.State != e.Summary.State || before.Provider != e.Summary.Provider ||
-			e.Summary.State == "staging" && before.Detail != e.Summary.Detail && e.Summary.Detail != "" {
+			(e.Summary.State == "staging" || e.Summary.State == "running") && before.Detail != e.Summary.Detail && e.Summary.Detail != "" {
 			return f.state(e.Summary)
 		}
 	case *apiv1.FollowResponse_Log:
@@ -132,7 +132,7 @@ func (f *follower) news(m *apiv1.FollowResponse) error {
 func (f *follower) state(s *apiv1.JobSummary) error {
 	if f.json {
 		line := stateLine{"state", s.Job, s.State, s.Provider, s.PaidAtoms, ""}
-		if s.State == "staging" {
+		if s.State == "staging" || s.State == "running" {
 			line.Detail = s.Detail
 		}
 		return f.line(line)
@@ -142,6 +142,8 @@ func (f *follower) state(s *apiv1.JobSummary) error {
 		line += " at " + short(s.Provider)
 	}
 	switch {
+	case s.State == "running" && s.Detail != "":
+		line += ": " + s.Detail
 	case s.State == "running" && len(s.Devices) > 1:
 		line += " on " + devicesText(s.Devices)
 	case s.State == "running":

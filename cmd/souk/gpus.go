@@ -46,7 +46,7 @@ func (a *app) gpus(ctx context.Context, _ []string) error {
 			} else if d.OffSale != "" {
 				fmt.Fprintf(w, "\n%s is off sale after a fault: %s\n", d.Id, d.OffSale)
 			} else if d.Withheld != "" {
-				fmt.Fprintf(w, "\n%s is left to you until it is idle: %s\n", d.Id, d.Withheld)
+				fmt.Fprintf(w, "\n%s is left to you: %s\n", d.Id, d.Withheld)
 			}
 		}
 		if d.Unknown != "" {

@@ -85,7 +85,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp(root))
 	root.AddCommand(
-		newDemo(a), newInit(a), newUp(a), newStatus(a), newDoctor(a), newGPUs(a), newDashboard(a), newOffers(a), newChallenge(a),
+		newDemo(a), newInit(a), newUp(a), newStatus(a), newDoctor(a), newGPUs(a), newReclaim(a), newDashboard(a), newOffers(a), newChallenge(a),
 		newRun(a), newJobs(a), newJob(a), newLogs(a), newStop(a), newGet(a), newAdd(a), newCat(a),
 		newWallet(a), newReceipts(a), newReceipt(a), newAnchors(a),
 	)

@@ -128,3 +128,10 @@ type Leftover interface {
 	// that nobody knows.
 	Left(ctx context.Context, lease string) (bool, error)
 }
+
+// Signaled is a [Run] whose job can be told to save its state.
+type Signaled interface {
+	// Signal gives the job SIGTERM, and nothing else: it may go on. One that has ended
+	// takes none.
+	Signal() error
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/souk-market/souk/node/client"
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/node/network"
+	"github.com/souk-market/souk/node/provider"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -61,7 +62,9 @@ type Seller interface {
 	Holder(device string) (souk.LeaseID, bool)    // the lease that has a device
 	Price(class string) (atomsPerHour souk.Atoms) // 0: not for sale
 	Withheld(device string) (why string)          // empty: it is offered, if it has a price and is well
-	OffSale(device string) (why string)           // after a fault, until it passes its check; empty: it is not
+	Reclaim(device string, notice time.Duration, force bool) (provider.Reclaimed, error)
+	Return(device string) error
+	OffSale(device string) (why string) // after a fault, until it passes its check; empty: it is not
 }
 
 // statusChain is what the service shows of the chain.

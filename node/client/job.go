@@ -83,13 +83,13 @@ func (j *Job) ReadLog(stream runv1.LogStream, b []byte, offset uint64) int {
 }
 
 // Watch returns a copy of the record, and a channel that closes at the next change.
-// While the provider stages, what it is about stands in for the detail.
+// While the provider stages or runs the job, what it is about stands in for the detail.
 func (j *Job) Watch() (Record, <-chan struct{}) {
 	next := j.changes.Next()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.copied()
-	if r.State == scheduler.Staging.String() {
+	if r.State == scheduler.Staging.String() || r.State == scheduler.Running.String() {
 		r.Detail = cmp.Or(r.Detail, j.doing)
 	}
 	return r, next

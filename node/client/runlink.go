@@ -256,7 +256,7 @@ func (l *runLink) state(ctx context.Context, s *runv1.State) error {
 		}
 	}
 	doing := ""
-	if s.Phase == runv1.Phase_PHASE_STAGING {
+	if s.Phase == runv1.Phase_PHASE_STAGING || s.Phase == runv1.Phase_PHASE_RUNNING {
 		doing = network.Clip(s.Detail, 200)
 	}
 	l.j.tell(doing)

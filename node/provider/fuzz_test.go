@@ -104,7 +104,7 @@ func seller(b *moneytest.Books, change func(*Config)) *Provider {
 		change(&cfg)
 	}
 	p := &Provider{cfg: cfg, dirty: make(chan struct{}, 1), floor: scheduler.NewFloor(scheduler.FloorConfig{}),
-		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{}, off: newOffSale(), devices: cfg.Devices}
+		tenancies: map[souk.LeaseID]*tenancy{}, bids: map[souk.Digest]*openBid{}, off: newOffSale(), reclaimed: map[string]bool{}, devices: cfg.Devices}
 	if cfg.Devices != nil {
 		if err := p.off.load(cfg.Ledger); err != nil {
 			panic(err)

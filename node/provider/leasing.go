@@ -252,6 +252,9 @@ func (p *Provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 	case time.UnixMilli(l.StartByMs).Sub(now) > money.MaxStart+leaseSkew:
 		return malformed("the lease may start in %s, at most %s", time.UnixMilli(l.StartByMs).Sub(now).Round(time.Second), money.MaxStart)
 	}
+	if refused := checkReclaim(l); refused != nil {
+		return refused
+	}
 	return p.checkPayment(now, pr)
 }
 

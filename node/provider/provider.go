@@ -102,6 +102,7 @@ type Provider struct {
 	devices   []gpu.Device
 	floor     *scheduler.Floor
 	off       *offSale
+	reclaimed map[string]bool          // devices that their owner took back
 	bids      map[souk.Digest]*openBid // by the bid's digest, until they lapse
 	tenancies map[souk.LeaseID]*tenancy
 	sequence  uint64
@@ -116,7 +117,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 	p := &Provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
 		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
-		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{}, off: newOffSale(),
+		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{}, off: newOffSale(), reclaimed: map[string]bool{},
 	}
 	if p.cfg.Times == (proof.Times{}) {
 		p.cfg.Times = proof.DefaultTimes()
@@ -165,7 +166,7 @@ func (p *Provider) floorConfig() scheduler.FloorConfig {
 			cfg.CPUMilli = d.CPUMilli
 		}
 		price, ok := p.cfg.Prices[d.Class]
-		if !ok || d.Health != gpu.Healthy || p.withheld(d) || p.off != nil && p.off.rows[d.ID] != nil {
+		if !ok || d.Health != gpu.Healthy || p.withheld(d) || p.reclaimed[d.ID] || p.off != nil && p.off.rows[d.ID] != nil {
 			continue
 		}
 		cfg.Devices = append(cfg.Devices, scheduler.FloorDevice{ID: d.ID, Class: d.Class, Model: d.Model,
@@ -192,6 +193,9 @@ func (p *Provider) withheld(d gpu.Device) bool {
 func (p *Provider) Withheld(device string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.reclaimed[device] {
+		return "you took it back; souk reclaim --return " + device + " sells it again"
+	}
 	for _, d := range p.devices {
 		if d.ID == device && p.withheld(d) {
 			return d.Used

@@ -37,10 +37,11 @@ type tenancy struct {
 	stderr  *disk.LogFile
 	samples *disk.SampleFile // what the devices measured; kept beyond the lease
 
-	jobs         chan []byte             // the job message, from the first attach that brings it
-	countersigns chan *runv1.Countersign // from streams; full: dropped, the client repeats
-	releases     chan bool               // the client's wish to end; true: drop the outputs
-	findings     chan finding            // from the goroutines that run started
+	jobs         chan []byte                 // the job message, from the first attach that brings it
+	countersigns chan *runv1.Countersign     // from streams; full: dropped, the client repeats
+	reclaims     chan scheduler.ReclaimAsked // the owner's wish to have a device back
+	releases     chan bool                   // the client's wish to end; true: drop the outputs
+	findings     chan finding                // from the goroutines that run started
 
 	// Owned by run.
 	machine   *scheduler.Tenancy
@@ -82,8 +83,8 @@ func newTenancy(with *means, pr *proposal) *tenancy {
 func openTenancy(with *means, l *leasev1.Lease, terms payment.Terms, ch payment.Channel, client peer.ID, rec leaseRecord) *tenancy {
 	t := &tenancy{with: with, id: terms.Lease, lease: l, terms: terms, channel: ch, client: client, rec: rec,
 		dir: filepath.Join(with.Home, "jobs", terms.Lease.String()), findings: make(chan finding),
-		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1)}
-	t.limits = scheduler.TenancyConfig{Terms: terms, StartBy: time.UnixMilli(l.StartByMs), Deposit: rec.Deposit != nil,
+		jobs: make(chan []byte, 1), countersigns: make(chan *runv1.Countersign, 8), releases: make(chan bool, 1), reclaims: make(chan scheduler.ReclaimAsked, 1)}
+	t.limits = scheduler.TenancyConfig{Terms: terms, StartBy: time.UnixMilli(l.StartByMs), Signal: l.GetReclaim().GetSignal(), Deposit: rec.Deposit != nil,
 		StoreWithin: storeWithin, FundWithin: with.Waits.Fund, SendWithin: with.Waits.Send, CollectWithin: with.Waits.Collect}
 	t.stdout, t.stderr = disk.NewLogFile(filepath.Join(t.dir, "stdout.log"), t.changes.Announce, with.Space.LedgerRoom),
 		disk.NewLogFile(filepath.Join(t.dir, "stderr.log"), t.changes.Announce, with.Space.LedgerRoom)
@@ -198,6 +199,8 @@ func (t *tenancy) happens(ctx, work context.Context) {
 		t.step(ctx, work, scheduler.JobReceived{})
 	case discard := <-t.releases:
 		t.step(ctx, work, scheduler.ReleaseAsked{Discard: discard})
+	case ask := <-t.reclaims:
+		t.step(ctx, work, ask)
 	case c := <-t.countersigns:
 		t.countersigned(ctx, work, c)
 	case f := <-t.findings:
@@ -262,6 +265,10 @@ func (t *tenancy) do(ctx, work context.Context, a scheduler.TenancyAction) (sche
 	case scheduler.ResumeRun:
 		if t.process != nil {
 			return nil, t.process.Resume()
+		}
+	case scheduler.SignalRun:
+		if s, ok := t.process.(runner.Signaled); ok {
+			return nil, s.Signal()
 		}
 	case scheduler.StopRun:
 		if t.process != nil {

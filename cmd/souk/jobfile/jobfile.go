@@ -19,6 +19,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -41,8 +42,9 @@ type Spec struct {
 	price             jobv1.Price
 	limits            jobv1.Limits
 	retry             jobv1.Retry
-	retrySet          bool // whether retry.max was said
-	paySet            bool // whether price.pay_every was said
+	reclaim           *leasev1.Reclaim // nil: a lease that nobody may end before its time
+	retrySet          bool             // whether retry.max was said
+	paySet            bool             // whether price.pay_every was said
 	dir               string
 	at                map[string]yamlfile.Value // where a key was, for errors between keys
 }
@@ -140,6 +142,7 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 		Price:     &s.price,
 		Limits:    &s.limits,
 		Retry:     &s.retry,
+		Reclaim:   s.reclaim,
 		CreatedMs: now.UnixMilli(),
 	}
 	if len(j.Retry.On) == 0 && j.Retry.Max > 0 {
@@ -224,6 +227,8 @@ func (s *Spec) checkProgram() error {
 	case s.wasm != "" && s.shell != "":
 		return s.errorf("run", "a module has no shell: write its arguments as a list, run: [%s]",
 			strings.Join(strings.Fields(s.shell), ", "))
+	case s.wasm != "" && s.reclaim.GetSignal():
+		return s.errorf("on_reclaim.checkpoint", "a module takes no signals: drop it, or run an image")
 	case s.wasm != "" && s.resources.MemoryBytes > maxWasmMemory:
 		return s.errorf("memory", "%s is more than a module can have: at most 4GiB", souk.FormatSize(s.resources.MemoryBytes))
 	case s.wasm != "" && s.resources.GpuCount > 0:

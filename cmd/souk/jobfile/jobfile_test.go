@@ -183,7 +183,7 @@ func TestUnavailable(t *testing.T) {
 	const w = "wasm: a.wasm\n"
 	for _, src := range []string{
 		"kind: service", "secrets: [HF_TOKEN]", "registry_auth: ghcr.io", "data: {sync_every: 60s}",
-		"network: {declared: [a:1]}", "network: declared", "on_reclaim: {notice: 120s}", "any_of: [{rtt_ms: ..60}]",
+		"network: {declared: [a:1]}", "network: declared", "any_of: [{rtt_ms: ..60}]",
 		"data: {in: [{from: \"https://example.com/x\", to: /in}]}", "gpu: {slice: half}",
 		"access: {exec: true}", "access: {ports: [8000]}", "port: 8000", "ready: {http: /health}", "replicas: 1",
 	} {
@@ -204,14 +204,13 @@ func TestComing(t *testing.T) {
 		src     string
 		refused string // what the error names; empty: it is carried
 	}{
-		market.ExtensionEvidence:      {wasm + "trust: {min_evidence: challenged}", ""},
-		market.ExtensionNetwork:       {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
-		market.ExtensionAccess:        {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
-		market.ExtensionSecrets:       {wasm + "secrets: [HF_TOKEN]", "secrets: is not available"},
-		market.ExtensionCheckpoint:    {wasm + "data: {sync_every: 60s}", "data.sync_every: is not available"},
-		market.ExtensionReclaimNotice: {wasm + "on_reclaim: {notice: 120s, checkpoint: signal}", "on_reclaim: is not available"},
-		market.ExtensionService:       {"kind: service\n" + wasm, "kind: service is not available"},
-		market.ExtensionGang:          {wasm + "gang: 2", `unknown key "gang"`}, // no key of the file asks for one
+		market.ExtensionEvidence:   {wasm + "trust: {min_evidence: challenged}", ""},
+		market.ExtensionNetwork:    {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
+		market.ExtensionAccess:     {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
+		market.ExtensionSecrets:    {wasm + "secrets: [HF_TOKEN]", "secrets: is not available"},
+		market.ExtensionCheckpoint: {wasm + "data: {sync_every: 60s}", "data.sync_every: is not available"},
+		market.ExtensionService:    {"kind: service\n" + wasm, "kind: service is not available"},
+		market.ExtensionGang:       {wasm + "gang: 2", `unknown key "gang"`}, // no key of the file asks for one
 	}
 	for name, tt := range coming {
 		f, err := build(tt.src)

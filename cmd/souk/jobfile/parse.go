@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 )
 
 // Parse reads a job file. Errors name it as file; relative paths in it are
@@ -25,15 +26,16 @@ var (
 	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "disk",
 		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust",
 		"access", "port", "ready", "replicas"}
-	gpuKeys    = []string{"count", "vram", "model", "compute_cap", "slice", "mixed"}
-	dataKeys   = []string{"in", "out", "sync_every"}
-	placeKeys  = []string{"from", "to"}
-	priceKeys  = []string{"max_per_hour", "max_total", "pay_every", "pay_ahead"}
-	limitKeys  = []string{"start_within", "max_duration", "hold_paused"}
-	retryKeys  = []string{"on", "max"}
-	trustKeys  = []string{"min_evidence"}
-	accessKeys = []string{"exec", "ports"}
-	choiceKeys = []string{"region", "rtt_ms"}
+	gpuKeys     = []string{"count", "vram", "model", "compute_cap", "slice", "mixed"}
+	dataKeys    = []string{"in", "out", "sync_every"}
+	placeKeys   = []string{"from", "to"}
+	priceKeys   = []string{"max_per_hour", "max_total", "pay_every", "pay_ahead"}
+	limitKeys   = []string{"start_within", "max_duration", "hold_paused"}
+	retryKeys   = []string{"on", "max"}
+	reclaimKeys = []string{"notice", "checkpoint"}
+	trustKeys   = []string{"min_evidence"}
+	accessKeys  = []string{"exec", "ports"}
+	choiceKeys  = []string{"region", "rtt_ms"}
 )
 
 // Keys are the paths of all keys that a job file may hold, such as
@@ -45,7 +47,7 @@ func Keys() []string {
 		keys []string
 	}{
 		{"gpu", gpuKeys}, {"any_of[]", choiceKeys}, {"data", dataKeys}, {"data.in[]", placeKeys}, {"data.out[]", placeKeys},
-		{"price", priceKeys}, {"limits", limitKeys}, {"retry", retryKeys}, {"trust", trustKeys},
+		{"price", priceKeys}, {"limits", limitKeys}, {"retry", retryKeys}, {"on_reclaim", reclaimKeys}, {"trust", trustKeys},
 		{"access", accessKeys},
 	} {
 		for _, k := range m.keys {
@@ -58,7 +60,7 @@ func Keys() []string {
 func (s *Spec) top(key string, v yamlfile.Value) error {
 	s.at[v.Key()] = v
 	switch key {
-	case "secrets", "registry_auth", "on_reclaim", "port", "ready", "replicas":
+	case "secrets", "registry_auth", "port", "ready", "replicas":
 		return v.Wrap(ErrUnavailable)
 	case "access":
 		return v.Each(accessKeys, s.parseAccess)
@@ -85,6 +87,9 @@ func (s *Spec) top(key string, v yamlfile.Value) error {
 		return v.Each(limitKeys, s.literal)
 	case "retry":
 		return v.Each(retryKeys, s.parseRetry)
+	case "on_reclaim":
+		s.reclaim = new(leasev1.Reclaim)
+		return v.Each(reclaimKeys, s.parseReclaim)
 	case "trust":
 		return v.Each(trustKeys, s.text)
 	case "cpu", "memory", "disk":
@@ -270,6 +275,13 @@ func (s *Spec) parseAccess(key string, v yamlfile.Value) error {
 		err = v.Wrap(ErrUnavailable)
 	}
 	return err
+}
+
+func (s *Spec) parseReclaim(key string, v yamlfile.Value) error {
+	if key == "notice" {
+		return s.literal(key, v)
+	}
+	return s.text(key, v)
 }
 
 func (s *Spec) parseRetry(key string, v yamlfile.Value) error {

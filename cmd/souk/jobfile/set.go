@@ -14,6 +14,7 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -66,6 +67,8 @@ func (s *Spec) Set(key, value string) (err error) {
 		switch group {
 		case "gpu":
 			err = s.setGPU(key, value)
+		case "on_reclaim":
+			err = s.setReclaim(key, value)
 		case "price", "limits", "retry":
 			err = s.setTerms(key, value)
 		default:
@@ -126,6 +129,24 @@ func (s *Spec) setTerms(key, value string) (err error) {
 	case "retry.max":
 		s.retrySet = true
 		s.retry.Max, err = count(value, 100)
+	default:
+		err = errors.New("is not a key with one value")
+	}
+	return err
+}
+
+// maxNotice is the longest that an owner waits for a device.
+const maxNotice = time.Hour
+
+func (s *Spec) setReclaim(key, value string) (err error) {
+	if s.reclaim == nil {
+		s.reclaim = new(leasev1.Reclaim)
+	}
+	switch key {
+	case "on_reclaim.notice":
+		s.reclaim.NoticeMs, err = duration(value, 0, maxNotice)
+	case "on_reclaim.checkpoint":
+		s.reclaim.Signal, err = value == "signal", oneOf(value, "none", "signal")
 	default:
 		err = errors.New("is not a key with one value")
 	}
@@ -374,7 +395,9 @@ func wanted(key string) string {
 		return "a region in capitals, such as EU"
 	case key == "price.max_per_hour", key == "price.max_total":
 		return "an amount of tokens such as 0.60"
-	case group == "price", group == "limits":
+	case key == "on_reclaim.checkpoint":
+		return "one of none, signal"
+	case group == "price", group == "limits", group == "on_reclaim":
 		return "a time such as 30s or 6h"
 	}
 	return "one value"

@@ -237,6 +237,18 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // Stop implements [runner.Run].
 func (u *run) Stop() { u.end(cause{reason: runv1.EndReason_END_REASON_CLIENT_RELEASED}) }
 
+// Signal implements [runner.Signaled].
+func (u *run) Signal() error {
+	u.mu.Lock()
+	over := u.over
+	u.mu.Unlock()
+	if over {
+		return nil
+	}
+	u.signal(context.Background(), "SIGTERM")
+	return nil
+}
+
 // Pause implements [runner.Run], by the engine's freezer.
 func (u *run) Pause() error {
 	return u.toggle("pause", true, func(ctx context.Context) error {

@@ -281,6 +281,143 @@ func (x *StatusResponse) GetEngine() string {
 	return ""
 }
 
+// ReclaimRequest names a device that its owner wants back.
+type ReclaimRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, or the beginning of one that no other has.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// How long a lease of it may go on at least; the lease's own notice may be longer.
+	NoticeMs uint64 `protobuf:"varint,2,opt,name=notice_ms,json=noticeMs,proto3" json:"notice_ms,omitempty"`
+	// Whether a lease that does not provide for it is ended too.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Whether the device, taken back before, is given to the market again.
+	Release       bool `protobuf:"varint,4,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimRequest) Reset() {
+	*x = ReclaimRequest{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimRequest) ProtoMessage() {}
+
+func (x *ReclaimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimRequest.ProtoReflect.Descriptor instead.
+func (*ReclaimRequest) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReclaimRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *ReclaimRequest) GetNoticeMs() uint64 {
+	if x != nil {
+		return x.NoticeMs
+	}
+	return 0
+}
+
+func (x *ReclaimRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *ReclaimRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+// ReclaimResponse tells what became of a device.
+type ReclaimResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its whole id.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// The lease that has it; empty: none has.
+	Lease string `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
+	// When that has ended at the latest, RFC 3339.
+	Ends          string `protobuf:"bytes,3,opt,name=ends,proto3" json:"ends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReclaimResponse) Reset() {
+	*x = ReclaimResponse{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReclaimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReclaimResponse) ProtoMessage() {}
+
+func (x *ReclaimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReclaimResponse.ProtoReflect.Descriptor instead.
+func (*ReclaimResponse) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReclaimResponse) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *ReclaimResponse) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+func (x *ReclaimResponse) GetEnds() string {
+	if x != nil {
+		return x.Ends
+	}
+	return ""
+}
+
 // DevicesRequest asks for this machine's devices.
 type DevicesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -290,7 +427,7 @@ type DevicesRequest struct {
 
 func (x *DevicesRequest) Reset() {
 	*x = DevicesRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[2]
+	mi := &file_souk_api_v1_api_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +439,7 @@ func (x *DevicesRequest) String() string {
 func (*DevicesRequest) ProtoMessage() {}
 
 func (x *DevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[2]
+	mi := &file_souk_api_v1_api_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +452,7 @@ func (x *DevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesRequest.ProtoReflect.Descriptor instead.
 func (*DevicesRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{2}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{4}
 }
 
 // DevicesResponse lists this machine's devices.
@@ -332,7 +469,7 @@ type DevicesResponse struct {
 
 func (x *DevicesResponse) Reset() {
 	*x = DevicesResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[3]
+	mi := &file_souk_api_v1_api_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +481,7 @@ func (x *DevicesResponse) String() string {
 func (*DevicesResponse) ProtoMessage() {}
 
 func (x *DevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[3]
+	mi := &file_souk_api_v1_api_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +494,7 @@ func (x *DevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DevicesResponse.ProtoReflect.Descriptor instead.
 func (*DevicesResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{3}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DevicesResponse) GetDevices() []*Device {
@@ -436,7 +573,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[4]
+	mi := &file_souk_api_v1_api_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +585,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[4]
+	mi := &file_souk_api_v1_api_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +598,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{4}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Device) GetId() string {
@@ -660,7 +797,7 @@ type DeviceErrors struct {
 
 func (x *DeviceErrors) Reset() {
 	*x = DeviceErrors{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +809,7 @@ func (x *DeviceErrors) String() string {
 func (*DeviceErrors) ProtoMessage() {}
 
 func (x *DeviceErrors) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[5]
+	mi := &file_souk_api_v1_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +822,7 @@ func (x *DeviceErrors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceErrors.ProtoReflect.Descriptor instead.
 func (*DeviceErrors) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{5}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeviceErrors) GetEccCorrected() uint64 {
@@ -768,7 +905,7 @@ type DeviceSample struct {
 
 func (x *DeviceSample) Reset() {
 	*x = DeviceSample{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +917,7 @@ func (x *DeviceSample) String() string {
 func (*DeviceSample) ProtoMessage() {}
 
 func (x *DeviceSample) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[6]
+	mi := &file_souk_api_v1_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +930,7 @@ func (x *DeviceSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSample.ProtoReflect.Descriptor instead.
 func (*DeviceSample) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{6}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeviceSample) GetAt() string {
@@ -911,7 +1048,7 @@ type ChallengeRequest struct {
 
 func (x *ChallengeRequest) Reset() {
 	*x = ChallengeRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1060,7 @@ func (x *ChallengeRequest) String() string {
 func (*ChallengeRequest) ProtoMessage() {}
 
 func (x *ChallengeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[7]
+	mi := &file_souk_api_v1_api_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1073,7 @@ func (x *ChallengeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChallengeRequest.ProtoReflect.Descriptor instead.
 func (*ChallengeRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{7}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChallengeRequest) GetProvider() string {
@@ -980,7 +1117,7 @@ type ChallengeResponse struct {
 
 func (x *ChallengeResponse) Reset() {
 	*x = ChallengeResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1129,7 @@ func (x *ChallengeResponse) String() string {
 func (*ChallengeResponse) ProtoMessage() {}
 
 func (x *ChallengeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[8]
+	mi := &file_souk_api_v1_api_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1142,7 @@ func (x *ChallengeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChallengeResponse.ProtoReflect.Descriptor instead.
 func (*ChallengeResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{8}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChallengeResponse) GetStep() string {
@@ -1063,7 +1200,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1212,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[9]
+	mi := &file_souk_api_v1_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1225,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{9}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Proof) GetProvider() string {
@@ -1216,7 +1353,7 @@ type OffersRequest struct {
 
 func (x *OffersRequest) Reset() {
 	*x = OffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1365,7 @@ func (x *OffersRequest) String() string {
 func (*OffersRequest) ProtoMessage() {}
 
 func (x *OffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[10]
+	mi := &file_souk_api_v1_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1378,7 @@ func (x *OffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersRequest.ProtoReflect.Descriptor instead.
 func (*OffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{10}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OffersRequest) GetQuery() string {
@@ -1275,7 +1412,7 @@ type OfferRow struct {
 
 func (x *OfferRow) Reset() {
 	*x = OfferRow{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1424,7 @@ func (x *OfferRow) String() string {
 func (*OfferRow) ProtoMessage() {}
 
 func (x *OfferRow) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[11]
+	mi := &file_souk_api_v1_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1437,7 @@ func (x *OfferRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRow.ProtoReflect.Descriptor instead.
 func (*OfferRow) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{11}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OfferRow) GetProvider() string {
@@ -1348,7 +1485,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1497,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[12]
+	mi := &file_souk_api_v1_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1510,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{12}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Removal) GetClause() string {
@@ -1419,7 +1556,7 @@ type OffersResponse struct {
 
 func (x *OffersResponse) Reset() {
 	*x = OffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1568,7 @@ func (x *OffersResponse) String() string {
 func (*OffersResponse) ProtoMessage() {}
 
 func (x *OffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[13]
+	mi := &file_souk_api_v1_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1581,7 @@ func (x *OffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffersResponse.ProtoReflect.Descriptor instead.
 func (*OffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{13}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OffersResponse) GetOffers() []*OfferRow {
@@ -1479,7 +1616,7 @@ type WatchOffersRequest struct {
 
 func (x *WatchOffersRequest) Reset() {
 	*x = WatchOffersRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1628,7 @@ func (x *WatchOffersRequest) String() string {
 func (*WatchOffersRequest) ProtoMessage() {}
 
 func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[14]
+	mi := &file_souk_api_v1_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1641,7 @@ func (x *WatchOffersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersRequest.ProtoReflect.Descriptor instead.
 func (*WatchOffersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{14}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchOffersRequest) GetQuery() string {
@@ -1527,7 +1664,7 @@ type WatchOffersResponse struct {
 
 func (x *WatchOffersResponse) Reset() {
 	*x = WatchOffersResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1676,7 @@ func (x *WatchOffersResponse) String() string {
 func (*WatchOffersResponse) ProtoMessage() {}
 
 func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[15]
+	mi := &file_souk_api_v1_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1689,7 @@ func (x *WatchOffersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOffersResponse.ProtoReflect.Descriptor instead.
 func (*WatchOffersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{15}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchOffersResponse) GetOffer() *OfferRow {
@@ -1588,7 +1725,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1737,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[16]
+	mi := &file_souk_api_v1_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1750,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{16}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Candidate) GetRow() *OfferRow {
@@ -1666,7 +1803,7 @@ type DeviceClass struct {
 
 func (x *DeviceClass) Reset() {
 	*x = DeviceClass{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1815,7 @@ func (x *DeviceClass) String() string {
 func (*DeviceClass) ProtoMessage() {}
 
 func (x *DeviceClass) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[17]
+	mi := &file_souk_api_v1_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1828,7 @@ func (x *DeviceClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceClass.ProtoReflect.Descriptor instead.
 func (*DeviceClass) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{17}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeviceClass) GetClass() string {
@@ -1736,7 +1873,7 @@ type CostLine struct {
 
 func (x *CostLine) Reset() {
 	*x = CostLine{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1885,7 @@ func (x *CostLine) String() string {
 func (*CostLine) ProtoMessage() {}
 
 func (x *CostLine) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[18]
+	mi := &file_souk_api_v1_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1898,7 @@ func (x *CostLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CostLine.ProtoReflect.Descriptor instead.
 func (*CostLine) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{18}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CostLine) GetUnit() string {
@@ -1823,7 +1960,7 @@ type Decline struct {
 
 func (x *Decline) Reset() {
 	*x = Decline{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1972,7 @@ func (x *Decline) String() string {
 func (*Decline) ProtoMessage() {}
 
 func (x *Decline) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[19]
+	mi := &file_souk_api_v1_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +1985,7 @@ func (x *Decline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decline.ProtoReflect.Descriptor instead.
 func (*Decline) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{19}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Decline) GetProvider() string {
@@ -1890,7 +2027,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2039,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[20]
+	mi := &file_souk_api_v1_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2052,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{20}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PlanRequest) GetJob() *v11.Job {
@@ -1944,7 +2081,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2093,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[21]
+	mi := &file_souk_api_v1_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2106,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{21}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PlanResponse) GetCandidates() []*Candidate {
@@ -2020,7 +2157,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2169,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[22]
+	mi := &file_souk_api_v1_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2182,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{22}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubmitRequest) GetJob() *v11.Job {
@@ -2073,7 +2210,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2222,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[23]
+	mi := &file_souk_api_v1_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2235,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{23}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SubmitResponse) GetId() string {
@@ -2117,7 +2254,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2266,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[24]
+	mi := &file_souk_api_v1_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2279,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{24}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
 }
 
 // ListResponse lists the jobs.
@@ -2156,7 +2293,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2305,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[25]
+	mi := &file_souk_api_v1_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2318,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{25}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListResponse) GetJobs() []*JobSummary {
@@ -2235,7 +2372,7 @@ type JobSummary struct {
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2384,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[26]
+	mi := &file_souk_api_v1_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2397,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{26}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JobSummary) GetJob() string {
@@ -2409,7 +2546,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2558,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[27]
+	mi := &file_souk_api_v1_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2571,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{27}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Attempt) GetProvider() string {
@@ -2511,7 +2648,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2660,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[28]
+	mi := &file_souk_api_v1_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2673,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{28}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetRequest) GetId() string {
@@ -2565,7 +2702,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2714,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[29]
+	mi := &file_souk_api_v1_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2727,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{29}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetResponse) GetSummary() *JobSummary {
@@ -2643,7 +2780,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2792,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[30]
+	mi := &file_souk_api_v1_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2805,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{30}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FollowRequest) GetId() string {
@@ -2710,7 +2847,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2859,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[31]
+	mi := &file_souk_api_v1_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2872,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{31}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FollowResponse) GetEvent() isFollowResponse_Event {
@@ -2824,7 +2961,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2973,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[32]
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2986,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{32}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StopRequest) GetId() string {
@@ -2870,7 +3007,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3019,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[33]
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3032,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{33}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StopResponse) GetSummary() *JobSummary {
@@ -2914,7 +3051,7 @@ type BalanceRequest struct {
 
 func (x *BalanceRequest) Reset() {
 	*x = BalanceRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3063,7 @@ func (x *BalanceRequest) String() string {
 func (*BalanceRequest) ProtoMessage() {}
 
 func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3076,7 @@ func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRequest.ProtoReflect.Descriptor instead.
 func (*BalanceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 // BalanceResponse is the wallet.
@@ -2965,7 +3102,7 @@ type BalanceResponse struct {
 
 func (x *BalanceResponse) Reset() {
 	*x = BalanceResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3114,7 @@ func (x *BalanceResponse) String() string {
 func (*BalanceResponse) ProtoMessage() {}
 
 func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3127,7 @@ func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceResponse.ProtoReflect.Descriptor instead.
 func (*BalanceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *BalanceResponse) GetAddress() string {
@@ -3051,7 +3188,7 @@ type FaucetRequest struct {
 
 func (x *FaucetRequest) Reset() {
 	*x = FaucetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3200,7 @@ func (x *FaucetRequest) String() string {
 func (*FaucetRequest) ProtoMessage() {}
 
 func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3213,7 @@ func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetRequest.ProtoReflect.Descriptor instead.
 func (*FaucetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 // FaucetResponse tells what came.
@@ -3092,7 +3229,7 @@ type FaucetResponse struct {
 
 func (x *FaucetResponse) Reset() {
 	*x = FaucetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3241,7 @@ func (x *FaucetResponse) String() string {
 func (*FaucetResponse) ProtoMessage() {}
 
 func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3254,7 @@ func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetResponse.ProtoReflect.Descriptor instead.
 func (*FaucetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FaucetResponse) GetAmountAtoms() uint64 {
@@ -3147,7 +3284,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3296,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3309,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DepositRequest) GetPeer() string {
@@ -3202,7 +3339,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3214,7 +3351,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3227,7 +3364,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DepositResponse) GetChannel() *Channel {
@@ -3255,7 +3392,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3404,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3417,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RefundRequest) GetPeer() string {
@@ -3305,7 +3442,7 @@ type RefundResponse struct {
 
 func (x *RefundResponse) Reset() {
 	*x = RefundResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3454,7 @@ func (x *RefundResponse) String() string {
 func (*RefundResponse) ProtoMessage() {}
 
 func (x *RefundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3467,7 @@ func (x *RefundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
 func (*RefundResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RefundResponse) GetAmountAtoms() uint64 {
@@ -3365,7 +3502,7 @@ type WithdrawRequest struct {
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3514,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3527,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WithdrawRequest) GetPeer() string {
@@ -3415,7 +3552,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +3564,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +3577,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WithdrawResponse) GetTx() string {
@@ -3473,7 +3610,7 @@ type ChannelsRequest struct {
 
 func (x *ChannelsRequest) Reset() {
 	*x = ChannelsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3622,7 @@ func (x *ChannelsRequest) String() string {
 func (*ChannelsRequest) ProtoMessage() {}
 
 func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3635,7 @@ func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 // ChannelsResponse lists the channels.
@@ -3512,7 +3649,7 @@ type ChannelsResponse struct {
 
 func (x *ChannelsResponse) Reset() {
 	*x = ChannelsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +3661,7 @@ func (x *ChannelsResponse) String() string {
 func (*ChannelsResponse) ProtoMessage() {}
 
 func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +3674,7 @@ func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ChannelsResponse) GetChannels() []*Channel {
@@ -3580,7 +3717,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3729,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3742,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Channel) GetId() string {
@@ -3705,7 +3842,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3717,7 +3854,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3730,7 +3867,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HistoryRequest) GetAfter() uint64 {
@@ -3758,7 +3895,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3770,7 +3907,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3783,7 +3920,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HistoryResponse) GetEntries() []*LedgerEntry {
@@ -3820,7 +3957,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3832,7 +3969,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3845,7 +3982,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LedgerEntry) GetSeq() uint64 {
@@ -3926,7 +4063,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +4075,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4088,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AddRequest) GetPath() string {
@@ -3989,7 +4126,7 @@ type AddEntry struct {
 
 func (x *AddEntry) Reset() {
 	*x = AddEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4138,7 @@ func (x *AddEntry) String() string {
 func (*AddEntry) ProtoMessage() {}
 
 func (x *AddEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4151,7 @@ func (x *AddEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
 func (*AddEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AddEntry) GetFrom() string {
@@ -4044,7 +4181,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4056,7 +4193,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4069,7 +4206,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -4099,7 +4236,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4111,7 +4248,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4124,7 +4261,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -4154,7 +4291,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4303,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4316,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -4207,7 +4344,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4219,7 +4356,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4232,7 +4369,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -4253,7 +4390,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4265,7 +4402,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4278,7 +4415,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -4301,7 +4438,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4313,7 +4450,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4326,7 +4463,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -4354,7 +4491,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4366,7 +4503,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4379,7 +4516,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -4421,7 +4558,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4433,7 +4570,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4446,7 +4583,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -4557,7 +4694,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4569,7 +4706,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4582,7 +4719,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -4671,7 +4808,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +4820,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +4833,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 // AnchorsResponse lists the anchors.
@@ -4714,7 +4851,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[62]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4726,7 +4863,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[62]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4739,7 +4876,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -4772,7 +4909,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[63]
+	mi := &file_souk_api_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4784,7 +4921,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[63]
+	mi := &file_souk_api_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4797,7 +4934,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 // AnchorResponse is the anchor.
@@ -4811,7 +4948,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[64]
+	mi := &file_souk_api_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4823,7 +4960,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[64]
+	mi := &file_souk_api_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4836,7 +4973,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -4878,7 +5015,16 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x06engine\x18\x14 \x01(\tR\x06engine\x1a:\n" +
 	"\fRejectsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"u\n" +
+	"\x0eReclaimRequest\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1b\n" +
+	"\tnotice_ms\x18\x02 \x01(\x04R\bnoticeMs\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x18\n" +
+	"\arelease\x18\x04 \x01(\bR\arelease\"S\n" +
+	"\x0fReclaimResponse\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x14\n" +
+	"\x05lease\x18\x02 \x01(\tR\x05lease\x12\x12\n" +
+	"\x04ends\x18\x03 \x01(\tR\x04ends\"\x10\n" +
 	"\x0eDevicesRequest\"Z\n" +
 	"\x0fDevicesResponse\x12-\n" +
 	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\x12\x18\n" +
@@ -5251,10 +5397,11 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"checkpoint\"\x0f\n" +
 	"\rAnchorRequest\"=\n" +
 	"\x0eAnchorResponse\x12+\n" +
-	"\x06anchor\x18\x01 \x01(\v2\x13.souk.api.v1.AnchorR\x06anchor2\x8f\x01\n" +
+	"\x06anchor\x18\x01 \x01(\v2\x13.souk.api.v1.AnchorR\x06anchor2\xd5\x01\n" +
 	"\x04Node\x12A\n" +
 	"\x06Status\x12\x1a.souk.api.v1.StatusRequest\x1a\x1b.souk.api.v1.StatusResponse\x12D\n" +
-	"\aDevices\x12\x1b.souk.api.v1.DevicesRequest\x1a\x1c.souk.api.v1.DevicesResponse2\xed\x01\n" +
+	"\aDevices\x12\x1b.souk.api.v1.DevicesRequest\x1a\x1c.souk.api.v1.DevicesResponse\x12D\n" +
+	"\aReclaim\x12\x1b.souk.api.v1.ReclaimRequest\x1a\x1c.souk.api.v1.ReclaimResponse2\xed\x01\n" +
 	"\x06Market\x12A\n" +
 	"\x06Offers\x12\x1a.souk.api.v1.OffersRequest\x1a\x1b.souk.api.v1.OffersResponse\x12R\n" +
 	"\vWatchOffers\x12\x1f.souk.api.v1.WatchOffersRequest\x1a .souk.api.v1.WatchOffersResponse0\x01\x12L\n" +
@@ -5295,176 +5442,180 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
-	(*DevicesRequest)(nil),      // 2: souk.api.v1.DevicesRequest
-	(*DevicesResponse)(nil),     // 3: souk.api.v1.DevicesResponse
-	(*Device)(nil),              // 4: souk.api.v1.Device
-	(*DeviceErrors)(nil),        // 5: souk.api.v1.DeviceErrors
-	(*DeviceSample)(nil),        // 6: souk.api.v1.DeviceSample
-	(*ChallengeRequest)(nil),    // 7: souk.api.v1.ChallengeRequest
-	(*ChallengeResponse)(nil),   // 8: souk.api.v1.ChallengeResponse
-	(*Proof)(nil),               // 9: souk.api.v1.Proof
-	(*OffersRequest)(nil),       // 10: souk.api.v1.OffersRequest
-	(*OfferRow)(nil),            // 11: souk.api.v1.OfferRow
-	(*Removal)(nil),             // 12: souk.api.v1.Removal
-	(*OffersResponse)(nil),      // 13: souk.api.v1.OffersResponse
-	(*WatchOffersRequest)(nil),  // 14: souk.api.v1.WatchOffersRequest
-	(*WatchOffersResponse)(nil), // 15: souk.api.v1.WatchOffersResponse
-	(*Candidate)(nil),           // 16: souk.api.v1.Candidate
-	(*DeviceClass)(nil),         // 17: souk.api.v1.DeviceClass
-	(*CostLine)(nil),            // 18: souk.api.v1.CostLine
-	(*Decline)(nil),             // 19: souk.api.v1.Decline
-	(*PlanRequest)(nil),         // 20: souk.api.v1.PlanRequest
-	(*PlanResponse)(nil),        // 21: souk.api.v1.PlanResponse
-	(*SubmitRequest)(nil),       // 22: souk.api.v1.SubmitRequest
-	(*SubmitResponse)(nil),      // 23: souk.api.v1.SubmitResponse
-	(*ListRequest)(nil),         // 24: souk.api.v1.ListRequest
-	(*ListResponse)(nil),        // 25: souk.api.v1.ListResponse
-	(*JobSummary)(nil),          // 26: souk.api.v1.JobSummary
-	(*Attempt)(nil),             // 27: souk.api.v1.Attempt
-	(*GetRequest)(nil),          // 28: souk.api.v1.GetRequest
-	(*GetResponse)(nil),         // 29: souk.api.v1.GetResponse
-	(*FollowRequest)(nil),       // 30: souk.api.v1.FollowRequest
-	(*FollowResponse)(nil),      // 31: souk.api.v1.FollowResponse
-	(*StopRequest)(nil),         // 32: souk.api.v1.StopRequest
-	(*StopResponse)(nil),        // 33: souk.api.v1.StopResponse
-	(*BalanceRequest)(nil),      // 34: souk.api.v1.BalanceRequest
-	(*BalanceResponse)(nil),     // 35: souk.api.v1.BalanceResponse
-	(*FaucetRequest)(nil),       // 36: souk.api.v1.FaucetRequest
-	(*FaucetResponse)(nil),      // 37: souk.api.v1.FaucetResponse
-	(*DepositRequest)(nil),      // 38: souk.api.v1.DepositRequest
-	(*DepositResponse)(nil),     // 39: souk.api.v1.DepositResponse
-	(*RefundRequest)(nil),       // 40: souk.api.v1.RefundRequest
-	(*RefundResponse)(nil),      // 41: souk.api.v1.RefundResponse
-	(*WithdrawRequest)(nil),     // 42: souk.api.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),    // 43: souk.api.v1.WithdrawResponse
-	(*ChannelsRequest)(nil),     // 44: souk.api.v1.ChannelsRequest
-	(*ChannelsResponse)(nil),    // 45: souk.api.v1.ChannelsResponse
-	(*Channel)(nil),             // 46: souk.api.v1.Channel
-	(*HistoryRequest)(nil),      // 47: souk.api.v1.HistoryRequest
-	(*HistoryResponse)(nil),     // 48: souk.api.v1.HistoryResponse
-	(*LedgerEntry)(nil),         // 49: souk.api.v1.LedgerEntry
-	(*AddRequest)(nil),          // 50: souk.api.v1.AddRequest
-	(*AddEntry)(nil),            // 51: souk.api.v1.AddEntry
-	(*AddResponse)(nil),         // 52: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 53: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 54: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 55: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 56: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 57: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 58: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 59: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 60: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 61: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 62: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 63: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 64: souk.api.v1.AnchorResponse
-	nil,                         // 65: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 66: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 67: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 68: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 69: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 70: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 71: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 72: souk.run.v1.Log
+	(*ReclaimRequest)(nil),      // 2: souk.api.v1.ReclaimRequest
+	(*ReclaimResponse)(nil),     // 3: souk.api.v1.ReclaimResponse
+	(*DevicesRequest)(nil),      // 4: souk.api.v1.DevicesRequest
+	(*DevicesResponse)(nil),     // 5: souk.api.v1.DevicesResponse
+	(*Device)(nil),              // 6: souk.api.v1.Device
+	(*DeviceErrors)(nil),        // 7: souk.api.v1.DeviceErrors
+	(*DeviceSample)(nil),        // 8: souk.api.v1.DeviceSample
+	(*ChallengeRequest)(nil),    // 9: souk.api.v1.ChallengeRequest
+	(*ChallengeResponse)(nil),   // 10: souk.api.v1.ChallengeResponse
+	(*Proof)(nil),               // 11: souk.api.v1.Proof
+	(*OffersRequest)(nil),       // 12: souk.api.v1.OffersRequest
+	(*OfferRow)(nil),            // 13: souk.api.v1.OfferRow
+	(*Removal)(nil),             // 14: souk.api.v1.Removal
+	(*OffersResponse)(nil),      // 15: souk.api.v1.OffersResponse
+	(*WatchOffersRequest)(nil),  // 16: souk.api.v1.WatchOffersRequest
+	(*WatchOffersResponse)(nil), // 17: souk.api.v1.WatchOffersResponse
+	(*Candidate)(nil),           // 18: souk.api.v1.Candidate
+	(*DeviceClass)(nil),         // 19: souk.api.v1.DeviceClass
+	(*CostLine)(nil),            // 20: souk.api.v1.CostLine
+	(*Decline)(nil),             // 21: souk.api.v1.Decline
+	(*PlanRequest)(nil),         // 22: souk.api.v1.PlanRequest
+	(*PlanResponse)(nil),        // 23: souk.api.v1.PlanResponse
+	(*SubmitRequest)(nil),       // 24: souk.api.v1.SubmitRequest
+	(*SubmitResponse)(nil),      // 25: souk.api.v1.SubmitResponse
+	(*ListRequest)(nil),         // 26: souk.api.v1.ListRequest
+	(*ListResponse)(nil),        // 27: souk.api.v1.ListResponse
+	(*JobSummary)(nil),          // 28: souk.api.v1.JobSummary
+	(*Attempt)(nil),             // 29: souk.api.v1.Attempt
+	(*GetRequest)(nil),          // 30: souk.api.v1.GetRequest
+	(*GetResponse)(nil),         // 31: souk.api.v1.GetResponse
+	(*FollowRequest)(nil),       // 32: souk.api.v1.FollowRequest
+	(*FollowResponse)(nil),      // 33: souk.api.v1.FollowResponse
+	(*StopRequest)(nil),         // 34: souk.api.v1.StopRequest
+	(*StopResponse)(nil),        // 35: souk.api.v1.StopResponse
+	(*BalanceRequest)(nil),      // 36: souk.api.v1.BalanceRequest
+	(*BalanceResponse)(nil),     // 37: souk.api.v1.BalanceResponse
+	(*FaucetRequest)(nil),       // 38: souk.api.v1.FaucetRequest
+	(*FaucetResponse)(nil),      // 39: souk.api.v1.FaucetResponse
+	(*DepositRequest)(nil),      // 40: souk.api.v1.DepositRequest
+	(*DepositResponse)(nil),     // 41: souk.api.v1.DepositResponse
+	(*RefundRequest)(nil),       // 42: souk.api.v1.RefundRequest
+	(*RefundResponse)(nil),      // 43: souk.api.v1.RefundResponse
+	(*WithdrawRequest)(nil),     // 44: souk.api.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),    // 45: souk.api.v1.WithdrawResponse
+	(*ChannelsRequest)(nil),     // 46: souk.api.v1.ChannelsRequest
+	(*ChannelsResponse)(nil),    // 47: souk.api.v1.ChannelsResponse
+	(*Channel)(nil),             // 48: souk.api.v1.Channel
+	(*HistoryRequest)(nil),      // 49: souk.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),     // 50: souk.api.v1.HistoryResponse
+	(*LedgerEntry)(nil),         // 51: souk.api.v1.LedgerEntry
+	(*AddRequest)(nil),          // 52: souk.api.v1.AddRequest
+	(*AddEntry)(nil),            // 53: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 54: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 55: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 56: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 57: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 58: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 59: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 60: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 61: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 62: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 63: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 64: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 65: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 66: souk.api.v1.AnchorResponse
+	nil,                         // 67: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 68: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 69: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 70: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 71: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 72: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 73: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 74: souk.run.v1.Log
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	65, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
-	4,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	68, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
-	5,  // 3: souk.api.v1.Device.errors:type_name -> souk.api.v1.DeviceErrors
-	6,  // 4: souk.api.v1.Device.now:type_name -> souk.api.v1.DeviceSample
-	9,  // 5: souk.api.v1.ChallengeResponse.proof:type_name -> souk.api.v1.Proof
-	69, // 6: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
-	9,  // 7: souk.api.v1.OfferRow.proof:type_name -> souk.api.v1.Proof
-	11, // 8: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
-	12, // 9: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
-	11, // 10: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
-	11, // 11: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
-	18, // 12: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
-	17, // 13: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
-	70, // 14: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
-	16, // 15: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
-	12, // 16: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	70, // 17: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
-	26, // 18: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	66, // 19: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
-	17, // 20: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
-	19, // 21: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
-	17, // 22: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
-	26, // 23: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	70, // 24: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
-	27, // 25: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	71, // 26: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
-	12, // 27: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
-	26, // 28: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	72, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	71, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
-	19, // 31: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	26, // 32: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	67, // 33: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	46, // 34: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	46, // 35: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	49, // 36: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	51, // 37: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	59, // 38: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	71, // 39: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	60, // 40: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	60, // 41: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	60, // 42: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	67, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	6,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
+	70, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	7,  // 3: souk.api.v1.Device.errors:type_name -> souk.api.v1.DeviceErrors
+	8,  // 4: souk.api.v1.Device.now:type_name -> souk.api.v1.DeviceSample
+	11, // 5: souk.api.v1.ChallengeResponse.proof:type_name -> souk.api.v1.Proof
+	71, // 6: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	11, // 7: souk.api.v1.OfferRow.proof:type_name -> souk.api.v1.Proof
+	13, // 8: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
+	14, // 9: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
+	13, // 10: souk.api.v1.WatchOffersResponse.offer:type_name -> souk.api.v1.OfferRow
+	13, // 11: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
+	20, // 12: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
+	19, // 13: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
+	72, // 14: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	18, // 15: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
+	14, // 16: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
+	72, // 17: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	28, // 18: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
+	68, // 19: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	19, // 20: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
+	21, // 21: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
+	19, // 22: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
+	28, // 23: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
+	72, // 24: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	29, // 25: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
+	73, // 26: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	14, // 27: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
+	28, // 28: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
+	74, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	73, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	21, // 31: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
+	28, // 32: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	69, // 33: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	48, // 34: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	48, // 35: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	51, // 36: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	53, // 37: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	61, // 38: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	73, // 39: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	62, // 40: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	62, // 41: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	62, // 42: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
 	0,  // 43: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	2,  // 44: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	10, // 45: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	14, // 46: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	7,  // 47: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
-	20, // 48: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	22, // 49: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	24, // 50: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	28, // 51: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	30, // 52: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	32, // 53: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	34, // 54: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	36, // 55: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	38, // 56: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	40, // 57: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	42, // 58: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	44, // 59: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	47, // 60: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	50, // 61: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	53, // 62: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	55, // 63: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	57, // 64: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	61, // 65: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	63, // 66: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 67: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	3,  // 68: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	13, // 69: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	15, // 70: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	8,  // 71: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
-	21, // 72: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	23, // 73: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	25, // 74: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	29, // 75: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	31, // 76: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	33, // 77: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	35, // 78: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	37, // 79: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	39, // 80: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	41, // 81: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	43, // 82: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	45, // 83: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	48, // 84: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	52, // 85: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	54, // 86: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	56, // 87: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	58, // 88: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	62, // 89: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	64, // 90: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	67, // [67:91] is the sub-list for method output_type
-	43, // [43:67] is the sub-list for method input_type
+	4,  // 44: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	2,  // 45: souk.api.v1.Node.Reclaim:input_type -> souk.api.v1.ReclaimRequest
+	12, // 46: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	16, // 47: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	9,  // 48: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
+	22, // 49: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	24, // 50: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	26, // 51: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	30, // 52: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	32, // 53: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	34, // 54: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	36, // 55: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	38, // 56: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	40, // 57: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	42, // 58: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	44, // 59: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	46, // 60: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	49, // 61: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	52, // 62: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	55, // 63: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	57, // 64: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	59, // 65: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	63, // 66: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	65, // 67: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 68: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	5,  // 69: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	3,  // 70: souk.api.v1.Node.Reclaim:output_type -> souk.api.v1.ReclaimResponse
+	15, // 71: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	17, // 72: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	10, // 73: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
+	23, // 74: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	25, // 75: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	27, // 76: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	31, // 77: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	33, // 78: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	35, // 79: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	37, // 80: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	39, // 81: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	41, // 82: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	43, // 83: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	45, // 84: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	47, // 85: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	50, // 86: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	54, // 87: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	56, // 88: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	58, // 89: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	60, // 90: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	64, // 91: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	66, // 92: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	68, // [68:93] is the sub-list for method output_type
+	43, // [43:68] is the sub-list for method input_type
 	43, // [43:43] is the sub-list for extension type_name
 	43, // [43:43] is the sub-list for extension extendee
 	0,  // [0:43] is the sub-list for field type_name
@@ -5475,10 +5626,10 @@ func file_souk_api_v1_api_proto_init() {
 	if File_souk_api_v1_api_proto != nil {
 		return
 	}
-	file_souk_api_v1_api_proto_msgTypes[4].OneofWrappers = []any{}
-	file_souk_api_v1_api_proto_msgTypes[5].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
-	file_souk_api_v1_api_proto_msgTypes[31].OneofWrappers = []any{
+	file_souk_api_v1_api_proto_msgTypes[7].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[8].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[33].OneofWrappers = []any{
 		(*FollowResponse_Summary)(nil),
 		(*FollowResponse_Log)(nil),
 		(*FollowResponse_Receipt)(nil),
@@ -5490,7 +5641,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   68,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

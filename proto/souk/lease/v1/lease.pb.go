@@ -350,7 +350,9 @@ func (x *Access) GetPorts() []uint32 {
 type Reclaim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The least notice, milliseconds.
-	NoticeMs      uint64 `protobuf:"varint,1,opt,name=notice_ms,json=noticeMs,proto3" json:"notice_ms,omitempty"`
+	NoticeMs uint64 `protobuf:"varint,1,opt,name=notice_ms,json=noticeMs,proto3" json:"notice_ms,omitempty"`
+	// Whether the job is signalled when the notice begins, to save its state.
+	Signal        bool `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -390,6 +392,13 @@ func (x *Reclaim) GetNoticeMs() uint64 {
 		return x.NoticeMs
 	}
 	return 0
+}
+
+func (x *Reclaim) GetSignal() bool {
+	if x != nil {
+		return x.Signal
+	}
+	return false
 }
 
 // Lease is an accepted bid. Its id is the SHA-256 of its payload; both sides
@@ -1608,9 +1617,10 @@ const file_souk_lease_v1_lease_proto_rawDesc = "" +
 	"\x05hosts\x18\x01 \x03(\tR\x05hosts\"2\n" +
 	"\x06Access\x12\x12\n" +
 	"\x04exec\x18\x01 \x01(\bR\x04exec\x12\x14\n" +
-	"\x05ports\x18\x02 \x03(\rR\x05ports\"&\n" +
+	"\x05ports\x18\x02 \x03(\rR\x05ports\">\n" +
 	"\aReclaim\x12\x1b\n" +
-	"\tnotice_ms\x18\x01 \x01(\x04R\bnoticeMs\"\xa3\t\n" +
+	"\tnotice_ms\x18\x01 \x01(\x04R\bnoticeMs\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\bR\x06signal\"\xa3\t\n" +
 	"\x05Lease\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x10\n" +
 	"\x03bid\x18\x02 \x01(\fR\x03bid\x12!\n" +

@@ -48,6 +48,8 @@ const (
 	NodeStatusProcedure = "/souk.api.v1.Node/Status"
 	// NodeDevicesProcedure is the fully-qualified name of the Node's Devices RPC.
 	NodeDevicesProcedure = "/souk.api.v1.Node/Devices"
+	// NodeReclaimProcedure is the fully-qualified name of the Node's Reclaim RPC.
+	NodeReclaimProcedure = "/souk.api.v1.Node/Reclaim"
 	// MarketOffersProcedure is the fully-qualified name of the Market's Offers RPC.
 	MarketOffersProcedure = "/souk.api.v1.Market/Offers"
 	// MarketWatchOffersProcedure is the fully-qualified name of the Market's WatchOffers RPC.
@@ -100,6 +102,8 @@ type NodeClient interface {
 	Status(context.Context, *v1.StatusRequest) (*v1.StatusResponse, error)
 	// Devices lists this machine's devices.
 	Devices(context.Context, *v1.DevicesRequest) (*v1.DevicesResponse, error)
+	// Reclaim takes a device back for its owner, or gives it to the market again.
+	Reclaim(context.Context, *v1.ReclaimRequest) (*v1.ReclaimResponse, error)
 }
 
 // NewNodeClient constructs a client for the souk.api.v1.Node service. By default, it uses the
@@ -125,6 +129,12 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(nodeMethods.ByName("Devices")),
 			connect.WithClientOptions(opts...),
 		),
+		reclaim: connect.NewClient[v1.ReclaimRequest, v1.ReclaimResponse](
+			httpClient,
+			baseURL+NodeReclaimProcedure,
+			connect.WithSchema(nodeMethods.ByName("Reclaim")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -132,6 +142,7 @@ func NewNodeClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 type nodeClient struct {
 	status  *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	devices *connect.Client[v1.DevicesRequest, v1.DevicesResponse]
+	reclaim *connect.Client[v1.ReclaimRequest, v1.ReclaimResponse]
 }
 
 // Status calls souk.api.v1.Node.Status.
@@ -152,12 +163,23 @@ func (c *nodeClient) Devices(ctx context.Context, req *v1.DevicesRequest) (*v1.D
 	return nil, err
 }
 
+// Reclaim calls souk.api.v1.Node.Reclaim.
+func (c *nodeClient) Reclaim(ctx context.Context, req *v1.ReclaimRequest) (*v1.ReclaimResponse, error) {
+	response, err := c.reclaim.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // NodeHandler is an implementation of the souk.api.v1.Node service.
 type NodeHandler interface {
 	// Status tells what the daemon is doing.
 	Status(context.Context, *v1.StatusRequest) (*v1.StatusResponse, error)
 	// Devices lists this machine's devices.
 	Devices(context.Context, *v1.DevicesRequest) (*v1.DevicesResponse, error)
+	// Reclaim takes a device back for its owner, or gives it to the market again.
+	Reclaim(context.Context, *v1.ReclaimRequest) (*v1.ReclaimResponse, error)
 }
 
 // NewNodeHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -179,12 +201,20 @@ func NewNodeHandler(svc NodeHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(nodeMethods.ByName("Devices")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeReclaimHandler := connect.NewUnaryHandlerSimple(
+		NodeReclaimProcedure,
+		svc.Reclaim,
+		connect.WithSchema(nodeMethods.ByName("Reclaim")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/souk.api.v1.Node/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeStatusProcedure:
 			nodeStatusHandler.ServeHTTP(w, r)
 		case NodeDevicesProcedure:
 			nodeDevicesHandler.ServeHTTP(w, r)
+		case NodeReclaimProcedure:
+			nodeReclaimHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -200,6 +230,10 @@ func (UnimplementedNodeHandler) Status(context.Context, *v1.StatusRequest) (*v1.
 
 func (UnimplementedNodeHandler) Devices(context.Context, *v1.DevicesRequest) (*v1.DevicesResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Node.Devices is not implemented"))
+}
+
+func (UnimplementedNodeHandler) Reclaim(context.Context, *v1.ReclaimRequest) (*v1.ReclaimResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Node.Reclaim is not implemented"))
 }
 
 // MarketClient is a client for the souk.api.v1.Market service.
