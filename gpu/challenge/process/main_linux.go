@@ -31,7 +31,15 @@ func Main(in io.Reader, out, stderr io.Writer, env func(string) string) int {
 		fmt.Fprintln(stderr, "no order")
 		return child.Failed
 	}
-	d, close, err := open(lines.Bytes(), env)
+	var o order
+	if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+		_ = answers.Encode(reply{Error: "order: " + err.Error()}) // a parent that is gone reads nothing
+		return child.Failed
+	}
+	if o.Wipe > 0 {
+		return wipe(o, answers, env)
+	}
+	d, close, err := open(o, env)
 	if err != nil {
 		_ = answers.Encode(reply{Error: err.Error()}) // a parent that is gone reads nothing
 		return child.Failed
@@ -45,23 +53,29 @@ func Main(in io.Reader, out, stderr io.Writer, env func(string) string) int {
 }
 
 // open makes the device of an order.
-func open(line []byte, env func(string) string) (challenge.Device, func(), error) {
-	var o order
-	if err := json.Unmarshal(line, &o); err != nil {
-		return nil, nil, fmt.Errorf("order: %w", err)
-	}
+func open(o order, env func(string) string) (challenge.Device, func(), error) {
 	if err := o.Challenge.Validate(); err != nil {
 		return nil, nil, err
 	}
-	switch o.Backend {
-	case Reference:
+	if o.Backend == Reference {
 		return reference.New(o.Challenge), func() {}, nil
+	}
+	on, end, err := accelerator(o, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return onAccelerator(o.Challenge, on, end)
+}
+
+// accelerator takes the device of an order.
+func accelerator(o order, env func(string) string) (kernels.Accelerator, func() error, error) {
+	switch o.Backend {
 	case OpenCL:
 		on, err := opencl.Open(0)
 		if err != nil {
 			return nil, nil, err
 		}
-		return onAccelerator(o.Challenge, on, on.Close)
+		return on, on.Close, nil
 	case CUDA:
 		on, err := cuda.Open(env(cudaLibrary))
 		if err != nil {
@@ -70,9 +84,26 @@ func open(line []byte, env func(string) string) (challenge.Device, func(), error
 		if err := isDevice(on, o.Device); err != nil {
 			return nil, nil, errors.Join(err, on.Close())
 		}
-		return onAccelerator(o.Challenge, on, on.Close)
+		return on, on.Close, nil
 	}
 	return nil, nil, fmt.Errorf("no backend %.20q", o.Backend)
+}
+
+// wipe overwrites a device's memory, says how much of it, and returns the exit code.
+func wipe(o order, answers *json.Encoder, env func(string) string) int {
+	on, end, err := accelerator(o, env)
+	var r reply
+	if err == nil {
+		r.Wiped, err = kernels.Overwrite(context.Background(), on, o.Wipe) // cancelled by the end of the process
+		err = errors.Join(err, end())
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if answers.Encode(r) != nil || err != nil {
+		return child.Failed
+	}
+	return 0
 }
 
 // isDevice refuses a driver that shows another GPU than the one that is meant. The

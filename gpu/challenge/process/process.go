@@ -54,6 +54,7 @@ type order struct {
 	Backend   Backend             `json:"backend"`
 	Challenge challenge.Challenge `json:"challenge"`
 	Device    string              `json:"device"`
+	Wipe      uint64              `json:"wipe,omitempty"` // bytes to overwrite at most, in place of a challenge
 }
 
 // request is a further line to a child. One field is set.
@@ -66,6 +67,7 @@ type request struct {
 // reply is a line of a child: one to the order, and one to each request.
 type reply struct {
 	Error  string   `json:"error,omitempty"`
+	Wiped  uint64   `json:"wiped,omitempty"` // bytes that were overwritten
 	Roots  [][]byte `json:"roots,omitempty"` // one of a product, or those of a recall
 	Tile   []byte   `json:"tile,omitempty"`
 	Path   [][]byte `json:"path,omitempty"`
@@ -78,27 +80,48 @@ func Start(ctx context.Context, cfg Config, c challenge.Challenge, device string
 	if cfg.Within == 0 {
 		cfg.Within = time.Minute
 	}
-	line, err := json.Marshal(order{cfg.Backend, c, device})
+	d, _, err := begin(ctx, cfg, order{Backend: cfg.Backend, Challenge: c, Device: device})
+	return d, err
+}
+
+// Wipe overwrites all memory of a device that its driver gives, up to most bytes, in a
+// process that has ended when it returns. It returns how many bytes were overwritten.
+func Wipe(ctx context.Context, cfg Config, device string, most uint64) (uint64, error) {
+	if cfg.Within == 0 {
+		cfg.Within = time.Minute
+	}
+	d, r, err := begin(ctx, cfg, order{Backend: cfg.Backend, Device: device, Wipe: most})
 	if err != nil {
-		return nil, err
+		return 0, err
+	}
+	return r.Wiped, d.Close()
+}
+
+// begin starts a process and gives it its order.
+func begin(ctx context.Context, cfg Config, o order) (*Device, reply, error) {
+	device := o.Device
+	line, err := json.Marshal(o)
+	if err != nil {
+		return nil, reply{}, err
 	}
 	p, err := child.Start(child.Config{Command: cfg.Command, Env: environment(os.Environ(), cfg.Backend, device), MaxLine: maxLine})
 	if err != nil {
-		return nil, fmt.Errorf("challenge device %s: %w", device, err)
+		return nil, reply{}, fmt.Errorf("device %s: %w", device, err)
 	}
-	d := &Device{child: p, within: cfg.Within, rounds: c.Rounds}
-	if _, err := d.ask(ctx, line, cfg.Within); err != nil {
-		d.Close()
-		return nil, fmt.Errorf("challenge device %s: %w", device, err)
+	d := &Device{child: p, within: cfg.Within, rounds: o.Challenge.Rounds}
+	r, err := d.ask(ctx, line, cfg.Within)
+	if err != nil {
+		return nil, r, fmt.Errorf("device %s: %w", device, errors.Join(err, d.Close()))
 	}
-	return d, nil
+	return d, r, nil
 }
 
-// environment is what a child needs of ours: where libraries are, and the one device
+// environment is what a child needs of ours: where libraries and the linker of a
+// driver that compiles are, and the one device
 // that the driver shows it.
 func environment(ours []string, b Backend, device string) (env []string) {
 	for _, entry := range ours {
-		for _, prefix := range []string{"SOUK_CUDA_", "SOUK_KERNEL_", "LD_LIBRARY_PATH=", "OCL_ICD_", "POCL_", "HOME="} {
+		for _, prefix := range []string{"SOUK_CUDA_", "SOUK_KERNEL_", "LD_LIBRARY_PATH=", "OCL_ICD_", "POCL_", "HOME=", "PATH="} {
 			if strings.HasPrefix(entry, prefix) {
 				env = append(env, entry)
 			}

@@ -3,6 +3,7 @@
 package process_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -115,6 +116,51 @@ func TestAnotherDevice(t *testing.T) {
 	standIn(t)
 	if _, err := process.Start(t.Context(), config(t, process.CUDA), small(), "GPU-1"); err == nil || !strings.Contains(err.Error(), "where GPU-1 was asked for") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestWipe has a tenant leave a pattern in a card's memory, and counts what is left of
+// it after a wipe.
+func TestWipe(t *testing.T) {
+	standIn(t)
+	const id, size = "GPU-11111111-2222-3333-4444-555555555555", 96<<20 + 12345
+	pattern := []byte("the weights of a tenant's model ")
+	path := filepath.Join(t.TempDir(), "memory")
+	if err := os.WriteFile(path, bytes.Repeat(pattern, size/len(pattern)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOUK_CUDA_MEMORY", path)
+	wiped, err := process.Wipe(t.Context(), config(t, process.CUDA), id, 1<<40)
+	if err != nil || wiped != 96<<20 {
+		t.Fatalf("%d bytes, %v", wiped, err)
+	}
+	left, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	survivors := 0
+	for at := 0; at+len(pattern) <= int(wiped); at += len(pattern) {
+		if bytes.Equal(left[at:at+len(pattern)], pattern) {
+			survivors++
+		}
+	}
+	if survivors != 0 || bytes.Count(left[wiped:], pattern) == 0 {
+		t.Errorf("%d pieces of the tenant's memory are left in what was wiped", survivors)
+	}
+	if wiped, err := process.Wipe(t.Context(), config(t, process.CUDA), id, 8<<20); err != nil || wiped != 8<<20 {
+		t.Errorf("of 8 MiB at most: %d bytes, %v", wiped, err)
+	}
+}
+
+// TestNoWipe has devices that cannot be wiped say why.
+func TestNoWipe(t *testing.T) {
+	standIn(t)
+	if _, err := process.Wipe(t.Context(), config(t, process.Reference), "GPU-1", 1<<20); err == nil || !strings.Contains(err.Error(), "no backend") {
+		t.Errorf("without a device: %v", err)
+	}
+	t.Setenv("SOUK_CUDA_SCENARIO", "none")
+	if _, err := process.Wipe(t.Context(), config(t, process.CUDA), challengetest.DeviceID, 1<<20); err == nil || !strings.Contains(err.Error(), "no device") {
+		t.Errorf("without a card: %v", err)
 	}
 }
 

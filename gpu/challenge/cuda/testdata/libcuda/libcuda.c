@@ -3,6 +3,10 @@
 // and not run; the kernels come from the OpenCL source that it was made from, which
 // SOUK_KERNEL_SOURCE names.
 //
+// CUDA_VISIBLE_DEVICES gives it its UUID. SOUK_CUDA_MEMORY names a file that is all of
+// the device's memory: what one process leaves there another finds, as on a card whose
+// driver does not scrub.
+//
 // SOUK_CUDA_SCENARIO makes it fail as drivers do: none, two, old, full, fault, flip.
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
@@ -10,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 typedef int CUresult;
 typedef int CUdevice;
@@ -31,6 +38,9 @@ static struct memory {
 } memories[4096];
 static size_t memoryCount;
 static CUdeviceptr nextBase = 0x700000000000;
+
+static char *card; // all of its memory; 0: as much as the machine has
+static size_t cardBytes, cardUsed;
 
 static int started;
 static cl_device_id device;
@@ -63,6 +73,12 @@ CUresult cuInit(unsigned flags) {
 	cl_platform_id platform;
 	if (flags || scenario("none") || clGetPlatformIDs(1, &platform, 0) || clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, 0))
 		return NO_DEVICE;
+	const char *path = getenv("SOUK_CUDA_MEMORY");
+	struct stat st;
+	int fd = path && *path ? open(path, O_RDWR) : -1;
+	if (fd >= 0 && fstat(fd, &st) == 0 && (card = mmap(0, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
+		return OUT_OF_MEMORY;
+	cardBytes = card ? (size_t)st.st_size : 0;
 	started = 1;
 	return OK;
 }
@@ -85,7 +101,13 @@ CUresult cuDeviceGetName(char *name, int len, CUdevice d) {
 
 CUresult cuDeviceGetUuid_v2(unsigned char *uuid, CUdevice d) {
 	(void)d;
-	for (int i = 0; i < 16; i++)
+	const char *s = getenv("CUDA_VISIBLE_DEVICES");
+	unsigned byte;
+	int n = 0;
+	for (s = s && strncmp(s, "GPU-", 4) == 0 && strlen(s) == 40 ? s + 4 : 0; s && *s && n < 16; s += *s == '-' ? 1 : 2)
+		if (*s != '-' && sscanf(s, "%2x", &byte) == 1)
+			uuid[n++] = byte;
+	for (int i = n < 16 ? 0 : 16; i < 16; i++)
 		uuid[i] = i;
 	return OK;
 }
@@ -178,7 +200,11 @@ CUresult cuMemAlloc_v2(CUdeviceptr *to, size_t bytes) {
 	if (!bytes || memoryCount == sizeof memories / sizeof memories[0] || (scenario("full") && memoryCount > 4))
 		return bytes ? OUT_OF_MEMORY : INVALID_VALUE;
 	cl_int e;
-	cl_mem mem = clCreateBuffer(context, CL_MEM_READ_WRITE, bytes, 0, &e);
+	size_t from = (cardUsed + 0xfff) & ~0xffful;
+	if (card && (from > cardBytes || bytes > cardBytes - from))
+		return OUT_OF_MEMORY;
+	cl_mem mem = clCreateBuffer(context, card ? CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR : CL_MEM_READ_WRITE, bytes, card ? card + from : 0, &e);
+	cardUsed = from + bytes;
 	if (e)
 		return OUT_OF_MEMORY;
 	memories[memoryCount++] = (struct memory){nextBase, bytes, mem};
