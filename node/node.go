@@ -87,6 +87,7 @@ type Config struct {
 	Probes  []gpu.Probe      // where devices are found; default: the processor, and NVIDIA's driver by Self
 	Runners []runner.Runner  // how jobs are run; default: WebAssembly by Self, and images where there is an engine
 	Provers provider.Provers // what computes challenges; default: processes by Self
+	Wiper   provider.Wiper   // what cleans devices between leases; default: processes by Self
 	Engines []string         // where a container engine may be, the first that can be used is; none: no images are run
 
 	ByEngine bool // the container engine gives containers their GPUs itself, with NVIDIA's hooks, and not souk

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/challenge"
 	"github.com/souk-market/souk/gpu/challenge/process"
+	"github.com/souk-market/souk/gpu/inventory"
+	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/node/provider"
 )
@@ -17,8 +21,65 @@ func (n *Node) buildProofs() (err error) {
 	if n.cfg.Provers == nil && len(n.cfg.Self) > 0 {
 		n.cfg.Provers = provers{command: n.child("challenge-exec")}
 	}
+	if n.cfg.Wiper == nil && len(n.cfg.Self) > 0 {
+		n.cfg.Wiper = wiper{command: n.child("challenge-exec"), devices: n.devices}
+	}
 	n.proofs, err = proof.NewChallenger(proof.Config{Key: n.cfg.Identity, Host: n.host, Dial: n.dial, Ledger: n.ledger, Log: n.cfg.Log})
 	return err
+}
+
+// wiper overwrites the memory of NVIDIA's devices in a process of our own, and asks
+// their driver what is left there.
+type wiper struct {
+	command []string
+	devices *inventory.Inventory
+}
+
+const (
+	// leftMost is what a driver may keep in use on a device on which nothing runs.
+	leftMost = 1 << 30
+	// lookWithin is how long to wait for the driver to say what is left.
+	lookWithin = 5 * time.Second
+)
+
+// Wipes implements [provider.Wiper].
+func (wiper) Wipes(d gpu.Device) bool {
+	return !d.Simulated && (strings.HasPrefix(d.ID, "GPU-") || strings.HasPrefix(d.ID, "MIG-"))
+}
+
+// Wipe implements [provider.Wiper].
+func (w wiper) Wipe(ctx context.Context, d gpu.Device) error {
+	bytes, err := process.Wipe(ctx, process.Config{Command: w.command, Backend: process.CUDA}, d.ID, d.MemoryBytes)
+	if err != nil {
+		return err
+	}
+	// A driver keeps some for itself. What a program holds is not free, so it is missing.
+	if short := d.MemoryBytes - min(bytes, d.MemoryBytes); short > max(leftMost, d.MemoryBytes/8) {
+		return fmt.Errorf("%s of %s could not be overwritten: something holds them", souk.FormatSize(short), souk.FormatSize(d.MemoryBytes))
+	}
+	return w.nothingLeft(ctx, d.ID, time.Now())
+}
+
+// nothingLeft asks what the driver saw after a time. What it cannot tell is not held
+// against the device.
+func (w wiper) nothingLeft(ctx context.Context, id string, after time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	for {
+		if seen := w.devices.Samples(id, after); len(seen) > 0 {
+			s := seen[len(seen)-1]
+			if n := s.ComputeProcesses.Or(0); n > 0 {
+				return fmt.Errorf("%d programs still compute on it", n)
+			}
+			if used := s.MemoryUsedBytes.Or(0); used > leftMost && s.GraphicsProcesses.Or(0) == 0 {
+				return fmt.Errorf("%s of its memory are in use, and no program is to be seen", souk.FormatSize(used))
+			}
+			return nil
+		}
+		if !network.Sleep(ctx, 200*time.Millisecond) {
+			return nil // it takes no samples: the wipe itself is what is known
+		}
+	}
 }
 
 // provers computes challenges in processes of our own.

@@ -82,7 +82,7 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		WhenIdle: n.cfg.WhenIdle, Faults: n.devices, Boot: bootID(), Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
-		Keeper: n.keeper, Waits: n.cfg.Waits, Provers: n.cfg.Provers, Now: n.cfg.Now, Space: n.space, Samples: n.devices.Samples, Log: n.cfg.Log}, nil
+		Keeper: n.keeper, Waits: n.cfg.Waits, Provers: n.cfg.Provers, Wiper: n.cfg.Wiper, Now: n.cfg.Now, Space: n.space, Samples: n.devices.Samples, Log: n.cfg.Log}, nil
 }
 
 // bootID is a name of this start of the machine; empty where the system has none.

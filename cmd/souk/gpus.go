@@ -45,8 +45,16 @@ func (a *app) gpus(ctx context.Context, _ []string) error {
 				fmt.Fprintf(w, "\n%s is not for sale: %s\n", d.Id, d.Health)
 			} else if d.OffSale != "" {
 				fmt.Fprintf(w, "\n%s is off sale after a fault: %s\n", d.Id, d.OffSale)
+			} else if d.Unclean != "" {
+				fmt.Fprintf(w, "\n%s is not for sale until its memory is clean: %s\n", d.Id, d.Unclean)
 			} else if d.Withheld != "" {
 				fmt.Fprintf(w, "\n%s is left to you: %s\n", d.Id, d.Withheld)
+			}
+		}
+		for _, off := range d.Devices {
+			if off.Scrub == "off" {
+				fmt.Fprintln(w, "\nthe driver was told not to clear memory that programs give back (RMDisableScrubOnFree): souk wipes it between leases all the same")
+				break
 			}
 		}
 		if d.Unknown != "" {

@@ -73,6 +73,7 @@ func tell(t *testing.T, folder string, more map[string]string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready":      ready,
+			"cuda":       cuda,
 			"eventually": eventually,
 			"capture":    capture,
 			"request":    request,
@@ -150,6 +151,15 @@ func installed(ts *testscript.TestScript, library func() (*nvmltest.Library, err
 	for name, value := range i.Environment() {
 		ts.Setenv(name, value)
 	}
+}
+
+// cuda gives the machine the stand-in of the driver's other library, which computes.
+func cuda(ts *testscript.TestScript, _ bool, _ []string) {
+	repo := ts.Getenv("REPO")
+	library, source := ts.MkAbs("libcuda.so.1"), filepath.Join(repo, "gpu/challenge/kernels/challenge.cl")
+	ts.Check(ts.Exec("cc", "-std=gnu11", "-O1", "-shared", "-fPIC", "-o", library, filepath.Join(repo, "gpu/challenge/cuda/testdata/libcuda/libcuda.c"), "-lOpenCL"))
+	ts.Setenv("SOUK_CUDA_LIBRARY", library)
+	ts.Setenv("SOUK_KERNEL_SOURCE", source)
 }
 
 // request HOME PROCEDURE BODY posts a request to a daemon's socket, as curl

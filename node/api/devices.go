@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/souk-market/souk/gpu"
+	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/node/client"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -25,9 +26,13 @@ func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.De
 		if s.seller != nil {
 			row.PriceAtomsPerHour, row.Withheld = uint64(s.seller.Price(d.Class)), s.seller.Withheld(d.ID)
 			row.OffSale = s.seller.OffSale(d.ID)
+			row.Unclean = s.seller.Unclean(d.ID)
 			if lease, ok := s.seller.Holder(d.ID); ok {
 				row.Lease = lease.String()
 			}
+		}
+		if d.Driver != "" {
+			row.Scrub = nvml.Scrub()
 		}
 		out.Devices = append(out.Devices, row)
 	}

@@ -65,6 +65,7 @@ type Seller interface {
 	Reclaim(device string, notice time.Duration, force bool) (provider.Reclaimed, error)
 	Return(device string) error
 	OffSale(device string) (why string) // after a fault, until it passes its check; empty: it is not
+	Unclean(device string) (why string) // of the memory that a lease left; empty: it is clean
 }
 
 // statusChain is what the service shows of the chain.

@@ -144,6 +144,7 @@ func (p *Provider) take(ctx context.Context, h *tenancy) {
 // ledger in one transaction, if enough of the channel is free for it.
 func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
+	records := append(p.soil(pr.lease), h.rec.ledgerRecord(pr.id))
 	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms
 		if pr.deposit != nil {
@@ -159,7 +160,7 @@ func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *marke
 		if err := rec.Show(pr.id, first, pr.voucher); err != nil {
 			return ledger.Batch{}, unpaid(first, "first voucher: %v", err)
 		}
-		return ledger.Batch{Records: []ledger.Record{h.rec.ledgerRecord(pr.id)}}, nil
+		return ledger.Batch{Records: records}, nil
 	})
 	if errors.Is(err, badger.ErrLowDisk) {
 		return lowDisk(0, "the provider's disk is full")
@@ -179,6 +180,7 @@ func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *marke
 func (p *Provider) free(id souk.LeaseID) {
 	p.mu.Lock()
 	p.floor.Release(time.Now(), id)
+	p.keepDirty(time.Now())
 	p.floor.Restock(p.floorConfig().Devices) // what ran on it may still do
 	p.mu.Unlock()
 	p.Changed()

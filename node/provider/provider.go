@@ -75,6 +75,7 @@ type Config struct {
 	Waits     *network.Waits
 	Provers   Provers          // nil: no challenge is answered
 	Rates     ChallengeRates   // of challenges
+	Wiper     Wiper            // nil: nothing is wiped between leases
 	Times     proof.Times      // of a challenge's steps; default: [proof.DefaultTimes]
 	Now       func() time.Time // by which offers are signed
 	Space     *disk.Space
@@ -95,6 +96,7 @@ type Provider struct {
 
 	accepting sync.Mutex    // one lease is taken at a time: a repeated request finds the first
 	dirty     chan struct{} // capacity may have changed: publish offers
+	wipe      chan struct{} // a device is free and not clean
 
 	restocked network.Changes // of devices
 
@@ -107,6 +109,7 @@ type Provider struct {
 	tenancies map[souk.LeaseID]*tenancy
 	sequence  uint64
 	draining  bool
+	unclean   map[string]string // why a device is not clean, by its id; see soil
 
 	challengers, challenges *market.Limiter // of each challenger, and of all
 }
@@ -116,7 +119,7 @@ type Provider struct {
 func New(cfg Config, now time.Time) (*Provider, error) {
 	p := &Provider{
 		cfg: cfg, devices: cfg.Devices, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), epoch: uint64(now.UnixMilli()),
-		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1),
+		queue: make(chan *tenancy, 64), dirty: make(chan struct{}, 1), wipe: make(chan struct{}, 1), unclean: map[string]string{},
 		bids: map[souk.Digest]*openBid{}, tenancies: map[souk.LeaseID]*tenancy{}, off: newOffSale(), reclaimed: map[string]bool{},
 	}
 	if p.cfg.Times == (proof.Times{}) {
@@ -133,6 +136,10 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 	if err := p.recover(now); err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
 	}
+	if err := p.recoverDirty(); err != nil {
+		return nil, fmt.Errorf("provider: %w", err)
+	}
+	p.keepDirty(now)
 	return p, nil
 }
 
@@ -211,6 +218,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	g.Go(func() error { return p.advertise(ctx) })
 	g.Go(func() error { return p.sweep(ctx) })
 	g.Go(func() error { return p.watchFaults(ctx) })
+	g.Go(func() error { return p.wiping(ctx) })
 	for _, h := range p.restored {
 		g.Go(func() error { h.run(ctx); return nil })
 	}

@@ -566,7 +566,13 @@ type Device struct {
 	Withheld string `protobuf:"bytes,24,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	// Why it is off sale after a fault although it may be well again, and what to do;
 	// empty when it is not.
-	OffSale       string `protobuf:"bytes,25,opt,name=off_sale,json=offSale,proto3" json:"off_sale,omitempty"`
+	OffSale string `protobuf:"bytes,25,opt,name=off_sale,json=offSale,proto3" json:"off_sale,omitempty"`
+	// Why it is off sale although it is well: a lease had it, and its memory is not
+	// wiped yet, or could not be; empty when it is clean.
+	Unclean string `protobuf:"bytes,40,opt,name=unclean,proto3" json:"unclean,omitempty"`
+	// Whether its driver clears memory that a program gives back: on, off, or empty
+	// when it is not told.
+	Scrub         string `protobuf:"bytes,41,opt,name=scrub,proto3" json:"scrub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +778,20 @@ func (x *Device) GetWithheld() string {
 func (x *Device) GetOffSale() string {
 	if x != nil {
 		return x.OffSale
+	}
+	return ""
+}
+
+func (x *Device) GetUnclean() string {
+	if x != nil {
+		return x.Unclean
+	}
+	return ""
+}
+
+func (x *Device) GetScrub() string {
+	if x != nil {
+		return x.Scrub
 	}
 	return ""
 }
@@ -5028,7 +5048,7 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x0eDevicesRequest\"Z\n" +
 	"\x0fDevicesResponse\x12-\n" +
 	"\adevices\x18\x01 \x03(\v2\x13.souk.api.v1.DeviceR\adevices\x12\x18\n" +
-	"\aunknown\x18\x02 \x01(\tR\aunknown\"\x9c\a\n" +
+	"\aunknown\x18\x02 \x01(\tR\aunknown\"\xcc\a\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x14\n" +
@@ -5058,7 +5078,9 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x06errors\x18\x16 \x01(\v2\x19.souk.api.v1.DeviceErrorsR\x06errors\x12+\n" +
 	"\x03now\x18\x17 \x01(\v2\x19.souk.api.v1.DeviceSampleR\x03now\x12\x1a\n" +
 	"\bwithheld\x18\x18 \x01(\tR\bwithheld\x12\x19\n" +
-	"\boff_sale\x18\x19 \x01(\tR\aoffSaleB\x11\n" +
+	"\boff_sale\x18\x19 \x01(\tR\aoffSale\x12\x18\n" +
+	"\aunclean\x18( \x01(\tR\aunclean\x12\x14\n" +
+	"\x05scrub\x18) \x01(\tR\x05scrubB\x11\n" +
 	"\x0f_power_limit_mwB\r\n" +
 	"\v_slowdown_cB\x13\n" +
 	"\x11_max_sm_clock_mhzB\x14\n" +
