@@ -20,6 +20,7 @@ import (
 type provers struct {
 	broken  error         // why nothing can be measured
 	starts  chan struct{} // a device starts when there is one; nil: at once
+	waits   chan struct{} // tells that a device waits for that
 	running atomic.Int32
 }
 
@@ -29,6 +30,7 @@ func (p *provers) Backend(gpu.Device) (string, error) { return "reference", p.br
 // Start implements [provider.Provers].
 func (p *provers) Start(ctx context.Context, c challenge.Challenge, _ gpu.Device) (provider.ProvingDevice, error) {
 	if p.starts != nil {
+		p.waits <- struct{}{}
 		select {
 		case <-p.starts:
 		case <-ctx.Done():
@@ -93,7 +95,7 @@ func TestChallenge(t *testing.T) {
 // and the devices are free when the challenge is over, however it ends.
 func TestChallengeHolds(t *testing.T) {
 	url := serveChain(t)
-	by := &provers{starts: make(chan struct{})}
+	by := &provers{starts: make(chan struct{}), waits: make(chan struct{}, 1)}
 	seller := startDaemon(t, func(c *node.Config) { sellingCPU(url)(c); c.Provers = by })
 	seller.fill(t)
 	h := handOn(t, seller)
@@ -102,10 +104,10 @@ func TestChallengeHolds(t *testing.T) {
 	second.hears(t)
 	ended := make(chan error)
 	go func() { _, err := first.challenge(t, seller); ended <- err }()
-	networktest.Eventually(t, "a decline of a second challenger", func() bool {
-		_, err := second.challenge(t, seller)
-		return err != nil && strings.Contains(err.Error(), "busy")
-	})
+	<-by.waits
+	if _, err := second.challenge(t, seller); err == nil || !strings.Contains(err.Error(), "busy") {
+		t.Errorf("a second challenger: %v", err)
+	}
 	if _, why, err := h.ask(t, h.job(t, "out")); err != nil || why == nil || why.Error() != "busy: 1 device short" {
 		t.Errorf("an order meanwhile: %v, %v", why, err)
 	}
