@@ -132,7 +132,7 @@ func TestDeviceFails(t *testing.T) {
 		within time.Duration
 		reason string
 	}{
-		{"fails", func(s *slots) { s.failed = true }, 10 * time.Second, "provider-failed"},
+		{"fails", func(s *slots) { s.failed = true }, 10 * time.Second, "device-failed"},
 		{"cannot be asked", func(s *slots) { s.err = errors.New("no answer") }, 2 * time.Minute, "completed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
