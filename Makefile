@@ -84,7 +84,7 @@ $(PYTORCH): examples/pytorch/packages
 	@$(call need,mmdebstrap,mmdebstrap,to make the image of examples/pytorch)
 	@echo "== the image of examples/pytorch, from Debian packages (about 3 minutes)"
 	@mkdir -p $(@D)
-	@mmdebstrap --quiet --variant=essential --aptopt='Apt::Install-Recommends false' --include="$$(paste -sd, $<)" \
+	@mmdebstrap --quiet --format=tar --variant=essential --aptopt='Apt::Install-Recommends false' --include="$$(paste -sd, $<)" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		bookworm $@.part http://deb.debian.org/debian && mv $@.part $@
 
