@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // Config holds what a [Book] needs. A zero field takes its default.
@@ -16,9 +17,14 @@ type Config struct {
 	MaxPerProvider int                       // device classes of one provider; default 16
 	Name           func(souk.NodeKey) string // how people write a key; default hex
 	Score          func(souk.NodeKey) uint32 // reputation, 0 to 1000; default 0
+	Evidence       Evidence                  // default: what the offer says of itself
 	Every          time.Duration             // pause between offers of one provider; default [OfferEvery]
 	Burst          int                       // offers of one provider at once; default [OfferBurst]
 }
+
+// Evidence says how well the devices of an offer are proved to this node. What an
+// offer says of itself is a claim, as keys are free.
+type Evidence func(*Offer) marketv1.Evidence
 
 // Book keeps the newest live offer of each provider and class. It is not safe
 // for concurrent use, not even to read: a match uses scratch space.
@@ -64,6 +70,9 @@ func NewBook(cfg Config) *Book {
 	}
 	if cfg.Score == nil {
 		cfg.Score = func(souk.NodeKey) uint32 { return 0 }
+	}
+	if cfg.Evidence == nil {
+		cfg.Evidence = func(o *Offer) marketv1.Evidence { return o.Offer.Evidence }
 	}
 	return &Book{cfg: cfg, segments: map[string]*segment{}, providers: map[souk.NodeKey]*provider{}, fading: map[souk.NodeKey]struct{}{},
 		limiter: NewLimiter(cfg.Every, cfg.Burst, cfg.MaxOffers), rejects: map[Reason]uint64{}}
@@ -251,6 +260,9 @@ func (b *Book) Len(now time.Time) (n int) {
 // Rejects is how often the book refused, by reason. What [OpenOffer] and
 // [OpenRevocation] refused never reached it.
 func (b *Book) Rejects() map[Reason]uint64 { return maps.Clone(b.rejects) }
+
+// Evidence is how well the devices of an offer are proved to this node.
+func (b *Book) Evidence(o *Offer) marketv1.Evidence { return knownEvidence(b.cfg.Evidence(o)) }
 
 // Score is the reputation of a provider, 0 to 1000.
 func (b *Book) Score(k souk.NodeKey) uint32 { return min(b.cfg.Score(k), 1000) }

@@ -85,7 +85,7 @@ func bucket(f fact, n uint64) int {
 	}
 	least := 27 // 128 MiB
 	switch f {
-	case ofCount, ofFree, ofEvidence:
+	case ofCount, ofFree:
 		least = 0
 	case ofComputeCap:
 		least = 3 // 0.8

@@ -16,13 +16,13 @@ const (
 	ofComputeCap
 	ofCount
 	ofFree
-	ofEvidence
 	ofCPU
 	ofMemory
 	ofDisk
 	ofDuration
 	ofPrice // by which the pages of a segment are ordered too
-	// A number that is not the offer's own, and may change under it.
+	// Numbers that are not the offer's own, and may change under it.
+	ofEvidence
 	ofScore
 	// Words.
 	ofClass
@@ -45,7 +45,7 @@ type facts struct {
 func factsOf(o *Offer) (f facts) {
 	m := o.Offer
 	f.number = [sizes]uint64{ofVRAM: m.MemoryBytes, ofComputeCap: uint64(m.ComputeCap), ofCount: uint64(m.Count), ofFree: uint64(m.Free),
-		ofEvidence: uint64(knownEvidence(m.Evidence)), ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
+		ofCPU: uint64(m.CpuMilli), ofMemory: m.RamBytes, ofDisk: m.DiskBytes,
 		ofDuration: o.duration(), ofPrice: m.PriceAtomsPerHour}
 	for _, r := range m.Runners {
 		if isKnownRunner(r) {
@@ -72,8 +72,11 @@ type row struct {
 }
 
 func (r row) numberOf(f fact) uint64 {
-	if f == ofScore {
+	switch f {
+	case ofScore:
 		return uint64(r.book.Score(r.offer.Provider))
+	case ofEvidence:
+		return uint64(r.book.Evidence(r.offer))
 	}
 	return r.number[f]
 }

@@ -184,7 +184,7 @@ func (m *search) use(c *columns, t *step) bool {
 	switch {
 	case f == ofPrice && !t.negate:
 		return t.exact
-	case c.width == 0 || t.negate || f == ofScore || f == ofProvider || f == ofExtension:
+	case c.width == 0 || t.negate || f == ofEvidence || f == ofScore || f == ofProvider || f == ofExtension:
 		return false
 	case f < sizes:
 		if t.low > 0 {

@@ -207,7 +207,7 @@ func (n *Node) buildNetwork() (err error) {
 		}
 		return fmt.Errorf("files: %w", err)
 	}
-	n.book = offers.NewBook(market.Config{Score: n.receipts.Score}, n.cfg.Now)
+	n.book = offers.NewBook(market.Config{Score: n.receipts.Score, Evidence: n.evidence}, n.cfg.Now)
 	n.streams = network.NewStreams(n.host, n.cfg.Log)
 	n.gossip = offers.NewGossip(offers.GossipConfig{Host: n.host, Book: n.book, Log: n.cfg.Log})
 	n.clocks = offers.NewClocks(n.cfg.Log)

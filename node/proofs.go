@@ -11,9 +11,11 @@ import (
 	"github.com/souk-market/souk/gpu/challenge"
 	"github.com/souk-market/souk/gpu/challenge/process"
 	"github.com/souk-market/souk/gpu/inventory"
+	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/node/provider"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // buildProofs makes what challenges others, and what answers challenges here.
@@ -26,6 +28,15 @@ func (n *Node) buildProofs() (err error) {
 	}
 	n.proofs, err = proof.NewChallenger(proof.Config{Key: n.cfg.Identity, Host: n.host, Dial: n.dial, Ledger: n.ledger, Log: n.cfg.Log})
 	return err
+}
+
+// evidence is how well an offer's devices are proved to this node: by what its own
+// challenges of them came to. What an offer says of itself does not count.
+func (n *Node) evidence(o *market.Offer) marketv1.Evidence {
+	if e := n.proofs.Own(o.Provider, o.Class); e != nil && e.Counts(n.cfg.Now()) {
+		return marketv1.Evidence_EVIDENCE_CHALLENGED
+	}
+	return marketv1.Evidence_EVIDENCE_NONE
 }
 
 // wiper overwrites the memory of NVIDIA's devices in a process of our own, and asks

@@ -12,6 +12,7 @@ import (
 	"github.com/souk-market/souk/cmd/souk/plainjson"
 	"github.com/souk-market/souk/market"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	"github.com/spf13/cobra"
 )
 
@@ -136,8 +137,10 @@ func offerRow(r *apiv1.OfferRow) []string {
 func proofWord(r *apiv1.OfferRow) string {
 	p := r.Proof
 	at, err := time.Parse(time.RFC3339, p.GetAt())
-	if err != nil {
-		return evidence(r.Offer.GetEvidence())
+	if err != nil && r.Offer.GetEvidence() > marketv1.Evidence_EVIDENCE_NONE {
+		return "says " + evidence(r.Offer.GetEvidence())
+	} else if err != nil {
+		return "none"
 	}
 	word := "challenged"
 	if !p.Proved {

@@ -123,12 +123,11 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 	devices := uint64(max(1, f.Job.Resources.GpuCount))
 	var rows [][]string
 	for _, c := range p.Candidates {
-		o := c.Row.GetOffer()
 		cap := "-"
 		if f.Capped {
 			cap = money(c.CapAtoms)
 		}
-		first := []string{short(c.Row.GetProvider()), "", "", estimate(c.EstimateAtoms), cap, fmt.Sprint(c.Row.GetScore()), evidence(o.GetEvidence())}
+		first := []string{short(c.Row.GetProvider()), "", "", estimate(c.EstimateAtoms), cap, fmt.Sprint(c.Row.GetScore()), proofWord(c.Row)}
 		for i, d := range candidateDevices(c, devices) {
 			row := make([]string, len(first)) // the estimate and the cap are for all classes
 			if i == 0 {

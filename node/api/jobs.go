@@ -28,6 +28,7 @@ type jobsService struct {
 	jobs     Jobs // nil: this node has no chain
 	book     offerBook
 	scores   scores
+	proofs   proofs
 	receipts leaseReceipts
 	wallet   interface {
 		Balance(ledger.Account) souk.Atoms
@@ -66,7 +67,7 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 // candidate is what a job could take, with what it is expected to cost there, line by
 // line, and at most.
 func (s *jobsService) candidate(job *jobv1.Job, found *market.Candidate) (*apiv1.Candidate, error) {
-	c := &apiv1.Candidate{Row: offerRow(found.Offer(found.Parts[0].Class), s.scores)}
+	c := &apiv1.Candidate{Row: provedRow(found.Offer(found.Parts[0].Class), s.scores, s.proofs)}
 	for _, p := range found.Parts {
 		if len(found.Parts) > 1 {
 			c.Devices = append(c.Devices, &apiv1.DeviceClass{Class: p.Class, Count: uint32(p.Count), PriceAtomsPerHour: p.Price})

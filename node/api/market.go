@@ -42,8 +42,13 @@ type marketService struct {
 
 // row shows an offer with what this node knows of its provider and its devices.
 func (s *marketService) row(o *market.Offer) *apiv1.OfferRow {
-	row := offerRow(o, s.scores)
-	if e := s.proofs.Own(o.Provider, o.Class); e != nil && time.Since(e.At) < proof.Fresh {
+	return provedRow(o, s.scores, s.proofs)
+}
+
+// provedRow shows an offer with what this node's own challenge of it came to.
+func provedRow(o *market.Offer, s scores, p proofs) *apiv1.OfferRow {
+	row := offerRow(o, s)
+	if e := p.Own(o.Provider, o.Class); e != nil && time.Since(e.At) < proof.Fresh {
 		row.Proof = proofRow(e)
 	}
 	return row
