@@ -44,7 +44,12 @@ func TestTimers(t *testing.T) {
 			return souk.Atoms(m.channel(t, seller).ClaimedAtoms) == paid
 		})
 		for _, d := range m.daemons {
-			got, err := d.up().Anchors(t.Context(), &apiv1.AnchorsRequest{})
+			var got *apiv1.AnchorsResponse
+			var err error
+			m.after(t, "the anchor", time.Minute, func() bool { // due at the same moment as the claim
+				got, err = d.up().Anchors(t.Context(), &apiv1.AnchorsRequest{})
+				return err != nil || len(got.Anchors) > 0
+			})
 			if err != nil || len(got.Anchors) != 1 || got.Anchors[0].Size != uint64(k.end.Summary.Receipts) {
 				t.Errorf("%s: anchors %v, %v; want one over %d receipts", d.name, got.GetAnchors(), err, k.end.Summary.Receipts)
 			}
