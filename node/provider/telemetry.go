@@ -78,7 +78,9 @@ func (m *telemetry) gather(now time.Time, used runner.Usage, over bool, samples 
 			found = append(found, timed{s.At, m.sampleOf(id, s)})
 		}
 	}
-	if m.cpu != "" && (over || now.Sub(m.usedAt) >= sampleEvery) && now.After(m.usedAt) {
+	// The end of a run may come within the millisecond of the sample before it, which a
+	// client takes for a second one of the same moment.
+	if m.cpu != "" && (over || now.Sub(m.usedAt) >= sampleEvery) && m.stamp(now) > m.stamp(m.usedAt) {
 		found = append(found, timed{now, m.processor(now, used)})
 	}
 	slices.SortStableFunc(found, func(a, b timed) int { return a.at.Compare(b.at) })
