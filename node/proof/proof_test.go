@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ type prover struct {
 	host    host.Host
 	key     ed25519.PrivateKey
 	devices []string
-	backend string
+	backend atomic.Value // a string
 	refuse  *market.Refusal
 	slow    time.Duration                         // before a product is computed
 	bend    func(*challengev1.ToChallenger) frame // what travels in place of a frame
@@ -75,8 +76,10 @@ func honest(m *challengev1.ToChallenger) frame { return frame{m} }
 func newProver(t *testing.T, devices ...string) *prover {
 	t.Helper()
 	key := networktest.NewKey(t)
-	return &prover{host: networktest.Loopback(t, key), key: key, devices: devices, backend: "cuda", bend: honest,
+	p := &prover{host: networktest.Loopback(t, key), key: key, devices: devices, bend: honest,
 		heard: make(chan *proof.Evidence, 1), ended: make(chan error, 1)}
+	p.backend.Store("cuda")
+	return p
 }
 
 func (p *prover) node() souk.NodeKey { return souk.NodeKey(p.key.Public().(ed25519.PublicKey)) }
@@ -150,7 +153,7 @@ func (p *prover) answer(ctx context.Context, s p2pnet.Stream) error {
 	for range p.devices {
 		devices = append(devices, slowDevice{reference.New(a.Request().Terms(p.devices)), p.slow})
 	}
-	if err := a.Prove(ctx, p.devices, p.backend, devices); err != nil {
+	if err := a.Prove(ctx, p.devices, p.backend.Load().(string), devices); err != nil {
 		return err
 	}
 	e, err := a.Evidence()
@@ -214,7 +217,7 @@ func TestHonest(t *testing.T) {
 	if own := c.Own(p.node(), "L4"); own == nil || !own.Proved() {
 		t.Errorf("after a restart: %v", own)
 	}
-	p.backend = "reference"
+	p.backend.Store("reference")
 	if e, err := c.ask(t, p, challenge.Band{}); err != nil || !e.Proved() || e.Counts(time.Now()) {
 		t.Errorf("a GPU that leaves the work to the processor: %v, %v", e, err)
 	}
