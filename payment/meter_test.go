@@ -398,7 +398,7 @@ func TestForgo(t *testing.T) {
 	}{
 		{"two seconds", 7 * second, 5 * second, 10_000},
 		{"nothing", 7 * second, 7 * second, 14_000},
-		{"later than now", 7 * second, 9 * second, 14_000},
+		{"a moment later, to which it ran", 7 * second, 9 * second, 18_000},
 		{"before it began", 7 * second, -second, 0},
 		{"back over many ticks", 9 * second, 1500 * time.Millisecond, 3_000},
 		{"what a receipt has stays", 11 * second, 4 * second, 20_000},
