@@ -56,6 +56,7 @@ func (t *tenancy) prepare() error {
 // runOver takes the end of the process, and has it judged.
 func (t *tenancy) runOver(ctx context.Context) {
 	result, began := t.process.Wait(), t.began
+	t.judging = time.Now()
 	t.process = nil
 	t.sample(time.Now(), result.Usage, true)
 	result.Usage = t.withEnergy(result.Usage)

@@ -24,6 +24,7 @@ import (
 type toldFaults struct {
 	mu   sync.Mutex
 	seen []inventory.Seen
+	slow bool // its next reading is not there in time
 }
 
 func (f *toldFaults) Incidents(id string, after time.Time) (found []inventory.Seen) {
@@ -37,7 +38,7 @@ func (f *toldFaults) Incidents(id string, after time.Time) (found []inventory.Se
 	return found
 }
 
-func (f *toldFaults) Sampled(string, time.Time) bool { return true }
+func (f *toldFaults) Sampled(string, time.Time) bool { return !f.slow }
 
 func (f *toldFaults) tell(id string, n gpu.Incident) {
 	f.mu.Lock()
@@ -98,6 +99,24 @@ func TestFaultsOnTheBill(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestJudgingIsNotBilled has a job fail just before a receipt is due, and a driver that
+// is slow to say whether the device was to blame: what is waited for that is no work.
+func TestJudgingIsNotBilled(t *testing.T) {
+	tree := moneytest.NewTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		const works = 4 * time.Second // and a receipt after five
+		guests := map[string]fake.Guest{"works": func(p *fake.Process) int { p.Work(works); return 1 }}
+		b, p, h := newDriven(t, tree, guests, "works", func(*leasev1.Lease) {})
+		p.cfg.Faults = &toldFaults{slow: true}
+		p.devices = []gpu.Device{{ID: b.Lease.Devices[0], Class: "H100", Health: gpu.Healthy}}
+		h.driveToEnd(t.Context())
+		_, owed, _ := h.watch()
+		if due, most := souk.Atoms(owed[len(owed)-1].CumulativeDueAtoms), b.Cost(t, works); due > most {
+			t.Errorf("%d atoms are due in %d receipts, want at most those of %s: %d", due, len(owed), works, most)
+		}
+	})
 }
 
 // TestHostileJob has a job crash CUDA (go-livepeer issue 2970): it is blamed for that,

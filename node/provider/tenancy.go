@@ -50,6 +50,7 @@ type tenancy struct {
 	plan      runner.Plan
 	process   runner.Run // nil: nothing runs
 	began     time.Time  // when it was started
+	judging   time.Time  // when the run ended whose end is being judged: the machine's clock stands still; zero: none is
 	telemetry *telemetry // of the run
 	working   int        // goroutines that run started and that still work
 	stopping  bool       // the machine knows that the daemon is stopping
@@ -152,7 +153,7 @@ func (t *tenancy) drive(ctx context.Context) {
 // happens waits for the next event and steps the machine with it.
 func (t *tenancy) happens(ctx, work context.Context) {
 	var late <-chan time.Time
-	if at, ok := t.machine.Next(); ok {
+	if at, ok := t.machine.Next(); ok && t.judging.IsZero() {
 		timer := time.NewTimer(time.Until(at))
 		defer timer.Stop()
 		late = timer.C
@@ -219,7 +220,10 @@ func (t *tenancy) step(ctx, work context.Context, e scheduler.TenancyEvent) (fai
 		if _, ok := events[0].(scheduler.ProviderStopping); ok {
 			t.stopping = true
 		}
-		for _, a := range t.machine.Step(time.Now(), events[0]) {
+		if _, over := events[0].(scheduler.RunOver); over {
+			t.judging = time.Time{}
+		}
+		for _, a := range t.machine.Step(t.now(), events[0]) {
 			answer, err := t.do(ctx, work, a)
 			if err != nil {
 				if failed == nil {
@@ -234,6 +238,15 @@ func (t *tenancy) step(ctx, work context.Context, e scheduler.TenancyEvent) (fai
 		}
 	}
 	return failed
+}
+
+// now is the time by the machine's clock. What is waited for to judge a run is no time
+// that it ran.
+func (t *tenancy) now() time.Time {
+	if !t.judging.IsZero() {
+		return t.judging
+	}
+	return time.Now()
 }
 
 // failure is the event for an action that could not be done.
