@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/souk-market/souk/cmd/souk/plainjson"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	"github.com/spf13/cobra"
 )
 
 func newReclaim(a *app) *cobra.Command {
@@ -39,7 +39,7 @@ end, unless --force ends it, as your doing.`,
 				return err
 			}
 			if a.json {
-				return a.line(res)
+				return a.line(plainjson.Value{Message: res})
 			}
 			switch {
 			case back:
