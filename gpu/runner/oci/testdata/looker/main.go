@@ -1,4 +1,4 @@
-// Looker is a job that says what it has of devices, and then does what it is told.
+// Command looker is a job that says what it has of devices, and then does what it is told.
 package main
 
 import (
