@@ -144,7 +144,7 @@ func (p *Provider) take(ctx context.Context, h *tenancy) {
 // ledger in one transaction, if enough of the channel is free for it.
 func (p *Provider) reserve(ctx context.Context, pr *proposal, h *tenancy) *market.Refusal {
 	p.cfg.Channels.Open(pr.channel, pr.terms.Domain, pr.peer.String(), false)
-	records := append(p.soil(pr.lease), h.rec.ledgerRecord(pr.id))
+	records := append(p.markDirty(pr.lease), h.rec.ledgerRecord(pr.id))
 	err := p.cfg.Channels.Update(ctx, pr.terms.Channel, func(rec *money.Channel) (ledger.Batch, error) {
 		var deposit, short souk.Atoms
 		if pr.deposit != nil {

@@ -109,7 +109,7 @@ type Provider struct {
 	tenancies map[souk.LeaseID]*tenancy
 	sequence  uint64
 	draining  bool
-	unclean   map[string]string // why a device is not clean, by its id; see soil
+	unclean   map[string]string // why a device is not clean, by its id; see markDirty
 
 	challengers, challenges *market.Limiter // of each challenger, and of all
 }

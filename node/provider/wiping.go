@@ -33,9 +33,9 @@ const (
 	wiped  = "it is being wiped after a lease"
 )
 
-// soil notes which devices of a lease will have to be wiped. It belongs into the
+// markDirty notes which devices of a lease will have to be wiped. It belongs into the
 // transaction that makes the lease durable: a crash does not skip the wipe.
-func (p *Provider) soil(l *leasev1.Lease) (records []ledger.Record) {
+func (p *Provider) markDirty(l *leasev1.Lease) (records []ledger.Record) {
 	if p.cfg.Wiper == nil {
 		return nil
 	}
