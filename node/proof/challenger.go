@@ -54,8 +54,9 @@ func NewChallenger(cfg Config) (*Challenger, error) {
 	c := &Challenger{cfg: cfg, key: souk.NodeKey(cfg.Key.Public().(ed25519.PublicKey)), own: map[string]*Evidence{}}
 	err := cfg.Ledger.Scan(keyPrefix, func(key string, value []byte) error {
 		e, err := OpenEvidence(value)
-		if err != nil {
-			return fmt.Errorf("record %s: %w", key, err)
+		if err != nil { // of a later version: it counts for a day, and is no reason to stand still
+			cfg.Log.Warn("evidence is not understood", "record", key, "err", err)
+			return nil
 		}
 		c.own[strings.TrimPrefix(key, keyPrefix)] = e
 		return nil
