@@ -33,7 +33,7 @@ func (n *Node) buildProofs() (err error) {
 // evidence is how well an offer's devices are proved to this node: by what its own
 // challenges of them came to. What an offer says of itself does not count.
 func (n *Node) evidence(o *market.Offer) marketv1.Evidence {
-	if e := n.proofs.Own(o.Provider, o.Class); e != nil && e.Counts(n.cfg.Now()) {
+	if e := n.proofs.Own(o.Provider, o.Class); e != nil && e.Counts(n.cfg.Now(), o.MemoryBytes) {
 		return marketv1.Evidence_EVIDENCE_CHALLENGED
 	}
 	return marketv1.Evidence_EVIDENCE_NONE

@@ -25,7 +25,8 @@ of it is kept for a day, where souk offers shows it.
 What it cannot show: devices that an equal machine nearby lent for the time of the
 challenge; devices that slow down afterwards; other work that is wrong. Of products
 that are wrong in a share w, a look at k tiles finds one with a chance of 1-(1-w)^k.
-A processor is asked for little, and proves that it computes. No models have been
+A processor is asked for little, and proves that it computes; of a GPU, a proof
+that filled less than half of its memory does not count as evidence. No models have been
 measured yet, so times are shown and not judged: a card sold twice is not found by
 them.
 

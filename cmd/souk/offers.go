@@ -147,6 +147,8 @@ func proofWord(r *apiv1.OfferRow) string {
 		word = "failed"
 	} else if p.Backend == "reference" {
 		word = "challenged (processor)"
+	} else if p.MemoryBytes < r.Offer.GetMemoryBytes()/2 {
+		word = "challenged (part)"
 	}
 	return fmt.Sprintf("%s %s ago", word, max(0, time.Since(at)).Truncate(time.Minute))
 }

@@ -215,7 +215,7 @@ func addChallenge(t *testing.T, add func(string, souk.Domain, ed25519.PrivateKey
 	said := add("evidence", souk.DomainEvidence, clientKey, &challengev1.Evidence{Version: 1, ProviderKey: provider[:], Class: r.Class, Devices: []string{"GPU-1"},
 		Challenge: bytes.Repeat([]byte{12}, 32), Arithmetic: r.Arithmetic, Size: r.Size, Rounds: r.Rounds, Backend: "cuda", CommitUs: 4_000_000, RecallUs: 300_000,
 		Tiles: 16, Verdict: challengev1.Verdict_VERDICT_PROVED, AtMs: issued.Add(10 * time.Second).UnixMilli()})
-	if e, err := proof.OpenEvidence(said); err != nil || !e.Counts(issued.Add(time.Hour)) {
+	if e, err := proof.OpenEvidence(said); err != nil || !e.Counts(issued.Add(time.Hour), 0) {
 		t.Errorf("%v, %v", e, err)
 	}
 }

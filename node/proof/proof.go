@@ -165,10 +165,15 @@ type Evidence struct {
 func (e *Evidence) Proved() bool { return e.Verdict == challengev1.Verdict_VERDICT_PROVED }
 
 // Counts tells whether it proves, at a time, what an offer of its class says: it is
-// new, and a GPU did not leave the work to the processor.
-func (e *Evidence) Counts(now time.Time) bool {
+// new, and GPUs with so much memory filled half of it at least, and did not leave the
+// work to the processor. A little work shows that something computes, and not what.
+func (e *Evidence) Counts(now time.Time, memoryBytes uint64) bool {
 	age := now.Sub(e.At)
-	return e.Proved() && age <= Fresh && age >= -skew && (e.Class == market.CPUClass || e.Backend != "reference")
+	if !e.Proved() || age > Fresh || age < -skew {
+		return false
+	}
+	filled := challenge.Challenge{Size: e.Size, Rounds: e.Rounds}.MemoryBytes()
+	return e.Class == market.CPUClass || e.Backend != "reference" && filled >= memoryBytes/2
 }
 
 // errEvidence is what evidence can be that its signer did not sign by our rules.

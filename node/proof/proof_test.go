@@ -200,25 +200,31 @@ func (c *challenger) ask(t *testing.T, p *prover, band challenge.Band) (*proof.E
 	return c.Challenge(t.Context(), offer, plan, func(string) {})
 }
 
+// filled is what each device fills of its memory, in bytes.
+const filled = 2 * 4 * challenge.MinSize * challenge.MinSize
+
 func TestHonest(t *testing.T) {
 	p, c := newProver(t, "GPU-1", "GPU-2"), newChallenger(t)
 	p.serve(t)
 	e, err := c.ask(t, p, challenge.Band{CommitMost: time.Minute, RecallMost: time.Minute})
-	if err != nil || !e.Proved() || !e.Judged || !slices.Equal(e.Devices, p.devices) || e.Tiles != 32 || !e.Counts(time.Now()) {
+	if err != nil || !e.Proved() || !e.Judged || !slices.Equal(e.Devices, p.devices) || e.Tiles != 32 || !e.Counts(time.Now(), filled) {
 		t.Fatalf("%v, %v", e, err)
 	}
 	if heard := <-p.heard; string(heard.Envelope) != string(e.Envelope) {
 		t.Error("the provider heard other evidence")
 	}
-	if e.Counts(time.Now().Add(proof.Fresh + time.Second)) {
+	if e.Counts(time.Now().Add(proof.Fresh+time.Second), filled) {
 		t.Error("evidence counts after a day")
+	}
+	if !e.Counts(time.Now(), 2*filled) || e.Counts(time.Now(), 2*filled+2) {
+		t.Error("half of the memory has to be filled, and no more")
 	}
 	c.open(t) // again, as after a restart
 	if own := c.Own(p.node(), "L4"); own == nil || !own.Proved() {
 		t.Errorf("after a restart: %v", own)
 	}
 	p.backend.Store("reference")
-	if e, err := c.ask(t, p, challenge.Band{}); err != nil || !e.Proved() || e.Counts(time.Now()) {
+	if e, err := c.ask(t, p, challenge.Band{}); err != nil || !e.Proved() || e.Counts(time.Now(), filled) {
 		t.Errorf("a GPU that leaves the work to the processor: %v, %v", e, err)
 	}
 }
@@ -324,7 +330,7 @@ func TestCheats(t *testing.T) {
 			switch {
 			case tt.fault == "" && (e != nil || own != nil):
 				t.Errorf("evidence of what nobody knows: %v", e)
-			case tt.fault != "" && (e == nil || e.Proved() || e.Fault != tt.fault || e.Counts(time.Now()) || own != e):
+			case tt.fault != "" && (e == nil || e.Proved() || e.Fault != tt.fault || e.Counts(time.Now(), filled) || own != e):
 				t.Errorf("evidence %v, want the fault %q", e, tt.fault)
 			}
 		})
