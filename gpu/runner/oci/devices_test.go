@@ -254,11 +254,14 @@ func TestDeviceIsTaken(t *testing.T) {
 	}
 	defer run.Stop()
 	began := time.Now()
-	<-time.After(11 * time.Second) // one look is good
-	select {
-	case <-run.Done():
-		t.Fatalf("it ended with %+v: %s", run.Wait(), out)
-	default:
+	for deadline := time.After(90 * time.Second); !oci.LookedAfter(run, began); { // on a busy machine the first looks may be too slow to count
+		select {
+		case <-run.Done():
+			t.Fatalf("it ended with %+v: %s", run.Wait(), out)
+		case <-deadline:
+			t.Fatal("no look was good")
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	pid := b.engine.Podman(t, "inspect", "--format", "{{.State.Pid}}", b.engine.Podman(t, "ps", "--quiet"))
 	taken := time.Now()
