@@ -33,6 +33,7 @@ const (
 	ExtensionService       = "service"        // work that stays up
 	ExtensionGang          = "gang"           // leases of which all hold or none
 	ExtensionMixed         = "mixed"          // devices of several classes in one lease
+	ExtensionShm           = "shm"            // the job says how large its /dev/shm is
 )
 
 // Limits on names of extensions and units that a peer may list.
@@ -47,7 +48,7 @@ const (
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
 func Extensions() []string {
-	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice}
+	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm}
 }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
@@ -195,6 +196,7 @@ func JobExtensions(j *jobv1.Job) (names []string) {
 		{j.GetService() != nil, ExtensionService},
 		{j.GetGangSize() > 1, ExtensionGang},
 		{r.GetMixed(), ExtensionMixed},
+		{j.GetShmBytes() > 0, ExtensionShm},
 	} {
 		if e.used {
 			names = append(names, e.name)

@@ -126,6 +126,7 @@ func TestLeaseAndJobExtensions(t *testing.T) {
 		ExtensionService:       {Service: &jobv1.Service{}},
 		ExtensionGang:          {GangSize: 2},
 		ExtensionMixed:         {Resources: &marketv1.Resources{Runners: wasm, Mixed: true}},
+		ExtensionShm:           {Resources: none, ShmBytes: 1},
 	} {
 		if got := strings.Join(JobExtensions(j), ","); got != want {
 			t.Errorf("a job with %q uses %q", want, got)

@@ -55,6 +55,7 @@ var badKeys = map[string][]string{
 	"gpu.slice":          slices.Concat([]string{"half", "hwole", "1g.5gb"}, noValue),
 	"cpu":                slices.Concat(badCores, noValue),
 	"memory":             slices.Concat(badSize, []string{"5GB"}, noValue),
+	"shm":                slices.Concat(badSize, []string{"600MB"}, noValue),
 	"disk":               slices.Concat(badSize, noValue),
 	"any_of":             slices.Concat([]string{"[]", "[{}]", "[x]"}, noList),
 	"any_of[].region":    slices.Concat(badRegion, noWords),
@@ -98,7 +99,7 @@ var badKeys = map[string][]string{
 // keyAt is a job file with one key at its place, and the line that it is on.
 func keyAt(path, value string) string {
 	base := "wasm: ./a.wasm\n"
-	if strings.HasPrefix(path, "gpu") {
+	if strings.HasPrefix(path, "gpu") || path == "shm" {
 		base = "image: python@sha256:" + strings.Repeat("0", 64) + "\n"
 	} else if path == "wasm" || path == "image" {
 		base = "name: x\n"

@@ -40,6 +40,8 @@ func ModulePlan(job *jobv1.Job, dir string) (Plan, error) {
 		return Plan{}, &UnfitError{Unsupported: "image"}
 	case job.GetWasm() == "":
 		return Plan{}, &UnfitError{Detail: "the job has no module"}
+	case job.GetShmBytes() > 0:
+		return Plan{}, &UnfitError{Unsupported: "shm"}
 	}
 	module := filepath.Join(dir, "program.wasm")
 	p := FolderPlan(job, Program{Module: module}, dir)

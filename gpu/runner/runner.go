@@ -44,6 +44,7 @@ type Spec struct {
 	Out      string        // host folder shown writable as /out; must exist
 	Memory   uint64        // bytes
 	Disk     uint64        // bytes under Out, over all files
+	Shm      uint64        // most bytes in /dev/shm, a part of Memory; 0: half of it. Images only
 	CPUMilli uint32        // thousandths of a processor core; 0: not bounded
 	Duration time.Duration // of running time: what is spent paused does not count
 	Stdout   io.Writer     // written to while the job runs, by one goroutine; nil: discarded

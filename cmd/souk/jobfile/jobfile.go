@@ -35,7 +35,8 @@ type Spec struct {
 	args              []string // run as a list
 	env               map[string]string
 	resources         *marketv1.Resources
-	gpu               bool // whether anything of gpu was said
+	shm               uint64 // bytes of /dev/shm; 0: nothing was said
+	gpu               bool   // whether anything of gpu was said
 	in, out           []place
 	outSet            bool // out: [] means that nothing comes back
 	isolation         string
@@ -144,6 +145,7 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 		Retry:     &s.retry,
 		Reclaim:   s.reclaim,
 		CreatedMs: now.UnixMilli(),
+		ShmBytes:  s.shm,
 	}
 	if len(j.Retry.On) == 0 && j.Retry.Max > 0 {
 		j.Retry.On = []jobv1.RetryCause{jobv1.RetryCause_RETRY_CAUSE_PROVIDER_LOST, jobv1.RetryCause_RETRY_CAUSE_RECLAIMED}
@@ -231,6 +233,10 @@ func (s *Spec) checkProgram() error {
 		return s.errorf("on_reclaim.checkpoint", "a module takes no signals: drop it, or run an image")
 	case s.wasm != "" && s.resources.MemoryBytes > maxWasmMemory:
 		return s.errorf("memory", "%s is more than a module can have: at most 4GiB", souk.FormatSize(s.resources.MemoryBytes))
+	case s.wasm != "" && s.shm > 0:
+		return s.errorf("shm", "a module has no /dev/shm: drop it, or run an image")
+	case s.shm > s.resources.MemoryBytes:
+		return s.errorf("shm", "%s is more than memory, which it is a part of: ask for more memory", souk.FormatSize(s.shm))
 	case s.wasm != "" && s.resources.GpuCount > 0:
 		return s.errorf("gpu", "a module cannot use a GPU: it has none of its host's devices")
 	}

@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 		`"input":"","outputs":[{"from":"/out"}],` +
 		`"price":{"max_atoms_per_hour":0,"max_total_atoms":0,"pay_every_ms":10000,"pay_ahead_ms":0},` +
 		`"limits":{"start_within_ms":300000,"max_duration_ms":3600000,"hold_paused_ms":30000},` +
-		`"retry":{"on":[],"max":0},"created_ms":1767355200000,"secrets":[],"gang_size":0}`
+		`"retry":{"on":[],"max":0},"created_ms":1767355200000,"secrets":[],"gang_size":0,"shm_bytes":0}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
@@ -63,6 +63,7 @@ env: {EPOCHS: "5", LR: 0.10, A: ""}
 gpu: {count: 2, vram: 24GB.., model: [RTX_4090, l40s], compute_cap: 8.9..9.0, slice: whole, mixed: true}
 cpu: 2.5
 memory: 4GiB
+shm: 2GiB
 disk: 10GB
 any_of: [{region: EU}, {region: US}]
 data:
@@ -94,7 +95,7 @@ func TestEverything(t *testing.T) {
 		`"input":"","outputs":[{"from":"/out"},{"from":"/out/log"}],` +
 		`"price":{"max_atoms_per_hour":600000,"max_total_atoms":5000000,"pay_every_ms":30000,"pay_ahead_ms":5000},` +
 		`"limits":{"start_within_ms":120000,"max_duration_ms":21600000,"hold_paused_ms":60000},` +
-		`"retry":{"on":["provider-lost","reclaimed"],"max":3},"created_ms":1767355200000,"secrets":[],"gang_size":0}`
+		`"retry":{"on":["provider-lost","reclaimed"],"max":3},"created_ms":1767355200000,"secrets":[],"gang_size":0,"shm_bytes":2147483648}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
 	}
@@ -131,6 +132,8 @@ func TestRefuses(t *testing.T) {
 		{"bad name", w + "name: a b", "is not a name"},
 		{"memory without unit", w + "memory: 4", "not a size"},
 		{"memory past a module", w + "memory: 5GiB", "at most 4GiB"},
+		{"shm past the memory", "image: a@" + digest + "\nmemory: 1GB\nshm: 2GB", "job.yaml:3:6: shm: 2GB is more than memory"},
+		{"shm of a module", w + "shm: 1MB", "2:6: shm: a module has no /dev/shm"},
 		{"zero memory", w + "memory: 0GB", "0GB is not between 1B and 1024TiB"},
 		{"bad cpu", w + "cpu: many", "number of cores"},
 		{"zero cpu", w + "cpu: 0", "number of cores"},

@@ -23,7 +23,7 @@ func Parse(src []byte, file, dir string) (*Spec, error) {
 
 // What each mapping of the file may hold.
 var (
-	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "disk",
+	topKeys = []string{"kind", "name", "image", "wasm", "run", "env", "secrets", "registry_auth", "gpu", "cpu", "memory", "shm", "disk",
 		"any_of", "data", "network", "isolation", "price", "limits", "retry", "on_reclaim", "trust",
 		"access", "port", "ready", "replicas"}
 	gpuKeys     = []string{"count", "vram", "model", "compute_cap", "slice", "mixed"}
@@ -92,7 +92,7 @@ func (s *Spec) top(key string, v yamlfile.Value) error {
 		return v.Each(reclaimKeys, s.parseReclaim)
 	case "trust":
 		return v.Each(trustKeys, s.text)
-	case "cpu", "memory", "disk":
+	case "cpu", "memory", "shm", "disk":
 		return s.literal(key, v)
 	}
 	return s.text(key, v)

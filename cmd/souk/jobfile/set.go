@@ -46,6 +46,8 @@ func (s *Spec) Set(key, value string) (err error) {
 		r.CpuMilli, err = thousandths(value)
 	case "memory":
 		r.MemoryBytes, err = size(value)
+	case "shm":
+		s.shm, err = size(value)
 	case "disk":
 		r.DiskBytes, err = size(value)
 	case "network":

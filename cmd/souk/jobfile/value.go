@@ -167,7 +167,7 @@ func wanted(key string) string {
 		return "an image such as docker.io/library/python:3.12, or name@sha256:… with 64 hex digits"
 	case key == "cpu":
 		return "a number of cores from 0.001 to 1024, with at most 3 decimals"
-	case key == "memory", key == "disk":
+	case key == "memory", key == "shm", key == "disk":
 		return "a size such as 512MB, 24GB or 16GiB"
 	case key == "network":
 		return "none"

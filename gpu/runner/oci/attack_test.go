@@ -67,7 +67,7 @@ func newAttack(t *testing.T) *attack {
 func TestAttacks(t *testing.T) {
 	a := newAttack(t)
 	for name, f := range map[string]func(*testing.T){"escapes": a.escapes, "bombs": a.bombs, "disk": a.passesItsDisk, "deaf": a.isDeaf,
-		"links": a.leavesLinks, "tricks": a.tricks, "neighbours": a.hasNeighbours} {
+		"links": a.leavesLinks, "tricks": a.tricks, "neighbours": a.hasNeighbours, "shm": a.hasShm} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); f(t) })
 	}
 }

@@ -59,7 +59,7 @@ func settings(s runner.Spec, f Facts, img image, who identity, owner string) (cl
 		SecurityOpt:    []string{"no-new-privileges"},
 		ReadonlyRootfs: true,
 		Tmpfs:          tmpfs,
-		ShmSize:        half(s.Memory),
+		ShmSize:        shm(s),
 		OomScoreAdj:    killFirst,
 		LogConfig:      container.LogConfig{Type: "none"}, // what is printed goes to the client alone
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
@@ -166,6 +166,15 @@ func acted(name string) bool {
 
 // half is half of the memory, for each folder that lies in it.
 func half(memory uint64) int64 { return max(1<<20, bytesOf(memory)/2) }
+
+// shm is the size of /dev/shm. What lies there counts as the job's memory, so no size
+// takes more than that.
+func shm(s runner.Spec) int64 {
+	if s.Shm == 0 {
+		return half(s.Memory)
+	}
+	return bytesOf(min(s.Shm, s.Memory))
+}
 
 func bytesOf(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/moby/moby/client"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // typical is a run with all that a job can ask for.
@@ -55,6 +57,22 @@ func TestHardened(t *testing.T) {
 		Labels: map[string]string{"souk.home": "0123456789abcdef", "souk.lease": typical().Lease.String()}}
 	if !reflect.DeepEqual(got.Config, config) {
 		t.Errorf("%+v\nwant\n%+v", got.Config, config)
+	}
+}
+
+func TestShm(t *testing.T) {
+	for asked, want := range map[uint64]int64{0: 512 << 20, 4096: 4096, 1 << 30: 1 << 30, 1 << 40: 1 << 30} {
+		s := typical()
+		s.Shm = asked
+		if got := made(t, s, Facts{}, image{}, identity{}).HostConfig.ShmSize; got != want {
+			t.Errorf("asked for %d of %d bytes: it has %d, want %d", asked, s.Memory, got, want)
+		}
+	}
+	for shm, fits := range map[uint64]bool{0: true, 64 << 20: true, 64<<20 + 1: false} {
+		j := &jobv1.Job{Image: "a@sha256:" + strings.Repeat("0", 64), Resources: &marketv1.Resources{MemoryBytes: 64 << 20}, ShmBytes: shm}
+		if _, err := new(Runner).Plan(j, "/jobs/x"); (err == nil) != fits {
+			t.Errorf("a job with %d bytes: %v", shm, err)
+		}
 	}
 }
 

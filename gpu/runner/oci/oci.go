@@ -107,6 +107,8 @@ func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
 		return runner.Plan{}, &runner.UnfitError{Detail: "the job has no image"}
 	case !imageForm.MatchString(job.Image):
 		return runner.Plan{}, &runner.UnfitError{Detail: "the image is not named by its digest"}
+	case job.GetShmBytes() > job.GetResources().GetMemoryBytes():
+		return runner.Plan{}, &runner.UnfitError{Detail: "its /dev/shm is larger than its memory"}
 	}
 	if err := checkCommand(job); err != nil {
 		return runner.Plan{}, &runner.UnfitError{Detail: err.Error()}

@@ -120,7 +120,10 @@ type Job struct {
 	// Work that stays up; absent for a job that ends.
 	Service *Service `protobuf:"bytes,19,opt,name=service,proto3" json:"service,omitempty"`
 	// How many leases of this job hold together; 0 and 1: one alone.
-	GangSize      uint32 `protobuf:"varint,20,opt,name=gang_size,json=gangSize,proto3" json:"gang_size,omitempty"`
+	GangSize uint32 `protobuf:"varint,20,opt,name=gang_size,json=gangSize,proto3" json:"gang_size,omitempty"`
+	// The size of /dev/shm of an image, bytes, at most its memory, of which what lies
+	// there is a part; 0: half of it. Extension shm.
+	ShmBytes      uint64 `protobuf:"varint,21,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +294,13 @@ func (x *Job) GetService() *Service {
 func (x *Job) GetGangSize() uint32 {
 	if x != nil {
 		return x.GangSize
+	}
+	return 0
+}
+
+func (x *Job) GetShmBytes() uint64 {
+	if x != nil {
+		return x.ShmBytes
 	}
 	return 0
 }
@@ -775,7 +785,7 @@ var File_souk_job_v1_job_proto protoreflect.FileDescriptor
 
 const file_souk_job_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15souk/job/v1/job.proto\x12\vsouk.job.v1\x1a\x19souk/lease/v1/lease.proto\x1a\x1bsouk/market/v1/market.proto\"\xfc\x05\n" +
+	"\x15souk/job/v1/job.proto\x12\vsouk.job.v1\x1a\x19souk/lease/v1/lease.proto\x1a\x1bsouk/market/v1/market.proto\"\x99\x06\n" +
 	"\x03Job\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -800,7 +810,8 @@ const file_souk_job_v1_job_proto_rawDesc = "" +
 	"checkpoint\x120\n" +
 	"\areclaim\x18\x12 \x01(\v2\x16.souk.lease.v1.ReclaimR\areclaim\x12.\n" +
 	"\aservice\x18\x13 \x01(\v2\x14.souk.job.v1.ServiceR\aservice\x12\x1b\n" +
-	"\tgang_size\x18\x14 \x01(\rR\bgangSize\"4\n" +
+	"\tgang_size\x18\x14 \x01(\rR\bgangSize\x12\x1b\n" +
+	"\tshm_bytes\x18\x15 \x01(\x04R\bshmBytes\"4\n" +
 	"\x06Secret\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"H\n" +

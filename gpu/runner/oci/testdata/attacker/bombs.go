@@ -40,12 +40,18 @@ var bombs = map[string]func([]string) int{
 		fmt.Println("deaf")
 		return forever()
 	},
-	"silent":        func([]string) int { os.Stdout.Close(); os.Stderr.Close(); return forever() },
-	"leave-behind":  func([]string) int { _ = exec.Command("/attacker", "deaf").Start(); return 0 },
-	"links":         func([]string) int { return links() },
-	"environment":   func([]string) int { fmt.Println(strings.Join(os.Environ(), "\n")); return 0 },
-	"user":          func([]string) int { fmt.Println(os.Getuid() != 0, "uid"); return forever() },
-	"write-volume":  func(args []string) int { return writeVolume(args[0]) },
+	"silent":       func([]string) int { os.Stdout.Close(); os.Stderr.Close(); return forever() },
+	"leave-behind": func([]string) int { _ = exec.Command("/attacker", "deaf").Start(); return 0 },
+	"links":        func([]string) int { return links() },
+	"environment":  func([]string) int { fmt.Println(strings.Join(os.Environ(), "\n")); return 0 },
+	"user":         func([]string) int { fmt.Println(os.Getuid() != 0, "uid"); return forever() },
+	"write-volume": func(args []string) int { return writeVolume(args[0]) },
+	"shm-size": func([]string) int {
+		var s syscall.Statfs_t
+		err := syscall.Statfs("/dev/shm", &s)
+		fmt.Println("shm", s.Blocks*uint64(s.Bsize), err)
+		return 0
+	},
 	"where":         func([]string) int { dir, _ := os.Getwd(); fmt.Println(dir); return 0 },
 	"fake-the-kill": func([]string) int { return 137 },
 	"fake-the-exec": func([]string) int { fmt.Fprintln(os.Stderr, "exec /x: exec format error"); return 255 },
