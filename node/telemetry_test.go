@@ -1,7 +1,10 @@
 package node_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/payment"
@@ -12,7 +15,10 @@ import (
 // against the samples that either side exports.
 func TestTelemetryOnTheBill(t *testing.T) {
 	provider, client := twoNodes(t, serveChain(t))
-	s := client.submit(t, testJob(t, client, "train")).finished(t)
+	j := client.submit(t, testJob(t, client, "train"))
+	live, kept := make(chan []string, 1), 0
+	go func() { live <- j.metrics(t, &apiv1.MetricsRequest{Id: j.id}) }()
+	s := j.finished(t)
 	if s.State != "done" || s.PaidAtoms == 0 {
 		t.Fatalf("job ended as %v", s)
 	}
@@ -35,5 +41,33 @@ func TestTelemetryOnTheBill(t *testing.T) {
 		if samples == 0 {
 			t.Error("a run has no telemetry")
 		}
+		kept = samples
 	}
+	// Who followed the job was told what who comes later is told.
+	first := <-live
+	if got := j.metrics(t, &apiv1.MetricsRequest{Id: j.id, Once: true}); !slices.Equal(got, first) || len(got) != kept {
+		t.Errorf("told later: %q; told while it ran: %q; kept: %d", got, first, kept)
+	}
+	if got := j.metrics(t, &apiv1.MetricsRequest{Id: j.id, SinceMs: time.Now().Add(time.Hour).UnixMilli()}); len(got) > 0 {
+		t.Errorf("samples from the future: %q", got)
+	}
+}
+
+// metrics is what a stream of the job's samples tells until it ends.
+func (j *job) metrics(t *testing.T, req *apiv1.MetricsRequest) (told []string) {
+	news, err := j.by.Metrics(t.Context(), req)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer news.Close()
+	for news.Receive() {
+		for _, s := range news.Msg().Samples {
+			told = append(told, fmt.Sprintf("%s %s %d %d", news.Msg().Lease, s.Device, s.AtMs, s.GetCpuMilli()))
+		}
+	}
+	if err := news.Err(); err != nil {
+		t.Error(err)
+	}
+	return told
 }

@@ -55,15 +55,28 @@ func onJob(f asker) func(*cobra.Command, []string) error {
 }
 
 func newJob(a *app) *cobra.Command {
-	return &cobra.Command{
+	var metrics bool
+	cmd := &cobra.Command{
 		Use:   "job ID",
 		Short: "All of one job: attempts, lease, receipts, reasons",
 		Long: `Shows all that is known of a job: where it stands, each attempt with the refusals
-it met, its receipts, its outputs. ID may be any unique beginning of the id.`,
-		Example: "  souk job 7f3a\n  souk job 7f3a --json",
+it met, its receipts, its outputs. ID may be any unique beginning of the id.
+
+With --metrics it shows what the leased devices measure, each second until the job
+ends: use, memory, power, temperature, clocks, the energy used since the first
+sample, Xids. What a device cannot tell is a dash. On a terminal the table is drawn
+anew; elsewhere the last one is printed; with --json each sample is an object.`,
+		Example: "  souk job 7f3a\n  souk job 7f3a --json\n  souk job 7f3a --metrics",
 		Args:    exactly("ID"),
-		RunE:    onJob(a.job),
+		RunE: onJob(func(ctx context.Context, args []string) error {
+			if metrics {
+				return a.metrics(ctx, args[0])
+			}
+			return a.job(ctx, args)
+		}),
 	}
+	cmd.Flags().BoolVar(&metrics, "metrics", false, "show what the devices measure until the job ends")
+	return cmd
 }
 
 func (a *app) job(ctx context.Context, args []string) error {

@@ -26,6 +26,7 @@ type fakeDaemon struct {
 	plan      *apiv1.PlanResponse
 	events    []*apiv1.FollowResponse
 	attempts  []*apiv1.Attempt
+	measured  []*apiv1.MetricsResponse
 	submitErr error
 	hang      bool // the job does not end
 
@@ -63,6 +64,15 @@ func (f *fakeDaemon) Follow(ctx context.Context, _ *apiv1.FollowRequest, stream 
 	if f.hang {
 		close(f.following)
 		<-ctx.Done()
+	}
+	return nil
+}
+
+func (f *fakeDaemon) Metrics(_ context.Context, _ *apiv1.MetricsRequest, stream *connect.ServerStream[apiv1.MetricsResponse]) error {
+	for _, m := range f.measured {
+		if err := stream.Send(m); err != nil {
+			return err
+		}
 	}
 	return nil
 }

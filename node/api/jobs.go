@@ -30,6 +30,7 @@ type jobsService struct {
 	scores   scores
 	proofs   proofs
 	receipts leaseReceipts
+	samples  leaseSamples
 	wallet   interface {
 		Balance(ledger.Account) souk.Atoms
 	}

@@ -220,9 +220,10 @@ func newServices(cfg Config, url string) http.Handler {
 	node := &nodeService{version: cfg.Version, started: cfg.Started, home: cfg.Home, url: url, host: cfg.Host, book: cfg.Book,
 		gossip: cfg.Gossip, streams: cfg.Streams, clocks: cfg.Clocks, space: cfg.Space, devices: cfg.Devices, engine: cfg.Engine, seller: cfg.Seller}
 	market := &marketService{book: cfg.Book, changes: cfg.Book, scores: cfg.Receipts, proofs: cfg.Proofs}
-	jobs := &jobsService{book: cfg.Book, scores: cfg.Receipts, proofs: cfg.Proofs, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
+	samples := disk.NewSampleFiles(cfg.Home, cfg.Space.LedgerRoom)
+	jobs := &jobsService{samples: samples, book: cfg.Book, scores: cfg.Receipts, proofs: cfg.Proofs, receipts: cfg.Receipts, wallet: cfg.Ledger, channels: cfg.Channels}
 	wallet := &walletService{ledger: cfg.Ledger, channels: cfg.Channels, book: cfg.Book}
-	log := &logService{samples: disk.NewSampleFiles(cfg.Home, cfg.Space.LedgerRoom), receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}
+	log := &logService{samples: samples, receipts: cfg.Receipts, tree: cfg.Tree, contract: cfg.Anchors}
 	if cfg.Chain != nil { // a nil pointer in an interface would not be nil
 		node.chain, node.jobs = cfg.Chain, cfg.Client
 		jobs.jobs = cfg.Client

@@ -44,6 +44,13 @@ func (s *SampleFiles) Read(lease souk.LeaseID, fn func(b []byte) error) error {
 	return ReadSamples(s.path(lease), payment.MaxSampleBytes, fn)
 }
 
+// From calls fn with the samples of a lease that begin at byte at of its file or
+// later, and returns where the next will begin; also while they are written. An error
+// of fn ends it, and the sample that fn had is read again from there.
+func (s *SampleFiles) From(lease souk.LeaseID, at int64, fn func(b []byte) error) (int64, error) {
+	return readSamples(s.path(lease), payment.MaxSampleBytes, at, fn)
+}
+
 // Remove removes what is kept of a lease.
 func (s *SampleFiles) Remove(lease souk.LeaseID) error {
 	if err := os.Remove(s.path(lease)); err != nil && !errors.Is(err, fs.ErrNotExist) {

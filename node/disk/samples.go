@@ -185,13 +185,26 @@ func (s *SampleFile) Close() {
 // ReadSamples calls fn with every sample of a file, also while it is written. A
 // file that is not there has none.
 func ReadSamples(path string, most int, fn func(b []byte) error) error {
+	_, err := readSamples(path, most, 0, fn)
+	return err
+}
+
+// readSamples does it from a place of the file on, and returns where it came to.
+func readSamples(path string, most int, at int64, fn func(b []byte) error) (int64, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return at, nil
 	}
 	if err != nil {
-		return fmt.Errorf("samples: %w", err)
+		return at, fmt.Errorf("samples: %w", err)
 	}
 	defer f.Close()
-	return (&SampleFile{most: most}).each(f, func(b []byte, _ int) error { return fn(b) })
+	err = (&SampleFile{most: most}).each(io.NewSectionReader(f, at, MaxSampleFileBytes), func(b []byte, size int) error {
+		if err := fn(b); err != nil {
+			return err
+		}
+		at += int64(size)
+		return nil
+	})
+	return at, err
 }

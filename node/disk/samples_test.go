@@ -75,6 +75,29 @@ func TestSampleFile(t *testing.T) {
 			t.Errorf("from %d on: read up to %d", first, at)
 		}
 	}
+	read := 0
+	for at := int64(0); ; { // a reader that comes back for more every now and then
+		before := read
+		next, err := readSamples(path, 100, at, func(b []byte) error {
+			if string(b) != sample(read) {
+				t.Fatalf("sample %d is %q", read, b)
+			}
+			if read == before+999 {
+				return errEnough // it is not taken
+			}
+			read++
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			t.Fatal(err)
+		}
+		if at = next; read == before {
+			break
+		}
+	}
+	if read != n {
+		t.Errorf("read %d samples piece by piece, want %d", read, n)
+	}
 	full = true
 	if kept, err := s.Append([]byte("no room")); err != nil || kept {
 		t.Errorf("on a full disk: kept %v, %v", kept, err)

@@ -2970,6 +2970,125 @@ func (*FollowResponse_Receipt) isFollowResponse_Event() {}
 
 func (*FollowResponse_Decline) isFollowResponse_Event() {}
 
+// MetricsRequest names a job whose samples are wanted.
+type MetricsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, or a unique prefix.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Samples from before this time are left out, Unix milliseconds; 0: none are.
+	SinceMs int64 `protobuf:"varint,2,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	// Whether the stream ends with what is known now.
+	Once          bool `protobuf:"varint,3,opt,name=once,proto3" json:"once,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetricsRequest) Reset() {
+	*x = MetricsRequest{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetricsRequest) ProtoMessage() {}
+
+func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
+func (*MetricsRequest) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *MetricsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MetricsRequest) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *MetricsRequest) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
+}
+
+// MetricsResponse is a piece of the samples of one attempt, in the order of time.
+type MetricsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lease of the attempt.
+	Lease string `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	// The samples, at most 64. What a device cannot tell is missing.
+	Samples       []*v12.Sample `protobuf:"bytes,2,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetricsResponse) Reset() {
+	*x = MetricsResponse{}
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetricsResponse) ProtoMessage() {}
+
+func (x *MetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetricsResponse.ProtoReflect.Descriptor instead.
+func (*MetricsResponse) Descriptor() ([]byte, []int) {
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *MetricsResponse) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+func (x *MetricsResponse) GetSamples() []*v12.Sample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
 // StopRequest names a job to release.
 type StopRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2981,7 +3100,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3112,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[34]
+	mi := &file_souk_api_v1_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3125,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{34}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StopRequest) GetId() string {
@@ -3027,7 +3146,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3158,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[35]
+	mi := &file_souk_api_v1_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3171,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{35}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StopResponse) GetSummary() *JobSummary {
@@ -3071,7 +3190,7 @@ type BalanceRequest struct {
 
 func (x *BalanceRequest) Reset() {
 	*x = BalanceRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3202,7 @@ func (x *BalanceRequest) String() string {
 func (*BalanceRequest) ProtoMessage() {}
 
 func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[36]
+	mi := &file_souk_api_v1_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3215,7 @@ func (x *BalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRequest.ProtoReflect.Descriptor instead.
 func (*BalanceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{36}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
 }
 
 // BalanceResponse is the wallet.
@@ -3122,7 +3241,7 @@ type BalanceResponse struct {
 
 func (x *BalanceResponse) Reset() {
 	*x = BalanceResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3253,7 @@ func (x *BalanceResponse) String() string {
 func (*BalanceResponse) ProtoMessage() {}
 
 func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[37]
+	mi := &file_souk_api_v1_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3266,7 @@ func (x *BalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceResponse.ProtoReflect.Descriptor instead.
 func (*BalanceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{37}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *BalanceResponse) GetAddress() string {
@@ -3208,7 +3327,7 @@ type FaucetRequest struct {
 
 func (x *FaucetRequest) Reset() {
 	*x = FaucetRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3220,7 +3339,7 @@ func (x *FaucetRequest) String() string {
 func (*FaucetRequest) ProtoMessage() {}
 
 func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[38]
+	mi := &file_souk_api_v1_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3233,7 +3352,7 @@ func (x *FaucetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetRequest.ProtoReflect.Descriptor instead.
 func (*FaucetRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{38}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
 }
 
 // FaucetResponse tells what came.
@@ -3249,7 +3368,7 @@ type FaucetResponse struct {
 
 func (x *FaucetResponse) Reset() {
 	*x = FaucetResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3380,7 @@ func (x *FaucetResponse) String() string {
 func (*FaucetResponse) ProtoMessage() {}
 
 func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[39]
+	mi := &file_souk_api_v1_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3393,7 @@ func (x *FaucetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FaucetResponse.ProtoReflect.Descriptor instead.
 func (*FaucetResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{39}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FaucetResponse) GetAmountAtoms() uint64 {
@@ -3304,7 +3423,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3435,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[40]
+	mi := &file_souk_api_v1_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3448,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{40}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DepositRequest) GetPeer() string {
@@ -3359,7 +3478,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3490,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[41]
+	mi := &file_souk_api_v1_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3503,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{41}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DepositResponse) GetChannel() *Channel {
@@ -3412,7 +3531,7 @@ type RefundRequest struct {
 
 func (x *RefundRequest) Reset() {
 	*x = RefundRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3543,7 @@ func (x *RefundRequest) String() string {
 func (*RefundRequest) ProtoMessage() {}
 
 func (x *RefundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[42]
+	mi := &file_souk_api_v1_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3556,7 @@ func (x *RefundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
 func (*RefundRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{42}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RefundRequest) GetPeer() string {
@@ -3462,7 +3581,7 @@ type RefundResponse struct {
 
 func (x *RefundResponse) Reset() {
 	*x = RefundResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3474,7 +3593,7 @@ func (x *RefundResponse) String() string {
 func (*RefundResponse) ProtoMessage() {}
 
 func (x *RefundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[43]
+	mi := &file_souk_api_v1_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3487,7 +3606,7 @@ func (x *RefundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
 func (*RefundResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{43}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RefundResponse) GetAmountAtoms() uint64 {
@@ -3522,7 +3641,7 @@ type WithdrawRequest struct {
 
 func (x *WithdrawRequest) Reset() {
 	*x = WithdrawRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3653,7 @@ func (x *WithdrawRequest) String() string {
 func (*WithdrawRequest) ProtoMessage() {}
 
 func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[44]
+	mi := &file_souk_api_v1_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3666,7 @@ func (x *WithdrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{44}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WithdrawRequest) GetPeer() string {
@@ -3572,7 +3691,7 @@ type WithdrawResponse struct {
 
 func (x *WithdrawResponse) Reset() {
 	*x = WithdrawResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3584,7 +3703,7 @@ func (x *WithdrawResponse) String() string {
 func (*WithdrawResponse) ProtoMessage() {}
 
 func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[45]
+	mi := &file_souk_api_v1_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3597,7 +3716,7 @@ func (x *WithdrawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawResponse.ProtoReflect.Descriptor instead.
 func (*WithdrawResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{45}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WithdrawResponse) GetTx() string {
@@ -3630,7 +3749,7 @@ type ChannelsRequest struct {
 
 func (x *ChannelsRequest) Reset() {
 	*x = ChannelsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3642,7 +3761,7 @@ func (x *ChannelsRequest) String() string {
 func (*ChannelsRequest) ProtoMessage() {}
 
 func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[46]
+	mi := &file_souk_api_v1_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3655,7 +3774,7 @@ func (x *ChannelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsRequest.ProtoReflect.Descriptor instead.
 func (*ChannelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{46}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
 }
 
 // ChannelsResponse lists the channels.
@@ -3669,7 +3788,7 @@ type ChannelsResponse struct {
 
 func (x *ChannelsResponse) Reset() {
 	*x = ChannelsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3800,7 @@ func (x *ChannelsResponse) String() string {
 func (*ChannelsResponse) ProtoMessage() {}
 
 func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[47]
+	mi := &file_souk_api_v1_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3813,7 @@ func (x *ChannelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChannelsResponse.ProtoReflect.Descriptor instead.
 func (*ChannelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{47}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ChannelsResponse) GetChannels() []*Channel {
@@ -3737,7 +3856,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3749,7 +3868,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[48]
+	mi := &file_souk_api_v1_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3762,7 +3881,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{48}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Channel) GetId() string {
@@ -3862,7 +3981,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +3993,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[49]
+	mi := &file_souk_api_v1_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4006,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{49}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *HistoryRequest) GetAfter() uint64 {
@@ -3915,7 +4034,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +4046,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[50]
+	mi := &file_souk_api_v1_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +4059,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{50}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *HistoryResponse) GetEntries() []*LedgerEntry {
@@ -3977,7 +4096,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3989,7 +4108,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[51]
+	mi := &file_souk_api_v1_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4002,7 +4121,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{51}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LedgerEntry) GetSeq() uint64 {
@@ -4083,7 +4202,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4214,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[52]
+	mi := &file_souk_api_v1_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4227,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{52}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AddRequest) GetPath() string {
@@ -4146,7 +4265,7 @@ type AddEntry struct {
 
 func (x *AddEntry) Reset() {
 	*x = AddEntry{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4277,7 @@ func (x *AddEntry) String() string {
 func (*AddEntry) ProtoMessage() {}
 
 func (x *AddEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[53]
+	mi := &file_souk_api_v1_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4290,7 @@ func (x *AddEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddEntry.ProtoReflect.Descriptor instead.
 func (*AddEntry) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{53}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AddEntry) GetFrom() string {
@@ -4201,7 +4320,7 @@ type AddResponse struct {
 
 func (x *AddResponse) Reset() {
 	*x = AddResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4213,7 +4332,7 @@ func (x *AddResponse) String() string {
 func (*AddResponse) ProtoMessage() {}
 
 func (x *AddResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[54]
+	mi := &file_souk_api_v1_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4226,7 +4345,7 @@ func (x *AddResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
 func (*AddResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{54}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AddResponse) GetCid() string {
@@ -4256,7 +4375,7 @@ type SaveRequest struct {
 
 func (x *SaveRequest) Reset() {
 	*x = SaveRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4387,7 @@ func (x *SaveRequest) String() string {
 func (*SaveRequest) ProtoMessage() {}
 
 func (x *SaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[55]
+	mi := &file_souk_api_v1_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4400,7 @@ func (x *SaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRequest.ProtoReflect.Descriptor instead.
 func (*SaveRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{55}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SaveRequest) GetCid() string {
@@ -4311,7 +4430,7 @@ type SaveResponse struct {
 
 func (x *SaveResponse) Reset() {
 	*x = SaveResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4442,7 @@ func (x *SaveResponse) String() string {
 func (*SaveResponse) ProtoMessage() {}
 
 func (x *SaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[56]
+	mi := &file_souk_api_v1_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4455,7 @@ func (x *SaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveResponse.ProtoReflect.Descriptor instead.
 func (*SaveResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{56}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SaveResponse) GetSizeBytes() uint64 {
@@ -4364,7 +4483,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4376,7 +4495,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[57]
+	mi := &file_souk_api_v1_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4389,7 +4508,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{57}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CatRequest) GetCid() string {
@@ -4410,7 +4529,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4422,7 +4541,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[58]
+	mi := &file_souk_api_v1_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4435,7 +4554,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{58}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -4458,7 +4577,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4470,7 +4589,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[59]
+	mi := &file_souk_api_v1_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4483,7 +4602,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{59}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ReceiptsRequest) GetJob() string {
@@ -4511,7 +4630,7 @@ type ReceiptsResponse struct {
 
 func (x *ReceiptsResponse) Reset() {
 	*x = ReceiptsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4642,7 @@ func (x *ReceiptsResponse) String() string {
 func (*ReceiptsResponse) ProtoMessage() {}
 
 func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[60]
+	mi := &file_souk_api_v1_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4655,7 @@ func (x *ReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{60}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReceiptsResponse) GetReceipts() []*ProvedReceipt {
@@ -4578,7 +4697,7 @@ type ProvedReceipt struct {
 
 func (x *ProvedReceipt) Reset() {
 	*x = ProvedReceipt{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4590,7 +4709,7 @@ func (x *ProvedReceipt) String() string {
 func (*ProvedReceipt) ProtoMessage() {}
 
 func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[61]
+	mi := &file_souk_api_v1_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4603,7 +4722,7 @@ func (x *ProvedReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvedReceipt.ProtoReflect.Descriptor instead.
 func (*ProvedReceipt) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{61}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ProvedReceipt) GetReceipt() *v12.Receipt {
@@ -4714,7 +4833,7 @@ type Anchor struct {
 
 func (x *Anchor) Reset() {
 	*x = Anchor{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[62]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4726,7 +4845,7 @@ func (x *Anchor) String() string {
 func (*Anchor) ProtoMessage() {}
 
 func (x *Anchor) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[62]
+	mi := &file_souk_api_v1_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4739,7 +4858,7 @@ func (x *Anchor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Anchor.ProtoReflect.Descriptor instead.
 func (*Anchor) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{62}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Anchor) GetCheckpoint() string {
@@ -4828,7 +4947,7 @@ type AnchorsRequest struct {
 
 func (x *AnchorsRequest) Reset() {
 	*x = AnchorsRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[63]
+	mi := &file_souk_api_v1_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4840,7 +4959,7 @@ func (x *AnchorsRequest) String() string {
 func (*AnchorsRequest) ProtoMessage() {}
 
 func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[63]
+	mi := &file_souk_api_v1_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4853,7 +4972,7 @@ func (x *AnchorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsRequest.ProtoReflect.Descriptor instead.
 func (*AnchorsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{63}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{65}
 }
 
 // AnchorsResponse lists the anchors.
@@ -4871,7 +4990,7 @@ type AnchorsResponse struct {
 
 func (x *AnchorsResponse) Reset() {
 	*x = AnchorsResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[64]
+	mi := &file_souk_api_v1_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4883,7 +5002,7 @@ func (x *AnchorsResponse) String() string {
 func (*AnchorsResponse) ProtoMessage() {}
 
 func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[64]
+	mi := &file_souk_api_v1_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4896,7 +5015,7 @@ func (x *AnchorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorsResponse.ProtoReflect.Descriptor instead.
 func (*AnchorsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{64}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AnchorsResponse) GetAnchors() []*Anchor {
@@ -4929,7 +5048,7 @@ type AnchorRequest struct {
 
 func (x *AnchorRequest) Reset() {
 	*x = AnchorRequest{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[65]
+	mi := &file_souk_api_v1_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4941,7 +5060,7 @@ func (x *AnchorRequest) String() string {
 func (*AnchorRequest) ProtoMessage() {}
 
 func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[65]
+	mi := &file_souk_api_v1_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4954,7 +5073,7 @@ func (x *AnchorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorRequest.ProtoReflect.Descriptor instead.
 func (*AnchorRequest) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{65}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{67}
 }
 
 // AnchorResponse is the anchor.
@@ -4968,7 +5087,7 @@ type AnchorResponse struct {
 
 func (x *AnchorResponse) Reset() {
 	*x = AnchorResponse{}
-	mi := &file_souk_api_v1_api_proto_msgTypes[66]
+	mi := &file_souk_api_v1_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4980,7 +5099,7 @@ func (x *AnchorResponse) String() string {
 func (*AnchorResponse) ProtoMessage() {}
 
 func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_api_v1_api_proto_msgTypes[66]
+	mi := &file_souk_api_v1_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4993,7 +5112,7 @@ func (x *AnchorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorResponse.ProtoReflect.Descriptor instead.
 func (*AnchorResponse) Descriptor() ([]byte, []int) {
-	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{66}
+	return file_souk_api_v1_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AnchorResponse) GetAnchor() *Anchor {
@@ -5277,7 +5396,14 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x03log\x18\x02 \x01(\v2\x10.souk.run.v1.LogH\x00R\x03log\x120\n" +
 	"\areceipt\x18\x03 \x01(\v2\x14.souk.run.v1.ReceiptH\x00R\areceipt\x120\n" +
 	"\adecline\x18\x04 \x01(\v2\x14.souk.api.v1.DeclineH\x00R\adeclineB\a\n" +
-	"\x05event\"\x1d\n" +
+	"\x05event\"O\n" +
+	"\x0eMetricsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
+	"\bsince_ms\x18\x02 \x01(\x03R\asinceMs\x12\x12\n" +
+	"\x04once\x18\x03 \x01(\bR\x04once\"V\n" +
+	"\x0fMetricsResponse\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\tR\x05lease\x12-\n" +
+	"\asamples\x18\x02 \x03(\v2\x13.souk.run.v1.SampleR\asamples\"\x1d\n" +
 	"\vStopRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"A\n" +
 	"\fStopResponse\x121\n" +
@@ -5427,13 +5553,14 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x06Market\x12A\n" +
 	"\x06Offers\x12\x1a.souk.api.v1.OffersRequest\x1a\x1b.souk.api.v1.OffersResponse\x12R\n" +
 	"\vWatchOffers\x12\x1f.souk.api.v1.WatchOffersRequest\x1a .souk.api.v1.WatchOffersResponse0\x01\x12L\n" +
-	"\tChallenge\x12\x1d.souk.api.v1.ChallengeRequest\x1a\x1e.souk.api.v1.ChallengeResponse0\x012\xff\x02\n" +
+	"\tChallenge\x12\x1d.souk.api.v1.ChallengeRequest\x1a\x1e.souk.api.v1.ChallengeResponse0\x012\xc7\x03\n" +
 	"\x04Jobs\x12;\n" +
 	"\x04Plan\x12\x18.souk.api.v1.PlanRequest\x1a\x19.souk.api.v1.PlanResponse\x12A\n" +
 	"\x06Submit\x12\x1a.souk.api.v1.SubmitRequest\x1a\x1b.souk.api.v1.SubmitResponse\x12;\n" +
 	"\x04List\x12\x18.souk.api.v1.ListRequest\x1a\x19.souk.api.v1.ListResponse\x128\n" +
 	"\x03Get\x12\x17.souk.api.v1.GetRequest\x1a\x18.souk.api.v1.GetResponse\x12C\n" +
-	"\x06Follow\x12\x1a.souk.api.v1.FollowRequest\x1a\x1b.souk.api.v1.FollowResponse0\x01\x12;\n" +
+	"\x06Follow\x12\x1a.souk.api.v1.FollowRequest\x1a\x1b.souk.api.v1.FollowResponse0\x01\x12F\n" +
+	"\aMetrics\x12\x1b.souk.api.v1.MetricsRequest\x1a\x1c.souk.api.v1.MetricsResponse0\x01\x12;\n" +
 	"\x04Stop\x12\x18.souk.api.v1.StopRequest\x1a\x19.souk.api.v1.StopResponse2\xf2\x03\n" +
 	"\x06Wallet\x12D\n" +
 	"\aBalance\x12\x1b.souk.api.v1.BalanceRequest\x1a\x1c.souk.api.v1.BalanceResponse\x12A\n" +
@@ -5464,7 +5591,7 @@ func file_souk_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_souk_api_v1_api_proto_rawDescData
 }
 
-var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
+var file_souk_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_souk_api_v1_api_proto_goTypes = []any{
 	(*StatusRequest)(nil),       // 0: souk.api.v1.StatusRequest
 	(*StatusResponse)(nil),      // 1: souk.api.v1.StatusResponse
@@ -5500,56 +5627,59 @@ var file_souk_api_v1_api_proto_goTypes = []any{
 	(*GetResponse)(nil),         // 31: souk.api.v1.GetResponse
 	(*FollowRequest)(nil),       // 32: souk.api.v1.FollowRequest
 	(*FollowResponse)(nil),      // 33: souk.api.v1.FollowResponse
-	(*StopRequest)(nil),         // 34: souk.api.v1.StopRequest
-	(*StopResponse)(nil),        // 35: souk.api.v1.StopResponse
-	(*BalanceRequest)(nil),      // 36: souk.api.v1.BalanceRequest
-	(*BalanceResponse)(nil),     // 37: souk.api.v1.BalanceResponse
-	(*FaucetRequest)(nil),       // 38: souk.api.v1.FaucetRequest
-	(*FaucetResponse)(nil),      // 39: souk.api.v1.FaucetResponse
-	(*DepositRequest)(nil),      // 40: souk.api.v1.DepositRequest
-	(*DepositResponse)(nil),     // 41: souk.api.v1.DepositResponse
-	(*RefundRequest)(nil),       // 42: souk.api.v1.RefundRequest
-	(*RefundResponse)(nil),      // 43: souk.api.v1.RefundResponse
-	(*WithdrawRequest)(nil),     // 44: souk.api.v1.WithdrawRequest
-	(*WithdrawResponse)(nil),    // 45: souk.api.v1.WithdrawResponse
-	(*ChannelsRequest)(nil),     // 46: souk.api.v1.ChannelsRequest
-	(*ChannelsResponse)(nil),    // 47: souk.api.v1.ChannelsResponse
-	(*Channel)(nil),             // 48: souk.api.v1.Channel
-	(*HistoryRequest)(nil),      // 49: souk.api.v1.HistoryRequest
-	(*HistoryResponse)(nil),     // 50: souk.api.v1.HistoryResponse
-	(*LedgerEntry)(nil),         // 51: souk.api.v1.LedgerEntry
-	(*AddRequest)(nil),          // 52: souk.api.v1.AddRequest
-	(*AddEntry)(nil),            // 53: souk.api.v1.AddEntry
-	(*AddResponse)(nil),         // 54: souk.api.v1.AddResponse
-	(*SaveRequest)(nil),         // 55: souk.api.v1.SaveRequest
-	(*SaveResponse)(nil),        // 56: souk.api.v1.SaveResponse
-	(*CatRequest)(nil),          // 57: souk.api.v1.CatRequest
-	(*CatResponse)(nil),         // 58: souk.api.v1.CatResponse
-	(*ReceiptsRequest)(nil),     // 59: souk.api.v1.ReceiptsRequest
-	(*ReceiptsResponse)(nil),    // 60: souk.api.v1.ReceiptsResponse
-	(*ProvedReceipt)(nil),       // 61: souk.api.v1.ProvedReceipt
-	(*Anchor)(nil),              // 62: souk.api.v1.Anchor
-	(*AnchorsRequest)(nil),      // 63: souk.api.v1.AnchorsRequest
-	(*AnchorsResponse)(nil),     // 64: souk.api.v1.AnchorsResponse
-	(*AnchorRequest)(nil),       // 65: souk.api.v1.AnchorRequest
-	(*AnchorResponse)(nil),      // 66: souk.api.v1.AnchorResponse
-	nil,                         // 67: souk.api.v1.StatusResponse.RejectsEntry
-	nil,                         // 68: souk.api.v1.JobSummary.OutputsEntry
-	nil,                         // 69: souk.api.v1.BalanceResponse.AccountsEntry
-	(v1.Evidence)(0),            // 70: souk.market.v1.Evidence
-	(*v1.Offer)(nil),            // 71: souk.market.v1.Offer
-	(*v11.Job)(nil),             // 72: souk.job.v1.Job
-	(*v12.Receipt)(nil),         // 73: souk.run.v1.Receipt
-	(*v12.Log)(nil),             // 74: souk.run.v1.Log
+	(*MetricsRequest)(nil),      // 34: souk.api.v1.MetricsRequest
+	(*MetricsResponse)(nil),     // 35: souk.api.v1.MetricsResponse
+	(*StopRequest)(nil),         // 36: souk.api.v1.StopRequest
+	(*StopResponse)(nil),        // 37: souk.api.v1.StopResponse
+	(*BalanceRequest)(nil),      // 38: souk.api.v1.BalanceRequest
+	(*BalanceResponse)(nil),     // 39: souk.api.v1.BalanceResponse
+	(*FaucetRequest)(nil),       // 40: souk.api.v1.FaucetRequest
+	(*FaucetResponse)(nil),      // 41: souk.api.v1.FaucetResponse
+	(*DepositRequest)(nil),      // 42: souk.api.v1.DepositRequest
+	(*DepositResponse)(nil),     // 43: souk.api.v1.DepositResponse
+	(*RefundRequest)(nil),       // 44: souk.api.v1.RefundRequest
+	(*RefundResponse)(nil),      // 45: souk.api.v1.RefundResponse
+	(*WithdrawRequest)(nil),     // 46: souk.api.v1.WithdrawRequest
+	(*WithdrawResponse)(nil),    // 47: souk.api.v1.WithdrawResponse
+	(*ChannelsRequest)(nil),     // 48: souk.api.v1.ChannelsRequest
+	(*ChannelsResponse)(nil),    // 49: souk.api.v1.ChannelsResponse
+	(*Channel)(nil),             // 50: souk.api.v1.Channel
+	(*HistoryRequest)(nil),      // 51: souk.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),     // 52: souk.api.v1.HistoryResponse
+	(*LedgerEntry)(nil),         // 53: souk.api.v1.LedgerEntry
+	(*AddRequest)(nil),          // 54: souk.api.v1.AddRequest
+	(*AddEntry)(nil),            // 55: souk.api.v1.AddEntry
+	(*AddResponse)(nil),         // 56: souk.api.v1.AddResponse
+	(*SaveRequest)(nil),         // 57: souk.api.v1.SaveRequest
+	(*SaveResponse)(nil),        // 58: souk.api.v1.SaveResponse
+	(*CatRequest)(nil),          // 59: souk.api.v1.CatRequest
+	(*CatResponse)(nil),         // 60: souk.api.v1.CatResponse
+	(*ReceiptsRequest)(nil),     // 61: souk.api.v1.ReceiptsRequest
+	(*ReceiptsResponse)(nil),    // 62: souk.api.v1.ReceiptsResponse
+	(*ProvedReceipt)(nil),       // 63: souk.api.v1.ProvedReceipt
+	(*Anchor)(nil),              // 64: souk.api.v1.Anchor
+	(*AnchorsRequest)(nil),      // 65: souk.api.v1.AnchorsRequest
+	(*AnchorsResponse)(nil),     // 66: souk.api.v1.AnchorsResponse
+	(*AnchorRequest)(nil),       // 67: souk.api.v1.AnchorRequest
+	(*AnchorResponse)(nil),      // 68: souk.api.v1.AnchorResponse
+	nil,                         // 69: souk.api.v1.StatusResponse.RejectsEntry
+	nil,                         // 70: souk.api.v1.JobSummary.OutputsEntry
+	nil,                         // 71: souk.api.v1.BalanceResponse.AccountsEntry
+	(v1.Evidence)(0),            // 72: souk.market.v1.Evidence
+	(*v1.Offer)(nil),            // 73: souk.market.v1.Offer
+	(*v11.Job)(nil),             // 74: souk.job.v1.Job
+	(*v12.Receipt)(nil),         // 75: souk.run.v1.Receipt
+	(*v12.Log)(nil),             // 76: souk.run.v1.Log
+	(*v12.Sample)(nil),          // 77: souk.run.v1.Sample
 }
 var file_souk_api_v1_api_proto_depIdxs = []int32{
-	67, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
+	69, // 0: souk.api.v1.StatusResponse.rejects:type_name -> souk.api.v1.StatusResponse.RejectsEntry
 	6,  // 1: souk.api.v1.DevicesResponse.devices:type_name -> souk.api.v1.Device
-	70, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
+	72, // 2: souk.api.v1.Device.evidence:type_name -> souk.market.v1.Evidence
 	7,  // 3: souk.api.v1.Device.errors:type_name -> souk.api.v1.DeviceErrors
 	8,  // 4: souk.api.v1.Device.now:type_name -> souk.api.v1.DeviceSample
 	11, // 5: souk.api.v1.ChallengeResponse.proof:type_name -> souk.api.v1.Proof
-	71, // 6: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
+	73, // 6: souk.api.v1.OfferRow.offer:type_name -> souk.market.v1.Offer
 	11, // 7: souk.api.v1.OfferRow.proof:type_name -> souk.api.v1.Proof
 	13, // 8: souk.api.v1.OffersResponse.offers:type_name -> souk.api.v1.OfferRow
 	14, // 9: souk.api.v1.OffersResponse.removals:type_name -> souk.api.v1.Removal
@@ -5557,90 +5687,93 @@ var file_souk_api_v1_api_proto_depIdxs = []int32{
 	13, // 11: souk.api.v1.Candidate.row:type_name -> souk.api.v1.OfferRow
 	20, // 12: souk.api.v1.Candidate.lines:type_name -> souk.api.v1.CostLine
 	19, // 13: souk.api.v1.Candidate.devices:type_name -> souk.api.v1.DeviceClass
-	72, // 14: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
+	74, // 14: souk.api.v1.PlanRequest.job:type_name -> souk.job.v1.Job
 	18, // 15: souk.api.v1.PlanResponse.candidates:type_name -> souk.api.v1.Candidate
 	14, // 16: souk.api.v1.PlanResponse.removals:type_name -> souk.api.v1.Removal
-	72, // 17: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
+	74, // 17: souk.api.v1.SubmitRequest.job:type_name -> souk.job.v1.Job
 	28, // 18: souk.api.v1.ListResponse.jobs:type_name -> souk.api.v1.JobSummary
-	68, // 19: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
+	70, // 19: souk.api.v1.JobSummary.outputs:type_name -> souk.api.v1.JobSummary.OutputsEntry
 	19, // 20: souk.api.v1.JobSummary.devices:type_name -> souk.api.v1.DeviceClass
 	21, // 21: souk.api.v1.Attempt.declines:type_name -> souk.api.v1.Decline
 	19, // 22: souk.api.v1.Attempt.devices:type_name -> souk.api.v1.DeviceClass
 	28, // 23: souk.api.v1.GetResponse.summary:type_name -> souk.api.v1.JobSummary
-	72, // 24: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
+	74, // 24: souk.api.v1.GetResponse.job:type_name -> souk.job.v1.Job
 	29, // 25: souk.api.v1.GetResponse.attempts:type_name -> souk.api.v1.Attempt
-	73, // 26: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
+	75, // 26: souk.api.v1.GetResponse.receipts:type_name -> souk.run.v1.Receipt
 	14, // 27: souk.api.v1.GetResponse.removals:type_name -> souk.api.v1.Removal
 	28, // 28: souk.api.v1.FollowResponse.summary:type_name -> souk.api.v1.JobSummary
-	74, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
-	73, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
+	76, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
+	75, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
 	21, // 31: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	28, // 32: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	69, // 33: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	48, // 34: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	48, // 35: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	51, // 36: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	53, // 37: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	61, // 38: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	73, // 39: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	62, // 40: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	62, // 41: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	62, // 42: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 43: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	4,  // 44: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	2,  // 45: souk.api.v1.Node.Reclaim:input_type -> souk.api.v1.ReclaimRequest
-	12, // 46: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	16, // 47: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	9,  // 48: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
-	22, // 49: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	24, // 50: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	26, // 51: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	30, // 52: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	32, // 53: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	34, // 54: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	36, // 55: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	38, // 56: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	40, // 57: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	42, // 58: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	44, // 59: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	46, // 60: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	49, // 61: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	52, // 62: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	55, // 63: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	57, // 64: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	59, // 65: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	63, // 66: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	65, // 67: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 68: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	5,  // 69: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	3,  // 70: souk.api.v1.Node.Reclaim:output_type -> souk.api.v1.ReclaimResponse
-	15, // 71: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	17, // 72: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	10, // 73: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
-	23, // 74: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	25, // 75: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	27, // 76: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	31, // 77: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	33, // 78: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	35, // 79: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	37, // 80: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	39, // 81: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	41, // 82: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	43, // 83: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	45, // 84: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	47, // 85: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	50, // 86: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	54, // 87: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	56, // 88: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	58, // 89: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	60, // 90: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	64, // 91: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	66, // 92: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	68, // [68:93] is the sub-list for method output_type
-	43, // [43:68] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	77, // 32: souk.api.v1.MetricsResponse.samples:type_name -> souk.run.v1.Sample
+	28, // 33: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	71, // 34: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	50, // 35: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	50, // 36: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	53, // 37: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	55, // 38: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	63, // 39: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	75, // 40: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	64, // 41: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	64, // 42: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	64, // 43: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 44: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	4,  // 45: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	2,  // 46: souk.api.v1.Node.Reclaim:input_type -> souk.api.v1.ReclaimRequest
+	12, // 47: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	16, // 48: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	9,  // 49: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
+	22, // 50: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	24, // 51: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	26, // 52: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	30, // 53: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	32, // 54: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	34, // 55: souk.api.v1.Jobs.Metrics:input_type -> souk.api.v1.MetricsRequest
+	36, // 56: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	38, // 57: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	40, // 58: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	42, // 59: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	44, // 60: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	46, // 61: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	48, // 62: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	51, // 63: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	54, // 64: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	57, // 65: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	59, // 66: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	61, // 67: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	65, // 68: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	67, // 69: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 70: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	5,  // 71: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	3,  // 72: souk.api.v1.Node.Reclaim:output_type -> souk.api.v1.ReclaimResponse
+	15, // 73: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	17, // 74: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	10, // 75: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
+	23, // 76: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	25, // 77: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	27, // 78: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	31, // 79: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	33, // 80: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	35, // 81: souk.api.v1.Jobs.Metrics:output_type -> souk.api.v1.MetricsResponse
+	37, // 82: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	39, // 83: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	41, // 84: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	43, // 85: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	45, // 86: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	47, // 87: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	49, // 88: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	52, // 89: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	56, // 90: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	58, // 91: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	60, // 92: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	62, // 93: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	66, // 94: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	68, // 95: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	70, // [70:96] is the sub-list for method output_type
+	44, // [44:70] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -5663,7 +5796,7 @@ func file_souk_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_api_v1_api_proto_rawDesc), len(file_souk_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   70,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -66,6 +66,8 @@ const (
 	JobsGetProcedure = "/souk.api.v1.Jobs/Get"
 	// JobsFollowProcedure is the fully-qualified name of the Jobs's Follow RPC.
 	JobsFollowProcedure = "/souk.api.v1.Jobs/Follow"
+	// JobsMetricsProcedure is the fully-qualified name of the Jobs's Metrics RPC.
+	JobsMetricsProcedure = "/souk.api.v1.Jobs/Metrics"
 	// JobsStopProcedure is the fully-qualified name of the Jobs's Stop RPC.
 	JobsStopProcedure = "/souk.api.v1.Jobs/Stop"
 	// WalletBalanceProcedure is the fully-qualified name of the Wallet's Balance RPC.
@@ -382,6 +384,9 @@ type JobsClient interface {
 	Get(context.Context, *v1.GetRequest) (*v1.GetResponse, error)
 	// Follow streams a job's changes and logs until it ends.
 	Follow(context.Context, *v1.FollowRequest) (*connect.ServerStreamForClient[v1.FollowResponse], error)
+	// Metrics streams what the devices of a job measured, attempt by attempt: first
+	// what is kept of it, then each sample as it comes, until the job ends.
+	Metrics(context.Context, *v1.MetricsRequest) (*connect.ServerStreamForClient[v1.MetricsResponse], error)
 	// Stop releases a job.
 	Stop(context.Context, *v1.StopRequest) (*v1.StopResponse, error)
 }
@@ -427,6 +432,12 @@ func NewJobsClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 			connect.WithSchema(jobsMethods.ByName("Follow")),
 			connect.WithClientOptions(opts...),
 		),
+		metrics: connect.NewClient[v1.MetricsRequest, v1.MetricsResponse](
+			httpClient,
+			baseURL+JobsMetricsProcedure,
+			connect.WithSchema(jobsMethods.ByName("Metrics")),
+			connect.WithClientOptions(opts...),
+		),
 		stop: connect.NewClient[v1.StopRequest, v1.StopResponse](
 			httpClient,
 			baseURL+JobsStopProcedure,
@@ -438,12 +449,13 @@ func NewJobsClient(httpClient connect.HTTPClient, baseURL string, opts ...connec
 
 // jobsClient implements JobsClient.
 type jobsClient struct {
-	plan   *connect.Client[v1.PlanRequest, v1.PlanResponse]
-	submit *connect.Client[v1.SubmitRequest, v1.SubmitResponse]
-	list   *connect.Client[v1.ListRequest, v1.ListResponse]
-	get    *connect.Client[v1.GetRequest, v1.GetResponse]
-	follow *connect.Client[v1.FollowRequest, v1.FollowResponse]
-	stop   *connect.Client[v1.StopRequest, v1.StopResponse]
+	plan    *connect.Client[v1.PlanRequest, v1.PlanResponse]
+	submit  *connect.Client[v1.SubmitRequest, v1.SubmitResponse]
+	list    *connect.Client[v1.ListRequest, v1.ListResponse]
+	get     *connect.Client[v1.GetRequest, v1.GetResponse]
+	follow  *connect.Client[v1.FollowRequest, v1.FollowResponse]
+	metrics *connect.Client[v1.MetricsRequest, v1.MetricsResponse]
+	stop    *connect.Client[v1.StopRequest, v1.StopResponse]
 }
 
 // Plan calls souk.api.v1.Jobs.Plan.
@@ -487,6 +499,11 @@ func (c *jobsClient) Follow(ctx context.Context, req *v1.FollowRequest) (*connec
 	return c.follow.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Metrics calls souk.api.v1.Jobs.Metrics.
+func (c *jobsClient) Metrics(ctx context.Context, req *v1.MetricsRequest) (*connect.ServerStreamForClient[v1.MetricsResponse], error) {
+	return c.metrics.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // Stop calls souk.api.v1.Jobs.Stop.
 func (c *jobsClient) Stop(ctx context.Context, req *v1.StopRequest) (*v1.StopResponse, error) {
 	response, err := c.stop.CallUnary(ctx, connect.NewRequest(req))
@@ -508,6 +525,9 @@ type JobsHandler interface {
 	Get(context.Context, *v1.GetRequest) (*v1.GetResponse, error)
 	// Follow streams a job's changes and logs until it ends.
 	Follow(context.Context, *v1.FollowRequest, *connect.ServerStream[v1.FollowResponse]) error
+	// Metrics streams what the devices of a job measured, attempt by attempt: first
+	// what is kept of it, then each sample as it comes, until the job ends.
+	Metrics(context.Context, *v1.MetricsRequest, *connect.ServerStream[v1.MetricsResponse]) error
 	// Stop releases a job.
 	Stop(context.Context, *v1.StopRequest) (*v1.StopResponse, error)
 }
@@ -549,6 +569,12 @@ func NewJobsHandler(svc JobsHandler, opts ...connect.HandlerOption) (string, htt
 		connect.WithSchema(jobsMethods.ByName("Follow")),
 		connect.WithHandlerOptions(opts...),
 	)
+	jobsMetricsHandler := connect.NewServerStreamHandlerSimple(
+		JobsMetricsProcedure,
+		svc.Metrics,
+		connect.WithSchema(jobsMethods.ByName("Metrics")),
+		connect.WithHandlerOptions(opts...),
+	)
 	jobsStopHandler := connect.NewUnaryHandlerSimple(
 		JobsStopProcedure,
 		svc.Stop,
@@ -567,6 +593,8 @@ func NewJobsHandler(svc JobsHandler, opts ...connect.HandlerOption) (string, htt
 			jobsGetHandler.ServeHTTP(w, r)
 		case JobsFollowProcedure:
 			jobsFollowHandler.ServeHTTP(w, r)
+		case JobsMetricsProcedure:
+			jobsMetricsHandler.ServeHTTP(w, r)
 		case JobsStopProcedure:
 			jobsStopHandler.ServeHTTP(w, r)
 		default:
@@ -596,6 +624,10 @@ func (UnimplementedJobsHandler) Get(context.Context, *v1.GetRequest) (*v1.GetRes
 
 func (UnimplementedJobsHandler) Follow(context.Context, *v1.FollowRequest, *connect.ServerStream[v1.FollowResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Jobs.Follow is not implemented"))
+}
+
+func (UnimplementedJobsHandler) Metrics(context.Context, *v1.MetricsRequest, *connect.ServerStream[v1.MetricsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.api.v1.Jobs.Metrics is not implemented"))
 }
 
 func (UnimplementedJobsHandler) Stop(context.Context, *v1.StopRequest) (*v1.StopResponse, error) {
