@@ -83,7 +83,21 @@ async function ownersJob() {
   assert.match(await page.locator("#receipts tr").first().innerText(), /final/);
   await page.waitForFunction((n) => document.getElementById("tree").innerText.includes(`Entries\n${n}`), before + receipts);
   await logFromTheStart(); // when it is over
+  await charts(page);
   return page;
+}
+
+// charts looks at the lines of what the job's processor measured.
+async function charts(page) {
+  const used = page.getByRole("img", { name: /^Processor in use: [\d.]+ cores$/ });
+  await used.waitFor();
+  const line = await used.locator("path").getAttribute("d");
+  assert.match(line, /^M[\d.]+ [\d.]+L/, "a line of one sample");
+  const box = await used.boundingBox();
+  assert.ok(box.width > 150 && box.height > 50, `a chart of ${JSON.stringify(box)}`);
+  assert.match(await page.locator("#charts .legend").innerText(), /cpu-/);
+  assert.equal(await page.getByRole("img", { name: /^Temperature/ }).count(), 0, "what a device cannot tell has no chart");
+  if (process.env.SOUK_PICTURE) await page.screenshot({ path: process.env.SOUK_PICTURE, fullPage: true });
 }
 
 // logFromTheStart checks that a page opened late shows what came before.

@@ -64,6 +64,7 @@ type follower struct {
 	j        *client.Job
 	s        *connect.ServerStream[apiv1.FollowResponse]
 	logs     bool
+	meters   *meterReader // nil: no samples are wanted
 	summary  []byte
 	stdout   uint64
 	stderr   uint64
@@ -78,6 +79,11 @@ func (s *jobsService) Follow(ctx context.Context, req *apiv1.FollowRequest, out 
 		return err
 	}
 	f := &follower{j: j, s: out, logs: req.Logs}
+	if req.SamplesSinceMs != nil {
+		f.meters = newMeterReader(s.samples, *req.SamplesSinceMs, func(m *apiv1.MetricsResponse) error {
+			return out.Send(&apiv1.FollowResponse{Event: &apiv1.FollowResponse_Metrics{Metrics: m}})
+		})
+	}
 	for {
 		rec, news := j.Watch()
 		if err := f.catchUp(s.receipts, rec); err != nil {
@@ -94,7 +100,7 @@ func (s *jobsService) Follow(ctx context.Context, req *apiv1.FollowRequest, out 
 	}
 }
 
-// catchUp sends what the stream has not seen. Logs and receipts go before the
+// catchUp sends what the stream has not seen. Logs, samples and receipts go before the
 // summary: who sees the end has seen all.
 func (f *follower) catchUp(receipts leaseReceipts, rec client.Record) error {
 	if f.logs {
@@ -105,6 +111,11 @@ func (f *follower) catchUp(receipts leaseReceipts, rec client.Record) error {
 			if err := f.log(l.stream, l.offset); err != nil {
 				return err
 			}
+		}
+	}
+	if f.meters != nil {
+		if err := f.meters.catchUp(rec.Attempts); err != nil {
+			return err
 		}
 	}
 	declines := 0

@@ -20,13 +20,17 @@ type leaseSamples interface {
 	From(lease souk.LeaseID, at int64, fn func(b []byte) error) (int64, error)
 }
 
-// meterReader is how far one Metrics stream has come. It holds nothing of a run: it
+// meterReader is how far one stream of samples has come. It holds nothing of a run: it
 // reads the file that the run writes, as slowly as its reader likes.
 type meterReader struct {
 	samples leaseSamples
 	send    func(*apiv1.MetricsResponse) error
 	since   int64
 	places  map[string]int64 // of each attempt, by its lease: the next sample in its file
+}
+
+func newMeterReader(samples leaseSamples, since int64, send func(*apiv1.MetricsResponse) error) *meterReader {
+	return &meterReader{samples: samples, send: send, since: since, places: map[string]int64{}}
 }
 
 // Metrics streams a job's samples until it ends.
@@ -38,7 +42,7 @@ func (s *jobsService) Metrics(ctx context.Context, req *apiv1.MetricsRequest, ou
 	if err := out.Send(nil); err != nil { // the answer begins although there is nothing to tell yet
 		return err
 	}
-	m := &meterReader{samples: s.samples, send: out.Send, since: req.SinceMs, places: map[string]int64{}}
+	m := newMeterReader(s.samples, req.SinceMs, out.Send)
 	for {
 		rec, news := j.Watch()
 		if err := m.catchUp(rec.Attempts); err != nil {

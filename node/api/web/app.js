@@ -274,7 +274,8 @@ function ran(r, before) {
 function show(j) {
   if (shown?.job.job === j.job) return;
   shown?.stop.abort();
-  shown = { job: j, stop: new AbortController(), receipts: new Map(), declines: [], streams: {} };
+  shown = { job: j, stop: new AbortController(), receipts: new Map(), declines: [], streams: {}, charts: new Charts($("charts")) };
+  $("charts-part").hidden = true;
   $("log").replaceChildren();
   $("log-none").hidden = false;
   $("job").hidden = false;
@@ -288,8 +289,14 @@ async function follow(view) {
     try {
       view.stop = new AbortController();
       let declines = [];
-      for await (const e of stream("Jobs/Follow", { id: view.job.job, logs: true }, view.stop.signal)) {
+      const until = view.job.ended ? Date.parse(view.job.ended) : Date.now();
+      for await (const e of stream("Jobs/Follow", { id: view.job.job, logs: true, samplesSinceMs: String(Math.max(view.charts.last + 1, until - chartSpan)) }, view.stop.signal)) {
         if (view !== shown) return;
+        if (e.metrics) {
+          view.charts.add(e.metrics.samples);
+          $("charts-part").hidden = false;
+          continue;
+        }
         if (e.log) addLog(view, e.log);
         if (e.receipt) view.receipts.set(`${e.receipt.lease}/${e.receipt.seq}`, e.receipt);
         if (e.decline) declines.push(e.decline), view.declines = declines;

@@ -2793,9 +2793,12 @@ type FollowRequest struct {
 	// Whether logs are wanted.
 	Logs bool `protobuf:"varint,2,opt,name=logs,proto3" json:"logs,omitempty"`
 	// Whether the stream ends with what is known now.
-	Once          bool `protobuf:"varint,3,opt,name=once,proto3" json:"once,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Once bool `protobuf:"varint,3,opt,name=once,proto3" json:"once,omitempty"`
+	// Samples from this time on are wanted too, as Metrics tells them, Unix
+	// milliseconds; missing: none are.
+	SamplesSinceMs *int64 `protobuf:"varint,4,opt,name=samples_since_ms,json=samplesSinceMs,proto3,oneof" json:"samples_since_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *FollowRequest) Reset() {
@@ -2849,6 +2852,13 @@ func (x *FollowRequest) GetOnce() bool {
 	return false
 }
 
+func (x *FollowRequest) GetSamplesSinceMs() int64 {
+	if x != nil && x.SamplesSinceMs != nil {
+		return *x.SamplesSinceMs
+	}
+	return 0
+}
+
 // FollowResponse is one piece of news of a job.
 type FollowResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2860,6 +2870,7 @@ type FollowResponse struct {
 	//	*FollowResponse_Log
 	//	*FollowResponse_Receipt
 	//	*FollowResponse_Decline
+	//	*FollowResponse_Metrics
 	Event         isFollowResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2938,6 +2949,15 @@ func (x *FollowResponse) GetDecline() *Decline {
 	return nil
 }
 
+func (x *FollowResponse) GetMetrics() *MetricsResponse {
+	if x != nil {
+		if x, ok := x.Event.(*FollowResponse_Metrics); ok {
+			return x.Metrics
+		}
+	}
+	return nil
+}
+
 type isFollowResponse_Event interface {
 	isFollowResponse_Event()
 }
@@ -2962,6 +2982,11 @@ type FollowResponse_Decline struct {
 	Decline *Decline `protobuf:"bytes,4,opt,name=decline,proto3,oneof"`
 }
 
+type FollowResponse_Metrics struct {
+	// What the devices measured.
+	Metrics *MetricsResponse `protobuf:"bytes,5,opt,name=metrics,proto3,oneof"`
+}
+
 func (*FollowResponse_Summary) isFollowResponse_Event() {}
 
 func (*FollowResponse_Log) isFollowResponse_Event() {}
@@ -2969,6 +2994,8 @@ func (*FollowResponse_Log) isFollowResponse_Event() {}
 func (*FollowResponse_Receipt) isFollowResponse_Event() {}
 
 func (*FollowResponse_Decline) isFollowResponse_Event() {}
+
+func (*FollowResponse_Metrics) isFollowResponse_Event() {}
 
 // MetricsRequest names a job whose samples are wanted.
 type MetricsRequest struct {
@@ -5386,16 +5413,19 @@ const file_souk_api_v1_api_proto_rawDesc = "" +
 	"\x03job\x18\x02 \x01(\v2\x10.souk.job.v1.JobR\x03job\x120\n" +
 	"\battempts\x18\x03 \x03(\v2\x14.souk.api.v1.AttemptR\battempts\x120\n" +
 	"\breceipts\x18\x04 \x03(\v2\x14.souk.run.v1.ReceiptR\breceipts\x120\n" +
-	"\bremovals\x18\x05 \x03(\v2\x14.souk.api.v1.RemovalR\bremovals\"G\n" +
+	"\bremovals\x18\x05 \x03(\v2\x14.souk.api.v1.RemovalR\bremovals\"\x8b\x01\n" +
 	"\rFollowRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04logs\x18\x02 \x01(\bR\x04logs\x12\x12\n" +
-	"\x04once\x18\x03 \x01(\bR\x04once\"\xd8\x01\n" +
+	"\x04once\x18\x03 \x01(\bR\x04once\x12-\n" +
+	"\x10samples_since_ms\x18\x04 \x01(\x03H\x00R\x0esamplesSinceMs\x88\x01\x01B\x13\n" +
+	"\x11_samples_since_ms\"\x92\x02\n" +
 	"\x0eFollowResponse\x123\n" +
 	"\asummary\x18\x01 \x01(\v2\x17.souk.api.v1.JobSummaryH\x00R\asummary\x12$\n" +
 	"\x03log\x18\x02 \x01(\v2\x10.souk.run.v1.LogH\x00R\x03log\x120\n" +
 	"\areceipt\x18\x03 \x01(\v2\x14.souk.run.v1.ReceiptH\x00R\areceipt\x120\n" +
-	"\adecline\x18\x04 \x01(\v2\x14.souk.api.v1.DeclineH\x00R\adeclineB\a\n" +
+	"\adecline\x18\x04 \x01(\v2\x14.souk.api.v1.DeclineH\x00R\adecline\x128\n" +
+	"\ametrics\x18\x05 \x01(\v2\x1c.souk.api.v1.MetricsResponseH\x00R\ametricsB\a\n" +
 	"\x05event\"O\n" +
 	"\x0eMetricsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
@@ -5705,75 +5735,76 @@ var file_souk_api_v1_api_proto_depIdxs = []int32{
 	76, // 29: souk.api.v1.FollowResponse.log:type_name -> souk.run.v1.Log
 	75, // 30: souk.api.v1.FollowResponse.receipt:type_name -> souk.run.v1.Receipt
 	21, // 31: souk.api.v1.FollowResponse.decline:type_name -> souk.api.v1.Decline
-	77, // 32: souk.api.v1.MetricsResponse.samples:type_name -> souk.run.v1.Sample
-	28, // 33: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
-	71, // 34: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
-	50, // 35: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
-	50, // 36: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
-	53, // 37: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
-	55, // 38: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
-	63, // 39: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
-	75, // 40: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
-	64, // 41: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
-	64, // 42: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
-	64, // 43: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
-	0,  // 44: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
-	4,  // 45: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
-	2,  // 46: souk.api.v1.Node.Reclaim:input_type -> souk.api.v1.ReclaimRequest
-	12, // 47: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
-	16, // 48: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
-	9,  // 49: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
-	22, // 50: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
-	24, // 51: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
-	26, // 52: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
-	30, // 53: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
-	32, // 54: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
-	34, // 55: souk.api.v1.Jobs.Metrics:input_type -> souk.api.v1.MetricsRequest
-	36, // 56: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
-	38, // 57: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
-	40, // 58: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
-	42, // 59: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
-	44, // 60: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
-	46, // 61: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
-	48, // 62: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
-	51, // 63: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
-	54, // 64: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
-	57, // 65: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
-	59, // 66: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
-	61, // 67: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
-	65, // 68: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
-	67, // 69: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
-	1,  // 70: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
-	5,  // 71: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
-	3,  // 72: souk.api.v1.Node.Reclaim:output_type -> souk.api.v1.ReclaimResponse
-	15, // 73: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
-	17, // 74: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
-	10, // 75: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
-	23, // 76: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
-	25, // 77: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
-	27, // 78: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
-	31, // 79: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
-	33, // 80: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
-	35, // 81: souk.api.v1.Jobs.Metrics:output_type -> souk.api.v1.MetricsResponse
-	37, // 82: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
-	39, // 83: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
-	41, // 84: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
-	43, // 85: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
-	45, // 86: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
-	47, // 87: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
-	49, // 88: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
-	52, // 89: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
-	56, // 90: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
-	58, // 91: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
-	60, // 92: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
-	62, // 93: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
-	66, // 94: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
-	68, // 95: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
-	70, // [70:96] is the sub-list for method output_type
-	44, // [44:70] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	35, // 32: souk.api.v1.FollowResponse.metrics:type_name -> souk.api.v1.MetricsResponse
+	77, // 33: souk.api.v1.MetricsResponse.samples:type_name -> souk.run.v1.Sample
+	28, // 34: souk.api.v1.StopResponse.summary:type_name -> souk.api.v1.JobSummary
+	71, // 35: souk.api.v1.BalanceResponse.accounts:type_name -> souk.api.v1.BalanceResponse.AccountsEntry
+	50, // 36: souk.api.v1.DepositResponse.channel:type_name -> souk.api.v1.Channel
+	50, // 37: souk.api.v1.ChannelsResponse.channels:type_name -> souk.api.v1.Channel
+	53, // 38: souk.api.v1.HistoryResponse.entries:type_name -> souk.api.v1.LedgerEntry
+	55, // 39: souk.api.v1.AddRequest.entries:type_name -> souk.api.v1.AddEntry
+	63, // 40: souk.api.v1.ReceiptsResponse.receipts:type_name -> souk.api.v1.ProvedReceipt
+	75, // 41: souk.api.v1.ProvedReceipt.receipt:type_name -> souk.run.v1.Receipt
+	64, // 42: souk.api.v1.ProvedReceipt.anchor:type_name -> souk.api.v1.Anchor
+	64, // 43: souk.api.v1.AnchorsResponse.anchors:type_name -> souk.api.v1.Anchor
+	64, // 44: souk.api.v1.AnchorResponse.anchor:type_name -> souk.api.v1.Anchor
+	0,  // 45: souk.api.v1.Node.Status:input_type -> souk.api.v1.StatusRequest
+	4,  // 46: souk.api.v1.Node.Devices:input_type -> souk.api.v1.DevicesRequest
+	2,  // 47: souk.api.v1.Node.Reclaim:input_type -> souk.api.v1.ReclaimRequest
+	12, // 48: souk.api.v1.Market.Offers:input_type -> souk.api.v1.OffersRequest
+	16, // 49: souk.api.v1.Market.WatchOffers:input_type -> souk.api.v1.WatchOffersRequest
+	9,  // 50: souk.api.v1.Market.Challenge:input_type -> souk.api.v1.ChallengeRequest
+	22, // 51: souk.api.v1.Jobs.Plan:input_type -> souk.api.v1.PlanRequest
+	24, // 52: souk.api.v1.Jobs.Submit:input_type -> souk.api.v1.SubmitRequest
+	26, // 53: souk.api.v1.Jobs.List:input_type -> souk.api.v1.ListRequest
+	30, // 54: souk.api.v1.Jobs.Get:input_type -> souk.api.v1.GetRequest
+	32, // 55: souk.api.v1.Jobs.Follow:input_type -> souk.api.v1.FollowRequest
+	34, // 56: souk.api.v1.Jobs.Metrics:input_type -> souk.api.v1.MetricsRequest
+	36, // 57: souk.api.v1.Jobs.Stop:input_type -> souk.api.v1.StopRequest
+	38, // 58: souk.api.v1.Wallet.Balance:input_type -> souk.api.v1.BalanceRequest
+	40, // 59: souk.api.v1.Wallet.Faucet:input_type -> souk.api.v1.FaucetRequest
+	42, // 60: souk.api.v1.Wallet.Deposit:input_type -> souk.api.v1.DepositRequest
+	44, // 61: souk.api.v1.Wallet.Refund:input_type -> souk.api.v1.RefundRequest
+	46, // 62: souk.api.v1.Wallet.Withdraw:input_type -> souk.api.v1.WithdrawRequest
+	48, // 63: souk.api.v1.Wallet.Channels:input_type -> souk.api.v1.ChannelsRequest
+	51, // 64: souk.api.v1.Wallet.History:input_type -> souk.api.v1.HistoryRequest
+	54, // 65: souk.api.v1.Files.Add:input_type -> souk.api.v1.AddRequest
+	57, // 66: souk.api.v1.Files.Save:input_type -> souk.api.v1.SaveRequest
+	59, // 67: souk.api.v1.Files.Cat:input_type -> souk.api.v1.CatRequest
+	61, // 68: souk.api.v1.Log.Receipts:input_type -> souk.api.v1.ReceiptsRequest
+	65, // 69: souk.api.v1.Log.Anchors:input_type -> souk.api.v1.AnchorsRequest
+	67, // 70: souk.api.v1.Log.Anchor:input_type -> souk.api.v1.AnchorRequest
+	1,  // 71: souk.api.v1.Node.Status:output_type -> souk.api.v1.StatusResponse
+	5,  // 72: souk.api.v1.Node.Devices:output_type -> souk.api.v1.DevicesResponse
+	3,  // 73: souk.api.v1.Node.Reclaim:output_type -> souk.api.v1.ReclaimResponse
+	15, // 74: souk.api.v1.Market.Offers:output_type -> souk.api.v1.OffersResponse
+	17, // 75: souk.api.v1.Market.WatchOffers:output_type -> souk.api.v1.WatchOffersResponse
+	10, // 76: souk.api.v1.Market.Challenge:output_type -> souk.api.v1.ChallengeResponse
+	23, // 77: souk.api.v1.Jobs.Plan:output_type -> souk.api.v1.PlanResponse
+	25, // 78: souk.api.v1.Jobs.Submit:output_type -> souk.api.v1.SubmitResponse
+	27, // 79: souk.api.v1.Jobs.List:output_type -> souk.api.v1.ListResponse
+	31, // 80: souk.api.v1.Jobs.Get:output_type -> souk.api.v1.GetResponse
+	33, // 81: souk.api.v1.Jobs.Follow:output_type -> souk.api.v1.FollowResponse
+	35, // 82: souk.api.v1.Jobs.Metrics:output_type -> souk.api.v1.MetricsResponse
+	37, // 83: souk.api.v1.Jobs.Stop:output_type -> souk.api.v1.StopResponse
+	39, // 84: souk.api.v1.Wallet.Balance:output_type -> souk.api.v1.BalanceResponse
+	41, // 85: souk.api.v1.Wallet.Faucet:output_type -> souk.api.v1.FaucetResponse
+	43, // 86: souk.api.v1.Wallet.Deposit:output_type -> souk.api.v1.DepositResponse
+	45, // 87: souk.api.v1.Wallet.Refund:output_type -> souk.api.v1.RefundResponse
+	47, // 88: souk.api.v1.Wallet.Withdraw:output_type -> souk.api.v1.WithdrawResponse
+	49, // 89: souk.api.v1.Wallet.Channels:output_type -> souk.api.v1.ChannelsResponse
+	52, // 90: souk.api.v1.Wallet.History:output_type -> souk.api.v1.HistoryResponse
+	56, // 91: souk.api.v1.Files.Add:output_type -> souk.api.v1.AddResponse
+	58, // 92: souk.api.v1.Files.Save:output_type -> souk.api.v1.SaveResponse
+	60, // 93: souk.api.v1.Files.Cat:output_type -> souk.api.v1.CatResponse
+	62, // 94: souk.api.v1.Log.Receipts:output_type -> souk.api.v1.ReceiptsResponse
+	66, // 95: souk.api.v1.Log.Anchors:output_type -> souk.api.v1.AnchorsResponse
+	68, // 96: souk.api.v1.Log.Anchor:output_type -> souk.api.v1.AnchorResponse
+	71, // [71:97] is the sub-list for method output_type
+	45, // [45:71] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_souk_api_v1_api_proto_init() }
@@ -5784,11 +5815,13 @@ func file_souk_api_v1_api_proto_init() {
 	file_souk_api_v1_api_proto_msgTypes[6].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[7].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[8].OneofWrappers = []any{}
+	file_souk_api_v1_api_proto_msgTypes[32].OneofWrappers = []any{}
 	file_souk_api_v1_api_proto_msgTypes[33].OneofWrappers = []any{
 		(*FollowResponse_Summary)(nil),
 		(*FollowResponse_Log)(nil),
 		(*FollowResponse_Receipt)(nil),
 		(*FollowResponse_Decline)(nil),
+		(*FollowResponse_Metrics)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
