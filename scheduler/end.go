@@ -56,6 +56,7 @@ const (
 	ReasonFundingTimeout Reason = "funding-timeout"    // the deposit was not confirmed in time
 	ReasonExitCode       Reason = "job-exit-code"      // the job ended with a code other than 0
 	ReasonNoOutputs      Reason = "outputs-failed"     // the outputs could not be fetched or verified
+	ReasonJobIdle        Reason = "job-idle"           // it used its GPUs less than limits.min_gpu_util
 	ReasonStopped        Reason = "stopped-by-owner"   // the owner asked
 	ReasonUnknown        Reason = "provider-ended-run" // a reason of a later version
 )

@@ -99,6 +99,12 @@ type OutputsFailed struct {
 // voucher was sent.
 type Settled struct{ Lease souk.LeaseID }
 
+// JobIdle tells that the job used its GPUs less than its owner wants.
+type JobIdle struct {
+	Lease  souk.LeaseID
+	Detail string // how much, over which time
+}
+
 // StopAsked tells that the job's owner wants it to end.
 type StopAsked struct{}
 
@@ -118,4 +124,5 @@ func (OutputsMoving) event()   {}
 func (OutputsVerified) event() {}
 func (OutputsFailed) event()   {}
 func (Settled) event()         {}
+func (JobIdle) event()         {}
 func (StopAsked) event()       {}

@@ -29,6 +29,10 @@ func (j *Job) handleRun(e Event) {
 		if e.Lease == j.lease {
 			j.linkBy = time.Time{}
 		}
+	case JobIdle:
+		if e.Lease == j.lease && j.step == stepRunning {
+			j.idle(e.Detail)
+		}
 	case OutputsMoving:
 		if e.Lease == j.lease && j.step == stepFetching {
 			j.deadline = earlier(j.now.Add(j.cfg.FetchWithin), j.fetchBy)
@@ -77,7 +81,7 @@ func (j *Job) runOver(e RunState) {
 		j.ended(e, endingOf(e.Reason))
 	case stepReleasing:
 		if !j.stopping {
-			j.ended(e, j.overrunEnding(e))
+			j.endedByUs(e)
 		} else if e.Phase == runv1.Phase_PHASE_ENDED {
 			j.finish(j.end)
 		} else {
@@ -91,12 +95,13 @@ func (j *Job) runOver(e RunState) {
 	}
 }
 
-// overrunEnding is what the end of a run means that we ended for its length.
-func (j *Job) overrunEnding(e RunState) ending {
+// endedByUs acts on the end of a run that we ended for what its job did.
+func (j *Job) endedByUs(e RunState) {
+	is := endingOf(e.Reason)
 	if e.Reason == runv1.EndReason_END_REASON_CLIENT_RELEASED {
-		return endingOf(runv1.EndReason_END_REASON_JOB_TIME)
+		is, e.Detail = ending{j.end.Reason, j.end.State, noRetry, true}, j.end.Detail
 	}
-	return endingOf(e.Reason)
+	j.ended(e, is)
 }
 
 // ended acts on the end of a run: collect its result, attempt it elsewhere, or end.
@@ -151,6 +156,13 @@ func (j *Job) noOutputs(why string) {
 func (j *Job) overrun() {
 	is := endingOf(runv1.EndReason_END_REASON_JOB_TIME)
 	j.end = End{State: is.state, Reason: is.reason, Detail: "ended by the client: longer than " + j.cfg.MaxDuration.String()}
+	j.enter(stepReleasing)
+	j.emit(Release{Peer: j.peer, Lease: j.lease})
+}
+
+// idle ends a run that does not use its GPUs. What it wrote comes home.
+func (j *Job) idle(detail string) {
+	j.end = End{State: Failed, Reason: ReasonJobIdle, Detail: detail}
 	j.enter(stepReleasing)
 	j.emit(Release{Peer: j.peer, Lease: j.lease})
 }

@@ -80,6 +80,7 @@ var badKeys = map[string][]string{
 		[]string{"100ms", "25h"}),
 	"limits.max_duration":   slices.Concat(badTime, noValue, []string{"1ms", "721h"}),
 	"limits.hold_paused":    slices.Concat(badTime, noValue, []string{"25h"}),
+	"limits.min_gpu_util":   slices.Concat([]string{"20", "20%", "0% over 10m", "101% over 10m", "20% over 10", "20% over 10s", "20% over 25h", "-1% over 10m", "20% in 10m", "20% over 10m"}, noValue),
 	"retry":                 noMapping,
 	"retry.on":              slices.Concat([]string{"provider-list", "always", "[]"}, noWords),
 	"retry.max":             slices.Concat(badTries, noValue),

@@ -273,10 +273,27 @@ func CheckJob(m *jobv1.Job) error {
 	case m.Limits.MaxDurationMs == 0 || m.Limits.StartWithinMs == 0:
 		return errors.New("a job needs max_duration and start_within")
 	}
+	if err := checkIdle(m); err != nil {
+		return err
+	}
 	for _, o := range m.Outputs {
 		if p := filepath.Clean(o.From); p != "/out" && !strings.HasPrefix(p, "/out/") {
 			return fmt.Errorf("output %s is not below /out", o.From)
 		}
+	}
+	return nil
+}
+
+// checkIdle bounds what a job's owner may say of how much its GPUs must be used.
+func checkIdle(m *jobv1.Job) error {
+	least, over := m.Limits.MinGpuUtil, m.Limits.MinGpuUtilOverMs
+	switch {
+	case least == 0 && over == 0:
+		return nil
+	case least == 0 || least > 100 || over < uint64(scheduler.MinIdleOver.Milliseconds()) || over > uint64(scheduler.MaxIdleOver.Milliseconds()):
+		return fmt.Errorf("min_gpu_util of %d%% over %d ms: it is 1%% to 100%% over %s to %s", least, over, scheduler.MinIdleOver, scheduler.MaxIdleOver)
+	case m.Resources.GpuCount == 0:
+		return errors.New("min_gpu_util needs a GPU")
 	}
 	return nil
 }

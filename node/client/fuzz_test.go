@@ -118,7 +118,7 @@ func (h *hearing) start() {
 	if h.l.telemetry != nil {
 		h.l.telemetry.file.Close()
 	}
-	samples, err := openTelemetry(h.l.s, h.l.with.telemetry(), payer)
+	samples, err := openTelemetry(h.l.s, h.l.j.msg.GetLimits(), h.l.with.telemetry(), payer)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -326,7 +326,7 @@ func (j *Job) attach(ctx context.Context, g *errgroup.Group, a scheduler.Attach)
 		return err
 	}
 	l.paid = l.payer.Done()
-	if l.telemetry, err = openTelemetry(s, j.with.telemetry(), l.payer); err != nil {
+	if l.telemetry, err = openTelemetry(s, j.msg.GetLimits(), j.with.telemetry(), l.payer); err != nil {
 		return err
 	}
 	j.links[s.ID] = l

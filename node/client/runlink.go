@@ -206,7 +206,7 @@ func (l *runLink) heard(ctx context.Context, w io.Writer, f *runv1.ToClient) err
 	case *runv1.ToClient_Log:
 		return l.keepLog(m.Log)
 	case *runv1.ToClient_Telemetry:
-		return l.keepSamples(time.Now(), m.Telemetry)
+		return l.keepSamples(ctx, time.Now(), m.Telemetry)
 	case *runv1.ToClient_Receipt:
 		if m.Receipt.GetKind() == uint32(payment.KindFinal) {
 			l.final = m.Receipt

@@ -1,12 +1,15 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/node/disk"
 	"github.com/souk-market/souk/payment"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 )
 
 // maxSamplesAtOnce bounds one piece of telemetry, beside its bytes.
@@ -19,6 +22,8 @@ type telemetry struct {
 	check *payment.SampleCheck
 	payer *payment.Payer
 	have  uint64 // samples that came, kept or not
+	idle  *scheduler.Idle
+	told  bool // that the job is idle
 }
 
 // telemetry is where this node keeps the samples of its leases.
@@ -28,8 +33,8 @@ func (c *Config) telemetry() *disk.SampleFiles {
 
 // openTelemetry goes on with what is kept of a lease's samples. A file that is
 // damaged is begun anew: the provider has all of it.
-func openTelemetry(s *Proposal, files *disk.SampleFiles, payer *payment.Payer) (*telemetry, error) {
-	t := &telemetry{file: files.Of(s.ID), payer: payer}
+func openTelemetry(s *Proposal, limits *jobv1.Limits, files *disk.SampleFiles, payer *payment.Payer) (*telemetry, error) {
+	t := &telemetry{file: files.Of(s.ID), payer: payer, idle: scheduler.NewIdle(limits)}
 	for {
 		t.check = payment.NewSampleCheck(s.Lease.Devices)
 		if err := t.file.Resume(); err != nil {
@@ -51,6 +56,7 @@ func openTelemetry(s *Proposal, files *disk.SampleFiles, payer *payment.Payer) (
 		kept, err := payment.OpenSample(b)
 		if err == nil {
 			err = payer.Sample(kept.AtMs, payment.SampleLeaf(b))
+			t.idle.Add(kept)
 		}
 		t.have++
 		return err
@@ -62,30 +68,40 @@ func openTelemetry(s *Proposal, files *disk.SampleFiles, payer *payment.Payer) (
 	return t, nil
 }
 
-// take checks the next sample, and holds the next receipt against it.
-func (t *telemetry) take(now time.Time, b []byte) error {
+// take checks the next sample, and holds the next receipt against it. It returns once
+// that the job is idle, in words.
+func (t *telemetry) take(now time.Time, b []byte) (idle string, err error) {
 	s, err := t.check.Open(now, b)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := t.payer.Sample(s.AtMs, payment.SampleLeaf(b)); err != nil {
-		return err
+		return "", err
 	}
 	t.have++
-	return nil
+	idle, is := t.idle.Add(s)
+	if !is || t.told {
+		return "", nil
+	}
+	t.told = true
+	return idle, nil
 }
 
 // keepSamples takes a piece of telemetry as it came. An error of its provider's is an
 // errBreach. What a full disk does not keep is checked all the same, and asked for
 // again after a restart.
-func (l *runLink) keepSamples(now time.Time, p *runv1.Telemetry) error {
+func (l *runLink) keepSamples(ctx context.Context, now time.Time, p *runv1.Telemetry) error {
 	t := l.telemetry
 	if p.First != t.have || len(p.Samples) == 0 || len(p.Samples) > maxSamplesAtOnce {
 		return fmt.Errorf("%d samples from %d on, have %d: %w", len(p.Samples), p.First, t.have, errBreach)
 	}
 	for _, b := range p.Samples {
-		if err := t.take(now, b); err != nil {
+		idle, err := t.take(now, b)
+		if err != nil {
 			return fmt.Errorf("telemetry: %w: %w", err, errBreach)
+		}
+		if idle != "" {
+			l.j.post(ctx, scheduler.JobIdle{Lease: l.s.ID, Detail: idle})
 		}
 		if _, err := t.file.Append(b); err != nil {
 			return err

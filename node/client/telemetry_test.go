@@ -10,7 +10,9 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/node/money/moneytest"
 	"github.com/souk-market/souk/payment"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
+	"github.com/souk-market/souk/scheduler"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -74,6 +76,37 @@ func testTelemetry(t *testing.T, h *hearing) {
 	if err := h.l.with.telemetry().Read(h.Terms.Lease, func(b []byte) error { kept = append(kept, b); return nil }); err != nil || !slices.EqualFunc(kept, list, bytes.Equal) {
 		t.Errorf("%d samples are kept, %v", len(kept), err)
 	}
+}
+
+// TestTelemetryOfIdleJob has a job use its GPU less than its owner wants, over a restart of
+// the client: its machine is told once in each life, and not before the time is over.
+func TestTelemetryOfIdleJob(t *testing.T) {
+	tree := moneytest.NewTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHearing(t, tree)
+		h.l.j.msg = &jobv1.Job{Limits: &jobv1.Limits{MinGpuUtil: 20, MinGpuUtilOverMs: 60_000}}
+		h.start()
+		for n := range uint64(65) {
+			if n == 30 {
+				h.start()
+			}
+			time.Sleep(time.Second)
+			b, err := proto.Marshal(&runv1.Sample{Device: h.Lease.Devices[0], AtMs: time.Now().UnixMilli(), GpuUtil: proto.Uint32(3)})
+			if err == nil {
+				err = h.hearSamples(n, b)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told := len(h.l.j.events); n < 60 && told > 0 || n >= 60 && told != 1 {
+				t.Fatalf("after %d samples the machine was told %d times", n+1, told)
+			}
+		}
+		want := scheduler.JobIdle{Lease: h.Terms.Lease, Detail: "its GPUs were used 3.0% over 1m0s, less than 20%"}
+		if got := <-h.l.j.events; got != want {
+			t.Errorf("told %+v, want %+v", got, want)
+		}
+	})
 }
 
 // TestTelemetryLies has a provider lie about what the devices measured: the run ends

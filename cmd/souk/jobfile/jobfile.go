@@ -248,6 +248,9 @@ func (s *Spec) checkGPU() error {
 	if s.gpu && r.GpuCount == 0 && (r.VramMinBytes|r.VramMaxBytes != 0 || r.ComputeCapMin|r.ComputeCapMax != 0 || len(r.Models) > 0 || r.Mixed) {
 		return s.errorf("gpu", "count is 0, so the rest of gpu asks for nothing: drop it, or say count: 1")
 	}
+	if s.limits.MinGpuUtil > 0 && r.GpuCount == 0 {
+		return s.errorf("limits.min_gpu_util", "the job asks for no GPU: drop it, or say gpu")
+	}
 	if r.Mixed && r.GpuCount < 2 {
 		return s.errorf("gpu.mixed", "one device is of one class: drop mixed, or say count: 2 or more")
 	}

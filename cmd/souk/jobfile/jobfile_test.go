@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 		`"cpu_milli":1000,"memory_bytes":512000000,"disk_bytes":1000000000,"runners":["wasm"],"regions":[],"min_evidence":"none","mixed":false},` +
 		`"input":"","outputs":[{"from":"/out"}],` +
 		`"price":{"max_atoms_per_hour":0,"max_total_atoms":0,"pay_every_ms":10000,"pay_ahead_ms":0},` +
-		`"limits":{"start_within_ms":300000,"max_duration_ms":3600000,"hold_paused_ms":30000},` +
+		`"limits":{"start_within_ms":300000,"max_duration_ms":3600000,"hold_paused_ms":30000,"min_gpu_util":0,"min_gpu_util_over_ms":0},` +
 		`"retry":{"on":[],"max":0},"created_ms":1767355200000,"secrets":[],"gang_size":0,"shm_bytes":0}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)
@@ -72,7 +72,7 @@ data:
 network: none
 isolation: gvisor
 price: {max_per_hour: 0.60, max_total: 5.00, pay_every: 30s, pay_ahead: 5s}
-limits: {start_within: 2m, max_duration: 6h, hold_paused: 1m}
+limits: {start_within: 2m, max_duration: 6h, hold_paused: 1m, min_gpu_util: 20% over 10m}
 retry: {on: [provider-lost, reclaimed], max: 3}
 trust: {min_evidence: challenged}
 `
@@ -94,7 +94,7 @@ func TestEverything(t *testing.T) {
 		`"runners":["gvisor"],"regions":["EU","US"],"min_evidence":"challenged","mixed":true},` +
 		`"input":"","outputs":[{"from":"/out"},{"from":"/out/log"}],` +
 		`"price":{"max_atoms_per_hour":600000,"max_total_atoms":5000000,"pay_every_ms":30000,"pay_ahead_ms":5000},` +
-		`"limits":{"start_within_ms":120000,"max_duration_ms":21600000,"hold_paused_ms":60000},` +
+		`"limits":{"start_within_ms":120000,"max_duration_ms":21600000,"hold_paused_ms":60000,"min_gpu_util":20,"min_gpu_util_over_ms":600000},` +
 		`"retry":{"on":["provider-lost","reclaimed"],"max":3},"created_ms":1767355200000,"secrets":[],"gang_size":0,"shm_bytes":2147483648}`
 	if string(got) != want {
 		t.Errorf("job = %s\nwant  %s", got, want)

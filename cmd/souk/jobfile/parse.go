@@ -30,7 +30,7 @@ var (
 	dataKeys    = []string{"in", "out", "sync_every"}
 	placeKeys   = []string{"from", "to"}
 	priceKeys   = []string{"max_per_hour", "max_total", "pay_every", "pay_ahead"}
-	limitKeys   = []string{"start_within", "max_duration", "hold_paused"}
+	limitKeys   = []string{"start_within", "max_duration", "hold_paused", "min_gpu_util"}
 	retryKeys   = []string{"on", "max"}
 	reclaimKeys = []string{"notice", "checkpoint"}
 	trustKeys   = []string{"min_evidence"}

@@ -124,6 +124,8 @@ func (s *Spec) setTerms(key, value string) (err error) {
 		s.limits.MaxDurationMs, err = duration(value, time.Second, 30*24*time.Hour)
 	case "limits.hold_paused":
 		s.limits.HoldPausedMs, err = duration(value, 0, 24*time.Hour)
+	case "limits.min_gpu_util":
+		s.limits.MinGpuUtil, s.limits.MinGpuUtilOverMs, err = useOver(value)
 	case "retry.max":
 		s.retrySet = true
 		s.retry.Max, err = count(value, 100)

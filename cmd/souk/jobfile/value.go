@@ -13,6 +13,7 @@ import (
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/market"
+	"github.com/souk-market/souk/scheduler"
 )
 
 // belowError is a path of the job that is not where it must be.
@@ -143,6 +144,21 @@ func duration(value string, least, most time.Duration) (uint64, error) {
 	return millis(d), nil
 }
 
+// useOver reads how much GPUs must be used: "20% over 10m".
+func useOver(value string) (percent uint32, overMs uint64, err error) {
+	least, over, ok := strings.Cut(value, " over ")
+	number, signed := strings.CutSuffix(least, "%")
+	n, bad := strconv.ParseUint(number, 10, 32)
+	if !ok || !signed || bad != nil {
+		return 0, 0, fmt.Errorf("%q is not %s", value, wanted("limits.min_gpu_util"))
+	}
+	if n == 0 || n > 100 {
+		return 0, 0, fmt.Errorf("%s is not between 1%% and 100%%", least)
+	}
+	overMs, err = duration(over, scheduler.MinIdleOver, scheduler.MaxIdleOver)
+	return uint32(n), overMs, err
+}
+
 // plainTime is a whole time as people write it: "1h", where Go says "1h0m0s".
 func plainTime(d time.Duration) string {
 	switch {
@@ -189,6 +205,8 @@ func wanted(key string) string {
 		return "a region in capitals, such as EU"
 	case key == "price.max_per_hour", key == "price.max_total":
 		return "an amount of tokens such as 0.60"
+	case key == "limits.min_gpu_util":
+		return "a part and a time such as 20% over 10m"
 	case key == "on_reclaim.checkpoint":
 		return "one of none, signal"
 	case group == "price", group == "limits", group == "on_reclaim":

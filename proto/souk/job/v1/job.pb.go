@@ -670,9 +670,14 @@ type Limits struct {
 	// Running time, milliseconds.
 	MaxDurationMs uint64 `protobuf:"varint,2,opt,name=max_duration_ms,json=maxDurationMs,proto3" json:"max_duration_ms,omitempty"`
 	// How long a paused run is kept, milliseconds.
-	HoldPausedMs  uint64 `protobuf:"varint,3,opt,name=hold_paused_ms,json=holdPausedMs,proto3" json:"hold_paused_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HoldPausedMs uint64 `protobuf:"varint,3,opt,name=hold_paused_ms,json=holdPausedMs,proto3" json:"hold_paused_ms,omitempty"`
+	// How much its GPUs must be used, in percent; 0: as little as it likes. Its client
+	// ends a job that uses them less.
+	MinGpuUtil uint32 `protobuf:"varint,4,opt,name=min_gpu_util,json=minGpuUtil,proto3" json:"min_gpu_util,omitempty"`
+	// Over which time that is measured, milliseconds.
+	MinGpuUtilOverMs uint64 `protobuf:"varint,5,opt,name=min_gpu_util_over_ms,json=minGpuUtilOverMs,proto3" json:"min_gpu_util_over_ms,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -722,6 +727,20 @@ func (x *Limits) GetMaxDurationMs() uint64 {
 func (x *Limits) GetHoldPausedMs() uint64 {
 	if x != nil {
 		return x.HoldPausedMs
+	}
+	return 0
+}
+
+func (x *Limits) GetMinGpuUtil() uint32 {
+	if x != nil {
+		return x.MinGpuUtil
+	}
+	return 0
+}
+
+func (x *Limits) GetMinGpuUtilOverMs() uint64 {
+	if x != nil {
+		return x.MinGpuUtilOverMs
 	}
 	return 0
 }
@@ -836,11 +855,14 @@ const file_souk_job_v1_job_proto_rawDesc = "" +
 	"\fpay_every_ms\x18\x03 \x01(\x04R\n" +
 	"payEveryMs\x12 \n" +
 	"\fpay_ahead_ms\x18\x04 \x01(\x04R\n" +
-	"payAheadMs\"~\n" +
+	"payAheadMs\"\xd0\x01\n" +
 	"\x06Limits\x12&\n" +
 	"\x0fstart_within_ms\x18\x01 \x01(\x04R\rstartWithinMs\x12&\n" +
 	"\x0fmax_duration_ms\x18\x02 \x01(\x04R\rmaxDurationMs\x12$\n" +
-	"\x0ehold_paused_ms\x18\x03 \x01(\x04R\fholdPausedMs\"B\n" +
+	"\x0ehold_paused_ms\x18\x03 \x01(\x04R\fholdPausedMs\x12 \n" +
+	"\fmin_gpu_util\x18\x04 \x01(\rR\n" +
+	"minGpuUtil\x12.\n" +
+	"\x14min_gpu_util_over_ms\x18\x05 \x01(\x04R\x10minGpuUtilOverMs\"B\n" +
 	"\x05Retry\x12'\n" +
 	"\x02on\x18\x01 \x03(\x0e2\x17.souk.job.v1.RetryCauseR\x02on\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\rR\x03max*c\n" +
