@@ -2,11 +2,15 @@ package node_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/node"
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -50,6 +54,21 @@ func TestTelemetryOnTheBill(t *testing.T) {
 	}
 	if got := j.metrics(t, &apiv1.MetricsRequest{Id: j.id, SinceMs: time.Now().Add(time.Hour).UnixMilli()}); len(got) > 0 {
 		t.Errorf("samples from the future: %q", got)
+	}
+}
+
+// TestMetricsAreOpen reads a node's metrics as any program of its machine can, without
+// the token.
+func TestMetricsAreOpen(t *testing.T) {
+	d := startDaemon(t, func(*node.Config) {})
+	res, err := http.Get(d.status(t).Api + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(string(text), "\nsouk_market_offers 0\n") || strings.Contains(string(text), d.id.String()) {
+		t.Errorf("%s, %v:\n%s", res.Status, err, text)
 	}
 }
 

@@ -155,6 +155,7 @@ func refuses(t *testing.T, page string) {
 	}{
 		{"with the token", "/souk.api.v1.Jobs/List", "", bearer, http.StatusOK},
 		{"by another name of the loopback", "/souk.api.v1.Jobs/List", "localhost:" + port, bearer, http.StatusOK},
+		{"metrics, foreign origin", "/metrics", "", with(http.Header{}, "Origin", "https://example.org"), http.StatusForbidden},
 		{"without the token", "/souk.api.v1.Jobs/List", "", http.Header{}, http.StatusUnauthorized},
 		{"without the token, money", "/souk.api.v1.Wallet/Balance", "", http.Header{}, http.StatusUnauthorized},
 		{"with another token", "/souk.api.v1.Jobs/List", "", with(bearer, "Authorization", "Bearer "+strings.Repeat("0", 64)), http.StatusUnauthorized},

@@ -273,7 +273,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// servePublic mounts what needs no token: the page, health, the log and the
+// servePublic mounts what needs no token: the page, health, metrics, the log and the
 // market's events. All else is the services'.
 func (s *Server) servePublic(mux *http.ServeMux, services http.Handler) {
 	page, err := fs.Sub(webFiles, "web")
@@ -291,6 +291,7 @@ func (s *Server) servePublic(mux *http.ServeMux, services http.Handler) {
 		static.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.Handle("GET /metrics", newGauges(s.cfg))
 	mux.Handle("GET /log/", http.StripPrefix("/log", s.cfg.Tree.Handler()))
 	open := make(chan struct{}, maxEventStream)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
