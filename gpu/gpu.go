@@ -86,24 +86,37 @@ var dropped = []string{"NVIDIA", "GEFORCE", "TESLA", "QUADRO", "GPU", "GENERATIO
 // Class turns a driver's model name into a device class: "NVIDIA GeForce RTX
 // 4090" is RTX_4090, "NVIDIA H100 80GB HBM3" is H100. It holds only capitals,
 // digits and underscores, and is never empty.
+//
+// The class of a MIG slice has the card's, cut to fit, and the profile: that of
+// "NVIDIA A100-SXM4-40GB MIG 1g.5gb" is A100_MIG_1G_5GB.
 func Class(model string) string {
+	card, profile := strings.ToUpper(model), ""
+	if at := strings.LastIndex(" "+card, " MIG "); at >= 0 { // its size does matter
+		card, profile = card[:at], strings.ReplaceAll(card[at:], "-", " NO ") // 1g.24gb-me is not 1g.24gb+me
+	}
 	var words []string
-	slice := false // after MIG comes the profile, whose size does matter
-	for word := range strings.FieldsFuncSeq(strings.ToUpper(model), notClass) {
-		slice = slice || word == "MIG"
-		if !slice && (slices.Contains(dropped, word) || isSize(word) || strings.HasPrefix(word, "SXM")) {
-			continue
+	for word := range strings.FieldsFuncSeq(card, notClass) {
+		if !slices.Contains(dropped, word) && !isSize(word) && !strings.HasPrefix(word, "SXM") {
+			words = append(words, word)
 		}
-		words = append(words, word)
 	}
-	class := strings.Join(words, "_")
-	if len(class) > maxClass {
-		class = strings.TrimRight(class[:maxClass], "_")
+	slice := strings.Join(slices.Collect(strings.FieldsFuncSeq(profile, notClass)), "_")
+	if slice != "" {
+		slice = cut("_"+slice, maxClass)
 	}
+	class := strings.TrimLeft(cut(strings.Join(words, "_"), maxClass-len(slice))+slice, "_")
 	if class == "" {
 		return "GPU"
 	}
 	return class
+}
+
+// cut is the start of a class, at most n bytes.
+func cut(class string, n int) string {
+	if len(class) <= n {
+		return class
+	}
+	return strings.TrimRight(class[:max(n, 0)], "_")
 }
 
 func notClass(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') }
