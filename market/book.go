@@ -281,7 +281,7 @@ func (b *Book) provider(k souk.NodeKey) *provider {
 func (b *Book) remember(k souk.NodeKey, class string) (*segment, uint32) {
 	s := b.segments[class]
 	if s == nil {
-		s = &segment{class: class, place: len(b.list), providers: map[souk.NodeKey]uint32{}}
+		s = &segment{class: class, slice: sliceWord(class), place: len(b.list), providers: map[souk.NodeKey]uint32{}}
 		b.segments[class] = s
 		b.list = append(b.list, s)
 	}

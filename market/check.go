@@ -15,6 +15,7 @@ const (
 	maxBytes      = 1 << 50          // a pebibyte, of any kind of memory
 	maxComputeCap = 10_000           // 1000.0
 	maxCPUMilli   = 4096 * 1000      // cores in thousandths
+	maxClass      = 48               // bytes of a class
 	maxNames      = 16               // models or regions in one message
 	maxRegion     = 16               // bytes of a region's name
 	maxDuration   = 10 * 365 * 86400 // seconds
@@ -61,7 +62,7 @@ func isName(s string, max int) bool {
 	return !strings.Contains(s, "..")
 }
 
-func isClass(s string) bool { return isName(s, 48) }
+func isClass(s string) bool { return isName(s, maxClass) }
 
 func isRegion(s string) bool { return isName(s, maxRegion) }
 
@@ -123,6 +124,7 @@ func (c *checker) resources(r *marketv1.Resources) {
 	c.runners(r.GetRunners(), "runners")
 	c.names(r.GetRegions(), isRegion, "regions")
 	c.that(isEvidence(r.GetMinEvidence()), "min_evidence")
+	c.that(r.GetSlice() == "" || r.GetGpuCount() > 0 && IsSlice(r.GetSlice()), "slice")
 }
 
 // settlement checks the form of payment terms; whether they are acceptable is

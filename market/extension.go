@@ -34,6 +34,7 @@ const (
 	ExtensionGang          = "gang"           // leases of which all hold or none
 	ExtensionMixed         = "mixed"          // devices of several classes in one lease
 	ExtensionShm           = "shm"            // the job says how large its /dev/shm is
+	ExtensionSlice         = "slice"          // slices of devices, by their profile
 )
 
 // Limits on names of extensions and units that a peer may list.
@@ -48,7 +49,7 @@ const (
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
 func Extensions() []string {
-	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm}
+	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
 }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
@@ -154,6 +155,9 @@ func OrderExtensions(o *marketv1.Order) (names []string) {
 	if o.GetResources().GetMixed() {
 		names = append(names, ExtensionMixed)
 	}
+	if o.GetResources().GetSlice() != "" {
+		names = append(names, ExtensionSlice)
+	}
 	return names
 }
 
@@ -169,6 +173,7 @@ func LeaseExtensions(l *leasev1.Lease) (names []string) {
 		{l.GetEvidence() > marketv1.Evidence_EVIDENCE_NONE, ExtensionEvidence},
 		{l.GetGang() != nil, ExtensionGang},
 		{l.GetResources().GetMixed() || len(l.GetGroups()) > 0, ExtensionMixed},
+		{l.GetResources().GetSlice() != "", ExtensionSlice},
 	} {
 		if e.used {
 			names = append(names, e.name)
@@ -197,6 +202,7 @@ func JobExtensions(j *jobv1.Job) (names []string) {
 		{j.GetGangSize() > 1, ExtensionGang},
 		{r.GetMixed(), ExtensionMixed},
 		{j.GetShmBytes() > 0, ExtensionShm},
+		{r.GetSlice() != "", ExtensionSlice},
 	} {
 		if e.used {
 			names = append(names, e.name)

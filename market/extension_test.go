@@ -127,6 +127,7 @@ func TestLeaseAndJobExtensions(t *testing.T) {
 		ExtensionGang:          {GangSize: 2},
 		ExtensionMixed:         {Resources: &marketv1.Resources{Runners: wasm, Mixed: true}},
 		ExtensionShm:           {Resources: none, ShmBytes: 1},
+		ExtensionSlice:         {Resources: &marketv1.Resources{Runners: wasm, Slice: "1g.10gb"}},
 	} {
 		if got := strings.Join(JobExtensions(j), ","); got != want {
 			t.Errorf("a job with %q uses %q", want, got)

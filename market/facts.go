@@ -30,6 +30,7 @@ const (
 	ofRunner
 	ofProvider
 	ofExtension
+	ofSlice // which the class decides
 
 	sizes = ofPrice + 1 // how many numbers have columns
 )
@@ -89,6 +90,8 @@ func (r row) hasWord(f fact, w string) bool {
 		return r.offer.Region == w
 	case ofRunner:
 		return r.runners>>runnerNamed(w)&1 != 0
+	case ofSlice:
+		return sliceWord(r.offer.Class) == w
 	case ofExtension:
 		return slices.Contains(r.offer.Extensions, w)
 	default:

@@ -151,8 +151,12 @@ func (m *search) narrow(s *segment) int {
 	m.sets, m.check, m.more = m.sets[:0], m.check[:0], false
 	for i := range m.steps {
 		t := &m.steps[i]
-		if t.field.fact == ofClass {
-			if slices.Contains(t.words, s.class) == t.negate {
+		if f := t.field.fact; f == ofClass || f == ofSlice {
+			word := s.class
+			if f == ofSlice {
+				word = s.slice
+			}
+			if slices.Contains(t.words, word) == t.negate {
 				return 0
 			}
 		} else if !m.use(c, t) {
@@ -184,7 +188,7 @@ func (m *search) use(c *columns, t *step) bool {
 	switch {
 	case f == ofPrice && !t.negate:
 		return t.exact
-	case c.width == 0 || t.negate || f == ofEvidence || f == ofScore || f == ofProvider || f == ofExtension:
+	case c.width == 0 || t.negate || f == ofEvidence || f == ofScore || f == ofProvider || f == ofExtension || f == ofSlice:
 		return false
 	case f < sizes:
 		if t.low > 0 {

@@ -69,6 +69,7 @@ func (c *checker) offer(m *marketv1.Offer) {
 		c.that(isAddress(a), "addresses")
 	}
 	c.that(m.MaxDurationMs <= maxDurationMs, "max_duration_ms")
+	c.that(m.Slice == "" || m.Slice == SliceOf(m.Class), "slice")
 	c.tariff(m.Tariff, m.PriceAtomsPerHour)
 }
 

@@ -153,12 +153,13 @@ const CPUClass = "CPU"
 func Devices(r *marketv1.Resources) int { return max(1, int(r.GetGpuCount())) }
 
 // AcceptsClass tells whether a request may be met by devices of class. A job
-// that needs no GPU gets the processor, and one that does never gets it.
+// that needs no GPU gets the processor, and one that does never gets it; nor does one
+// that wants a whole device get a slice, or the other way round.
 func AcceptsClass(r *marketv1.Resources, class string) bool {
 	if r.GetGpuCount() == 0 {
 		return class == CPUClass
 	}
-	return class != CPUClass && (len(r.GetModels()) == 0 || slices.Contains(r.GetModels(), class))
+	return class != CPUClass && acceptsSlice(r, class)
 }
 
 // Decline is a refusal that was signed, and whose fields were checked.

@@ -151,7 +151,7 @@ func parseWords(c Clause, value string) (Clause, *QueryError) {
 
 // examples are words that fields take.
 var examples = map[string]string{"model": "a model such as RTX_4090", "region": "a region such as EU", "runner": "a runner such as wasm, gvisor or oci",
-	"provider": "a provider such as 12D3KooW…", "extension": "an extension such as mixed"}
+	"provider": "a provider such as 12D3KooW…", "extension": "an extension such as mixed", "slice": "whole or a profile such as 1g.10gb"}
 
 // parseRange reads a value, or two of which one may be left out: 24GB..48GB.
 func parseRange(k kind, value string) (low, high uint64, err error) {

@@ -61,6 +61,7 @@ type field struct {
 // fields lists what can be asked, in the order in which errors name them.
 var fields = []*field{
 	{"model", words, ofClass, capitals(isClass)},
+	{"slice", words, ofSlice, sliceName},
 	{"vram", sized, ofVRAM, nil},
 	{"compute_cap", tenths, ofComputeCap, nil},
 	{"count", counted, ofCount, nil},
@@ -85,6 +86,12 @@ func capitals(ok func(string) bool) func(string) (string, bool) {
 func runnerWord(w string) (string, bool) {
 	w = strings.ToLower(w)
 	return w, runnerNamed(w) != marketv1.Runner_RUNNER_UNSPECIFIED
+}
+
+// sliceName accepts the profile of a slice, and whole for devices that are none.
+func sliceName(w string) (string, bool) {
+	w = strings.ToLower(w)
+	return w, w == WholeDevice || IsSlice(w)
 }
 
 // extensionWord accepts the name of an extension, which an offer may announce.
@@ -227,21 +234,15 @@ func sortedWords(ws []string) []string {
 func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	var q Query
 	add := func(c Clause) { q.Clauses = append(q.Clauses, c) }
-	switch {
-	case r.GetGpuCount() == 0:
-		add(oneOf("model", []string{CPUClass}))
-	case len(r.GetModels()) > 0:
-		add(oneOf("model", r.GetModels()))
-	default:
-		c := oneOf("model", []string{CPUClass})
-		c.negate = true
-		add(c)
-	}
+	q.addDevices(r)
 	if r.GetVramMinBytes() > 0 || r.GetVramMaxBytes() > 0 {
 		add(within("vram", r.GetVramMinBytes(), r.GetVramMaxBytes()))
 	}
 	if r.GetComputeCapMin() > 0 || r.GetComputeCapMax() > 0 {
 		add(within("compute_cap", uint64(r.GetComputeCapMin()), uint64(r.GetComputeCapMax())))
+	}
+	if r.GetSlice() != "" {
+		add(oneOf("extension", []string{ExtensionSlice}))
 	}
 	if r.GetMixed() {
 		add(atLeast("free", 1))
@@ -280,4 +281,21 @@ func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 		q.Usage = UsageOf(r, durationMs)
 	}
 	return q
+}
+
+// addDevices asks for the devices of a request: the processor, or GPUs, of some classes
+// or any, whole or slices. Who names classes says that with them.
+func (q *Query) addDevices(r *marketv1.Resources) {
+	model := oneOf("model", []string{CPUClass})
+	if r.GetGpuCount() > 0 && len(r.GetModels()) > 0 {
+		model = oneOf("model", sliceClasses(r))
+	} else if r.GetGpuCount() > 0 {
+		model.negate = true
+	}
+	q.Clauses = append(q.Clauses, model)
+	if r.GetSlice() != "" {
+		q.Clauses = append(q.Clauses, oneOf("slice", []string{r.GetSlice()}))
+	} else if model.negate {
+		q.Clauses = append(q.Clauses, oneOf("slice", []string{WholeDevice}))
+	}
 }

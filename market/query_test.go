@@ -118,12 +118,14 @@ func TestRequestQuery(t *testing.T) {
 		{"the processor", &marketv1.Resources{CpuMilli: 2000, MemoryBytes: 4e9, Runners: []marketv1.Runner{marketv1.Runner_RUNNER_WASM}}, 100_000, 60_000,
 			"model=CPU count>=1 price<=0.1 runner=wasm cpu>=2 memory>=4GB duration>=1m order=price,-score"},
 		{"any GPU", &marketv1.Resources{GpuCount: 2, VramMinBytes: 24e9, DiskBytes: 10e9, MinEvidence: marketv1.Evidence_EVIDENCE_NONE}, 1 << 63, 0,
-			"model!=CPU vram>=24GB count>=2 price<=1000000 disk>=10GB order=price,-score"},
+			"model!=CPU slice=whole vram>=24GB count>=2 price<=1000000 disk>=10GB order=price,-score"},
 		{"some GPUs", &marketv1.Resources{GpuCount: 1, VramMinBytes: 24e9, VramMaxBytes: 48e9, Models: []string{"RTX_4090", "L40S"}, ComputeCapMin: 89,
 			Regions: []string{"EU"}, MinEvidence: marketv1.Evidence_EVIDENCE_CHALLENGED}, 600_000, 0,
 			"model=L40S,RTX_4090 vram=24GB..48GB compute_cap>=8.9 count>=1 price<=0.6 region=EU evidence>=challenged order=price,-score"},
+		{"slices", &marketv1.Resources{GpuCount: 1, Slice: "1g.10gb", Models: []string{"H100"}}, 600_000, 0,
+			"model=H100_MIG_1G_10GB slice=1g.10gb extension=slice count>=1 price<=0.6 order=price,-score"},
 		{"GPUs of several classes", mixedRequest(3), 600_000, 60_000,
-			"model!=CPU free>=1 extension=mixed price<=0.6 runner=wasm duration>=1m together=3 order=price,-score"},
+			"model!=CPU slice=whole free>=1 extension=mixed price<=0.6 runner=wasm duration>=1m together=3 order=price,-score"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := RequestQuery(tt.r, tt.price, tt.duration)

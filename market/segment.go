@@ -15,7 +15,8 @@ const fewOffers = 32
 // into every slice and, while its offer is live, the place of a bit in the bitmaps.
 type segment struct {
 	class     string
-	place     int // in the book's list of segments
+	slice     string // of its devices, as queries write it
+	place     int    // in the book's list of segments
 	providers map[souk.NodeKey]uint32
 	lanes     []lane
 	heads     []head
@@ -133,7 +134,7 @@ func (s *segment) unset(at uint32) {
 // compact shrinks a segment that had many more lanes to the room that those left need.
 func (s *segment) compact() {
 	old := *s
-	*s = segment{class: old.class, place: old.place, providers: old.providers}
+	*s = segment{class: old.class, slice: old.slice, place: old.place, providers: old.providers}
 	for k, from := range old.providers {
 		at, l := s.open(), &old.lanes[from]
 		s.providers[k] = at

@@ -25,6 +25,7 @@ func testFloor() FloorConfig {
 			{ID: "GPU-1", Class: "RTX_4090", MemoryBytes: 24e9, ComputeCap: 89, PriceAtomsPerHour: 400_000},
 			{ID: "GPU-2", Class: "RTX_4090", MemoryBytes: 24e9, ComputeCap: 89, PriceAtomsPerHour: 400_000},
 			{ID: "GPU-3", Class: "A100", MemoryBytes: 80e9, ComputeCap: 80, PriceAtomsPerHour: 1_000_000},
+			{ID: "MIG-1", Class: "A100_MIG_1G_10GB", MemoryBytes: 10e9, ComputeCap: 80, PriceAtomsPerHour: 100_000},
 		},
 		Runners: []marketv1.Runner{marketv1.Runner_RUNNER_OCI, marketv1.Runner_RUNNER_WASM},
 		Region:  "EU", Evidence: marketv1.Evidence_EVIDENCE_NONE,
@@ -64,6 +65,10 @@ func TestFloorDeclines(t *testing.T) {
 		{"a busy class is nearer than a dear one", busy, func(o *marketv1.Order) { o.Resources.GpuCount = 2 }, 0,
 			marketv1.DeclineReason_DECLINE_REASON_BUSY, 1},
 		{"no such model", nil, func(o *marketv1.Order) { o.Resources.Models = []string{"H100"} }, 0,
+			marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
+		{"no whole card for a slice", nil, func(o *marketv1.Order) { o.Resources.Slice, o.MustUnderstand = "2g.20gb", []string{"slice"} }, 0,
+			marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
+		{"no slice for a whole card", nil, func(o *marketv1.Order) { o.Resources.VramMaxBytes = 10e9 }, 0,
 			marketv1.DeclineReason_DECLINE_REASON_DEVICE, 1},
 		{"not that many", nil, func(o *marketv1.Order) { o.Resources.GpuCount = 5 }, 0,
 			marketv1.DeclineReason_DECLINE_REASON_DEVICE, 3},
@@ -176,7 +181,7 @@ func TestFloorHolds(t *testing.T) {
 	if got := bid(start.Add(time.Second), 2, false); !slices.Equal(got, []string{"GPU-2"}) {
 		t.Errorf("a stranger is offered %v", got)
 	}
-	if want := map[string]int{"CPU": 1, "RTX_4090": 1, "A100": 1}; !maps.Equal(f.Free(start.Add(time.Second)), want) {
+	if want := map[string]int{"CPU": 1, "RTX_4090": 1, "A100": 1, "A100_MIG_1G_10GB": 1}; !maps.Equal(f.Free(start.Add(time.Second)), want) {
 		t.Errorf("free: %v; want %v: nothing is held for the stranger", f.Free(start), want)
 	}
 	taken := f.Commit(start.Add(2*time.Second), Occupancy{ID: leaseID(1), Client: key(2), Devices: []string{"GPU-1"}, Until: start.Add(time.Hour)})

@@ -52,7 +52,7 @@ var badKeys = map[string][]string{
 	"gpu.model":          slices.Concat(badModel, []string{"[RTX/4090]"}, noWords),
 	"gpu.compute_cap":    slices.Concat(badCapability, noValue),
 	"gpu.mixed":          append(slices.Clone(noBool), "true"),
-	"gpu.slice":          slices.Concat([]string{"half", "hwole", "1g.5gb"}, noValue),
+	"gpu.slice":          slices.Concat([]string{"half", "hwole", "0.5", "1g", "0g.5gb", "A100"}, noValue),
 	"cpu":                slices.Concat(badCores, noValue),
 	"memory":             slices.Concat(badSize, []string{"5GB"}, noValue),
 	"shm":                slices.Concat(badSize, []string{"600MB"}, noValue),

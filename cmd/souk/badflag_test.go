@@ -263,6 +263,7 @@ func mapKeys[V any](m map[string]V) func(yield func(string) bool) {
 // badFields are wrong clauses about each field of a query.
 var badFields = map[string][]string{
 	"model":       {"model=RTX/4090", "model=", "model=,", "model>=L40S", "model=A,,B"},
+	"slice":       {"slice=half", "slice=1g", "slice=1g.10gb,", "slice>=1g.10gb", "slice=0.5"},
 	"vram":        {"vram>=24", "vram>=24Gb", "vram>=-1GB", "vram=48GB..24GB", "vram=..", "vram>=1.5GB", "vram=>24GB", "vram"},
 	"compute_cap": {"compute_cap>=8.95", "compute_cap>=nine", "compute_cap=9.0..8.0", "compute_cap>=99999"},
 	"count":       {"count>=-1", "count>=many", "count>=1.5", "count<0"},

@@ -23,6 +23,7 @@ must hold:
   evidence>=challenged runner=oci order=price,-score limit=20
 
 What can be asked: FIELDS.
+slice=1g.10gb keeps the slices of that profile, slice=whole devices that are none.
 together=3 keeps the offers of providers that have 3 devices free in all of them.
 Prices are tokens for one device and hour. With --explain each clause is listed
 with the offers that it alone removes, those left after it and the clauses
@@ -120,7 +121,7 @@ func (a *app) watchOffers(ctx context.Context, query string) error {
 	return errors.New("the daemon ended the watch")
 }
 
-const offerHeading = "PROVIDER CLASS FREE MEMORY CC PRICE/H REGION RUNNERS EVIDENCE SCORE"
+const offerHeading = "PROVIDER CLASS FREE MEMORY SLICE CC PRICE/H REGION RUNNERS EVIDENCE SCORE"
 
 func offerRow(r *apiv1.OfferRow) []string {
 	o := r.Offer
@@ -129,7 +130,7 @@ func offerRow(r *apiv1.OfferRow) []string {
 		runners = append(runners, plainjson.Word(x))
 	}
 	return []string{short(r.Provider), o.GetClass(), fmt.Sprintf("%d/%d", o.GetFree(), o.GetCount()),
-		souk.FormatSize(o.GetMemoryBytes()), capability(o.GetComputeCap()), money(o.GetPriceAtomsPerHour()), dash(o.GetRegion()),
+		souk.FormatSize(o.GetMemoryBytes()), dash(market.SliceOf(o.GetClass())), capability(o.GetComputeCap()), money(o.GetPriceAtomsPerHour()), dash(o.GetRegion()),
 		dash(strings.Join(runners, ",")), proofWord(r), fmt.Sprint(r.Score)}
 }
 

@@ -73,7 +73,7 @@ func (p *Provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 		o := byClass[d.Class]
 		if o == nil {
 			p.sequence++
-			o = &marketv1.Offer{Class: d.Class, Epoch: p.epoch, Sequence: p.sequence, IssuedMs: now.UnixMilli(),
+			o = &marketv1.Offer{Class: d.Class, Slice: market.SliceOf(d.Class), Epoch: p.epoch, Sequence: p.sequence, IssuedMs: now.UnixMilli(),
 				ExpiresMs: now.Add(offerTTL).UnixMilli(), Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
 				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,

@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := `{"nonce":"01000000000000000000000000000000","name":"","wasm":"","image":"","args":[],"env":[],` +
 		`"resources":{"gpu_count":0,"vram_min_bytes":0,"vram_max_bytes":0,"models":[],"compute_cap_min":0,"compute_cap_max":0,` +
-		`"cpu_milli":1000,"memory_bytes":512000000,"disk_bytes":1000000000,"runners":["wasm"],"regions":[],"min_evidence":"none","mixed":false},` +
+		`"cpu_milli":1000,"memory_bytes":512000000,"disk_bytes":1000000000,"runners":["wasm"],"regions":[],"min_evidence":"none","mixed":false,"slice":""},` +
 		`"input":"","outputs":[{"from":"/out"}],` +
 		`"price":{"max_atoms_per_hour":0,"max_total_atoms":0,"pay_every_ms":10000,"pay_ahead_ms":0},` +
 		`"limits":{"start_within_ms":300000,"max_duration_ms":3600000,"hold_paused_ms":30000,"min_gpu_util":0,"min_gpu_util_over_ms":0},` +
@@ -91,7 +91,7 @@ func TestEverything(t *testing.T) {
 		`"env":[{"name":"A","value":""},{"name":"EPOCHS","value":"5"},{"name":"LR","value":"0.10"}],` +
 		`"resources":{"gpu_count":2,"vram_min_bytes":24000000000,"vram_max_bytes":0,"models":["RTX_4090","L40S"],` +
 		`"compute_cap_min":89,"compute_cap_max":90,"cpu_milli":2500,"memory_bytes":4294967296,"disk_bytes":10000000000,` +
-		`"runners":["gvisor"],"regions":["EU","US"],"min_evidence":"challenged","mixed":true},` +
+		`"runners":["gvisor"],"regions":["EU","US"],"min_evidence":"challenged","mixed":true,"slice":""},` +
 		`"input":"","outputs":[{"from":"/out"},{"from":"/out/log"}],` +
 		`"price":{"max_atoms_per_hour":600000,"max_total_atoms":5000000,"pay_every_ms":30000,"pay_ahead_ms":5000},` +
 		`"limits":{"start_within_ms":120000,"max_duration_ms":21600000,"hold_paused_ms":60000,"min_gpu_util":20,"min_gpu_util_over_ms":600000},` +
@@ -152,7 +152,7 @@ func TestRefuses(t *testing.T) {
 		{"several classes of one", "image: a@" + digest + "\ngpu: {count: 2, model: A100, mixed: true}", "model names A100 alone"},
 		{"mixed in quotes", "image: a@" + digest + "\ngpu: {count: 2, mixed: \"true\"}", "not true or false"},
 		{"gpu without count", "image: a@" + digest + "\ngpu: {count: 0, vram: 24GB..}", "count is 0"},
-		{"half a device", "image: a@" + digest + "\ngpu: {slice: half}", "only whole devices"},
+		{"half a device", "image: a@" + digest + "\ngpu: {slice: half}", "leased are whole devices and MIG slices"},
 		{"a range the wrong way", "image: a@" + digest + "\ngpu: {vram: 48GB..24GB}", "ends below its start"},
 		{"an empty range", "image: a@" + digest + "\ngpu: {vram: ..}", "not a range"},
 		{"capability", "image: a@" + digest + "\ngpu: {compute_cap: 8.95}", "compute capability"},

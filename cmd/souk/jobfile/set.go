@@ -89,9 +89,7 @@ func (s *Spec) setGPU(key, value string) (err error) {
 		low, high, err = span(value, tenths)
 		r.ComputeCapMin, r.ComputeCapMax = low, high
 	case "gpu.slice":
-		if err = oneOf(value, "whole"); err != nil && market.Nearest(value, []string{"whole"}) == "" {
-			err = fmt.Errorf("%q %w: only whole devices are leased", value, ErrUnavailable)
-		}
+		r.Slice, err = slice(value)
 	case "gpu.model":
 		r.Models = nil
 		for m := range strings.SplitSeq(value, ",") {
@@ -105,6 +103,20 @@ func (s *Spec) setGPU(key, value string) (err error) {
 		err = errors.New("is not a key with one value")
 	}
 	return err
+}
+
+// slice is the profile of a slice; empty: a whole device.
+func slice(value string) (string, error) {
+	profile := strings.ToLower(value)
+	switch {
+	case profile == market.WholeDevice:
+		return "", nil
+	case market.IsSlice(profile):
+		return profile, nil
+	case market.Nearest(value, []string{market.WholeDevice}) != "":
+		return "", oneOf(value, market.WholeDevice)
+	}
+	return "", fmt.Errorf("%q %w: leased are whole devices and MIG slices by their profile, such as 1g.10gb", value, ErrUnavailable)
 }
 
 func (s *Spec) setTerms(key, value string) (err error) {

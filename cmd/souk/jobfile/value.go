@@ -196,7 +196,7 @@ func wanted(key string) string {
 	case key == "gpu.compute_cap":
 		return "a compute capability or a range such as 8.9.. or 8.0..9.0"
 	case key == "gpu.slice":
-		return "whole"
+		return "whole or the profile of a slice, such as 1g.10gb"
 	case key == "gpu.model":
 		return "a device class such as RTX_4090"
 	case key == "gpu.count", key == "retry.max":

@@ -433,7 +433,10 @@ type Offer struct {
 	// price_atoms_per_hour say the same.
 	Tariff []*TariffLine `protobuf:"bytes,20,rep,name=tariff,proto3" json:"tariff,omitempty"`
 	// The extensions that this provider understands, by name.
-	Extensions    []string `protobuf:"bytes,21,rep,name=extensions,proto3" json:"extensions,omitempty"`
+	Extensions []string `protobuf:"bytes,21,rep,name=extensions,proto3" json:"extensions,omitempty"`
+	// The profile of the slices that the devices are, 1g.10gb; empty where they are
+	// whole, and where the provider does not say. The class says it too.
+	Slice         string `protobuf:"bytes,22,opt,name=slice,proto3" json:"slice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -615,6 +618,13 @@ func (x *Offer) GetExtensions() []string {
 	return nil
 }
 
+func (x *Offer) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
 // Revocation ends every offer of its signer up to and with (epoch, sequence).
 // Signed in domain souk/revoke/1.
 type Revocation struct {
@@ -709,7 +719,10 @@ type Resources struct {
 	MinEvidence Evidence `protobuf:"varint,12,opt,name=min_evidence,json=minEvidence,proto3,enum=souk.market.v1.Evidence" json:"min_evidence,omitempty"`
 	// Whether the devices may be of several of the accepted classes, all at one
 	// provider. Extension mixed.
-	Mixed         bool `protobuf:"varint,13,opt,name=mixed,proto3" json:"mixed,omitempty"`
+	Mixed bool `protobuf:"varint,13,opt,name=mixed,proto3" json:"mixed,omitempty"`
+	// The profile of the slices that are wanted, 1g.10gb; empty: whole devices, or
+	// classes of slices that models names. Extension slice.
+	Slice         string `protobuf:"bytes,14,opt,name=slice,proto3" json:"slice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,6 +846,13 @@ func (x *Resources) GetMixed() bool {
 		return x.Mixed
 	}
 	return false
+}
+
+func (x *Resources) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
 }
 
 // Order asks a provider for a bid. It tells nothing of the job but its size.
@@ -1470,7 +1490,7 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x04Gang\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\x12\x12\n" +
-	"\x04rank\x18\x03 \x01(\rR\x04rank\"\xb3\x05\n" +
+	"\x04rank\x18\x03 \x01(\rR\x04rank\"\xc9\x05\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -1498,12 +1518,13 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	"\x06tariff\x18\x14 \x03(\v2\x1a.souk.market.v1.TariffLineR\x06tariff\x12\x1e\n" +
 	"\n" +
 	"extensions\x18\x15 \x03(\tR\n" +
-	"extensions\"[\n" +
+	"extensions\x12\x14\n" +
+	"\x05slice\x18\x16 \x01(\tR\x05slice\"[\n" +
 	"\n" +
 	"Revocation\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1b\n" +
-	"\tissued_ms\x18\x03 \x01(\x03R\bissuedMs\"\xda\x03\n" +
+	"\tissued_ms\x18\x03 \x01(\x03R\bissuedMs\"\xf0\x03\n" +
 	"\tResources\x12\x1b\n" +
 	"\tgpu_count\x18\x01 \x01(\rR\bgpuCount\x12$\n" +
 	"\x0evram_min_bytes\x18\x02 \x01(\x04R\fvramMinBytes\x12$\n" +
@@ -1519,7 +1540,8 @@ const file_souk_market_v1_market_proto_rawDesc = "" +
 	" \x03(\x0e2\x16.souk.market.v1.RunnerR\arunners\x12\x18\n" +
 	"\aregions\x18\v \x03(\tR\aregions\x12;\n" +
 	"\fmin_evidence\x18\f \x01(\x0e2\x18.souk.market.v1.EvidenceR\vminEvidence\x12\x14\n" +
-	"\x05mixed\x18\r \x01(\bR\x05mixed\"\xe7\x02\n" +
+	"\x05mixed\x18\r \x01(\bR\x05mixed\x12\x14\n" +
+	"\x05slice\x18\x0e \x01(\tR\x05slice\"\xe7\x02\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\x127\n" +
 	"\tresources\x18\x02 \x01(\v2\x19.souk.market.v1.ResourcesR\tresources\x12&\n" +
