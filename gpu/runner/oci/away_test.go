@@ -53,7 +53,7 @@ func TestEngineGoesAway(t *testing.T) {
 	}
 	select {
 	case <-run.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the run does not end")
 	}
 	if got := run.Wait(); got.Reason != runv1.EndReason_END_REASON_PROVIDER_FAILED || !strings.Contains(got.Detail, "engine") {
@@ -92,7 +92,7 @@ func TestSweep(t *testing.T) {
 	go func() { watched <- r.Watch(ctx, func() {}) }()
 	select {
 	case <-orphan.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("what an earlier life left still runs")
 	}
 	cancel()

@@ -10,6 +10,8 @@ import (
 	"github.com/souk-market/souk/gpu/runner"
 )
 
+const inspectAgain = 3 // times, where the engine fails at it
+
 // image is what matters of an image that the engine has.
 type image struct {
 	ID      string
@@ -40,6 +42,10 @@ func (e *Engine) image(ctx context.Context, name string) (image, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	got, err := e.client().ImageInspect(ctx, full)
+	for again := 0; errdefs.IsInternal(err) && again < inspectAgain && sleep(ctx, lookEvery); again++ {
+		// Podman finds no manifest while the same image is loaded once more.
+		got, err = e.client().ImageInspect(ctx, full)
+	}
 	if errdefs.IsNotFound(err) {
 		return image{}, &missingError{full}
 	}

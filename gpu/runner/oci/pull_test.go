@@ -189,7 +189,7 @@ func TestPrune(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	watched := make(chan error)
 	go func() { watched <- r.Watch(ctx, func() {}) }()
-	for deadline := time.Now().Add(10 * time.Second); strings.Contains(e.Podman(t, "images", "--digests"), "ours"); <-time.After(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); strings.Contains(e.Podman(t, "images", "--digests"), "ours"); <-time.After(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("too many images, and none is removed")
 		}

@@ -68,11 +68,10 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"
 tmp_dir = %q
-static_dir = %q
 volume_path = %q
 [engine.runtimes]
 %s
-`, runtime, filepath.Join(e.dir, "tmp"), filepath.Join(e.dir, "static"), filepath.Join(e.dir, "volumes"), named)
+`, runtime, filepath.Join(e.dir, "tmp"), filepath.Join(e.dir, "volumes"), named)
 	storage := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 		filepath.Join(e.dir, "graph"), filepath.Join(e.dir, "run"))
 	registries := "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n[[registry]]\nprefix = \"*.localhost\"\nlocation = \"localhost\"\ninsecure = true\n"
@@ -174,8 +173,17 @@ func (e *Engine) remove(t testing.TB) {
 		t.Errorf("remove the containers of a test: %v", err)
 	}
 	e.Down(t)
-	_ = syscall.Unmount(filepath.Join(e.dir, "graph", "overlay"), syscall.MNT_DETACH)
-	if err := os.RemoveAll(e.dir); err != nil {
+	// What conmon starts once a container has ended may still use the folder.
+	err := e.unmake()
+	for deadline := time.Now().Add(startWithin); err != nil && time.Now().Before(deadline); err = e.unmake() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
 		t.Errorf("remove the engine of a test: %v", err)
 	}
+}
+
+func (e *Engine) unmake() error {
+	_ = syscall.Unmount(filepath.Join(e.dir, "graph", "overlay"), syscall.MNT_DETACH)
+	return os.RemoveAll(e.dir)
 }
