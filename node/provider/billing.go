@@ -114,7 +114,7 @@ func (t *tenancy) post(ctx context.Context, a scheduler.PostCountersign) schedul
 // end makes the end of the lease durable, with which it has no part of its channel
 // any more. What ends while the disk is full is written down when there is space.
 func (t *tenancy) end(ctx context.Context, state scheduler.TenancyState) {
-	t.cleanUp()
+	t.cleanUp(ctx)
 	for errors.Is(t.close(state), badger.ErrLowDisk) && t.with.Space.Wait(ctx) {
 	}
 	t.with.Log.Info("run ended", "lease", t.id.Short(), "reason", string(scheduler.ReasonOf(state.Reason)), "detail", state.Detail)

@@ -116,15 +116,16 @@ func (t *tenancy) grant(ctx context.Context, output string) error {
 	return nil
 }
 
-// cleanUp removes the job's files; its logs stay with the client.
-func (t *tenancy) cleanUp() {
+// cleanUp overwrites and removes the job's files, unless ctx ends: then it removes
+// them. Its logs stay with the client.
+func (t *tenancy) cleanUp(ctx context.Context) {
 	t.stdout.Close()
 	t.stderr.Close()
 	t.samples.Close()
 	if err := t.with.Telemetry.Sweep(time.Now()); err != nil {
 		t.with.Log.Warn("remove old telemetry", "err", err)
 	}
-	if err := os.RemoveAll(t.dir); err != nil {
+	if err := files.Shred(ctx, t.dir); err != nil {
 		t.with.Log.Warn("remove lease folder", "lease", t.id.Short(), "err", err)
 	}
 }
