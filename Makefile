@@ -65,6 +65,26 @@ bench: # the table of measured rows, each beside its limit; writes bench.json
 	@$(MAKE) --no-print-directory $(TOOLS)/ipfs || echo "no IPFS reference node: the rows that need one will say so" >&2
 	$(GO) run ./integration/bench
 
+DEVICE := bin/device
+
+.PHONY: device
+device: $(DEVICE)/runc # bin/device/souk-device.tar.gz: souk on a real card, without a network; see docs/operations.md
+	@$(call need,podman,podman crun,to go into the bundle)
+	@$(call need,patchelf,patchelf,to move Podman)
+	$(GO) build -buildvcs=$(VCS) -ldflags '-s -w' -o $(DEVICE)/souk ./cmd/souk
+	$(GO) build -buildvcs=$(VCS) -ldflags '-s -w' -o $(DEVICE)/souk-device ./integration/device
+	integration/device/bundle.sh $(DEVICE)/bundle $(DEVICE)/souk $(DEVICE)/souk-device $(DEVICE)/runc "$$(command -v podman)"
+	@tar -C $(DEVICE)/bundle -cf - . | gzip -9 >$(DEVICE)/souk-device.tar.gz
+	@ls -l $(DEVICE)/souk-device.tar.gz | awk '{print $$9 ": " $$5 " bytes"}'
+
+# Linked statically: it copies itself into memory and starts itself from there, where no
+# path to libraries holds.
+$(DEVICE)/runc: .ci/runc/go.mod .ci/runc/go.sum
+	@$(call need,pkg-config,pkg-config,to build runc)
+	@$(call need,/usr/include/seccomp.h,libseccomp-dev,to build runc)
+	@echo "== building runc, for the bundle"
+	@mkdir -p $(@D) && cd .ci/runc && $(GO) build -buildvcs=false -tags seccomp,netgo,osusergo -ldflags '-s -w -extldflags "-static"' -o "$(CURDIR)/$@" github.com/opencontainers/runc && touch "$(CURDIR)/$@"
+
 BUDGET := 2h
 .PHONY: soak
 soak: deps # the long forms of the tests, for BUDGET=2h in all; attempts, failures, seeds
