@@ -308,6 +308,14 @@ func TestResolve(t *testing.T) {
 			t.Errorf("Resolve(%q) = %s, %v; want %v", tt.path, id, err, tt.want)
 		}
 	}
+	if size, err := f.FileSize(t.Context(), root+"/a/b/c"); size != 4 || err != nil {
+		t.Errorf("FileSize = %d, %v", size, err)
+	}
+	for _, path := range []string{"", "/a", "/none", "/f/x"} {
+		if _, err := f.FileSize(t.Context(), root+path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("FileSize of %q = %v", path, err)
+		}
+	}
 	items, err := f.List(t.Context(), root)
 	if err != nil || len(items) != 2 || !items[0].Folder || items[1].Name != "f" || items[1].Bytes != 1 {
 		t.Errorf("List = %+v, %v", items, err)

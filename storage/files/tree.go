@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/ipfs/go-cid"
 )
@@ -137,6 +138,31 @@ func (f *Files) List(ctx context.Context, cidPath string) (items []Item, err err
 		return nil, fmt.Errorf("list %s: %w", cidPath, err)
 	}
 	return items, nil
+}
+
+// FileSize returns the bytes of the file at a path such as "cid/a/b.csv", as it
+// declares them: a file that was fetched has as many. Where there is no file at the
+// path, or a folder, the error is [fs.ErrNotExist].
+func (f *Files) FileSize(_ context.Context, cidPath string) (uint64, error) {
+	c, names, err := splitPath(cidPath)
+	if err != nil {
+		return 0, fmt.Errorf("size: %w", err)
+	}
+	at, err := f.descend(c, names)
+	var n node
+	if err == nil {
+		n, err = f.node(at)
+	}
+	if err == nil && n.kind != kindFile {
+		err = ErrNotFile
+	}
+	if errors.Is(err, ErrNoPath) || errors.Is(err, ErrNotFile) || errors.Is(err, ErrNotFolder) {
+		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", cidPath, err)
+	}
+	return n.size, nil
 }
 
 // Cat writes the bytes of the file at a path such as "cid/a/b.csv". It writes
