@@ -23,6 +23,7 @@ const Version = 2
 // must_understand, so that a peer that cannot act upon it says so.
 const (
 	ExtensionImage         = "image"          // the job is an OCI image
+	ExtensionImageIPFS     = "image-ipfs"     // the image is an OCI layout by content id
 	ExtensionIsolation     = "isolation"      // the job wants another box than that of a module
 	ExtensionNetwork       = "network"        // the job reaches hosts
 	ExtensionAccess        = "access"         // the client reaches into the job
@@ -49,7 +50,7 @@ const (
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
 func Extensions() []string {
-	return []string{ExtensionImage, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
+	return []string{ExtensionImage, ExtensionImageIPFS, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
 }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
@@ -191,6 +192,7 @@ func JobExtensions(j *jobv1.Job) (names []string) {
 		name string
 	}{
 		{j.GetImage() != "", ExtensionImage},
+		{strings.HasPrefix(j.GetImage(), "ipfs://"), ExtensionImageIPFS},
 		{len(r.GetRunners()) > 0 && !slices.Contains(r.GetRunners(), marketv1.Runner_RUNNER_WASM), ExtensionIsolation},
 		{j.GetNetwork() != nil, ExtensionNetwork},
 		{j.GetAccess() != nil, ExtensionAccess},

@@ -116,6 +116,7 @@ func TestLeaseAndJobExtensions(t *testing.T) {
 	for want, j := range map[string]*jobv1.Job{
 		"":                     {Wasm: "cid", Resources: none},
 		ExtensionImage:         {Image: "a@sha256:", Resources: none},
+		"image,image-ipfs":     {Image: "ipfs://cid", Resources: none},
 		ExtensionIsolation:     {Resources: &marketv1.Resources{Runners: oci}},
 		ExtensionNetwork:       {Network: &leasev1.Network{}},
 		ExtensionAccess:        {Access: &leasev1.Access{Exec: true}},

@@ -23,7 +23,7 @@ func (n *Node) buildRunners() error {
 		return err
 	}
 	n.cfg.Runners = []runner.Runner{modules}
-	containers := oci.Config{Dir: filepath.Join(cache, "images"), Vendors: gpu.VendorsOf(n.cfg.Probes), Log: n.cfg.Log}
+	containers := oci.Config{Dir: filepath.Join(cache, "images"), Layouts: n.files, Vendors: gpu.VendorsOf(n.cfg.Probes), Log: n.cfg.Log}
 	containers.ByEngine = n.cfg.ByEngine
 	if len(n.cfg.Self) > 0 {
 		containers.Gate = n.cfg.Self[0]

@@ -24,7 +24,7 @@ var (
 	badTries      = []string{"-1", "many", "101", "1.5"}
 	badName       = []string{"a b", "-x", strings.Repeat("x", 65)}
 	badIsolation  = []string{"wsam", "gvsior", "docker"}
-	badImage      = []string{"Python", "py thon", "python@3.13", "ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", "python@sha256:12", "Python@sha256:" + strings.Repeat("0", 64)}
+	badImage      = []string{"Python", "py thon", "python@3.13", "ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fb", "python@sha256:12", "Python@sha256:" + strings.Repeat("0", 64)}
 	badRegion     = []string{"eu", "Europe west", strings.Repeat("E", 17)}
 
 	// Shapes of YAML that are no single value, no list of words, no mapping.

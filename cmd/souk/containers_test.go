@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/souk-market/souk/gpu/runner/oci/enginetest"
 	"github.com/souk-market/souk/gpu/runner/runnertest"
@@ -29,11 +31,12 @@ func TestContainers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	guestText := string(text)
 	tag, err := name.NewTag(strings.TrimPrefix(shop.URL, "http://") + "/guest:1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	img := enginetest.Image{Files: map[string]string{"/guest": string(text)}}.Build(t)
+	img := enginetest.Image{Files: map[string]string{"/guest": guestText}}.Build(t)
 	if err := remote.Write(tag, img); err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +57,14 @@ func TestContainers(t *testing.T) {
 	}
 	greedy := enginetest.Image{Files: map[string]string{"/looker": string(text)}}
 	greedy.Config.Env = []string{"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all"}
-	tell(t, "containers", map[string]string{"GREEDY": engine.Load(t, "greedy", greedy), "ENGINE": engine.URL, "TAGGED": tag.String(), "IMAGE": tag.Repository.Name() + "@" + digest.String(),
+	byCID := filepath.Join(t.TempDir(), "layout") // another image: the engine has the guest's
+	p, err := layout.Write(byCID, empty.Index)
+	if err == nil {
+		err = p.AppendImage(enginetest.Image{Files: map[string]string{"/other/guest": guestText}}.Build(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(t, "containers", map[string]string{"LAYOUT": byCID, "GREEDY": engine.Load(t, "greedy", greedy), "ENGINE": engine.URL, "TAGGED": tag.String(), "IMAGE": tag.Repository.Name() + "@" + digest.String(),
 		"MISSING": tag.Repository.Name() + "@sha256:" + strings.Repeat("0", 64)})
 }

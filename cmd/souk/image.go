@@ -4,21 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/jobfile"
+	"github.com/souk-market/souk/gpu/runner"
 )
 
 // resolveWithin bounds the question for a tag's digest.
 const resolveWithin = 30 * time.Second
 
 // fixImage names the job's image by its digest: a tag means another image tomorrow,
-// and the provider must run what was planned and signed.
+// and the provider must run what was planned and signed. Of one by content id it sees
+// that it is an image.
 func (a *app) fixImage(ctx context.Context, f *jobfile.File) error {
+	if root, ok := runner.ImageCID(f.Job.Image); ok {
+		return a.checkLayout(ctx, f, root)
+	}
 	if f.Tag == "" {
 		return nil
 	}
@@ -39,6 +46,20 @@ func (a *app) fixImage(ctx context.Context, f *jobfile.File) error {
 	}
 	f.Job.Image = fmt.Sprintf("%s/%s@%s", registry, tag.RepositoryStr(), found.Digest)
 	a.say("image %s is %s", f.Tag, f.Job.Image)
+	return nil
+}
+
+// checkLayout wants an OCI image layout in the store, before anything is spent on it.
+func (a *app) checkLayout(ctx context.Context, f *jobfile.File, root string) error {
+	for _, name := range []string{"oci-layout", "index.json"} {
+		err := a.cat(ctx, root+"/"+name, io.Discard)
+		if souk.CodeOf(err) == souk.CodeState {
+			return flagFault(f.Fault("image", fmt.Errorf("%s is no OCI image layout in this node's store, as it has no file %s: souk add FOLDER puts one there", root, name)))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -25,8 +25,8 @@ and cost until the outputs are back. Nothing is spent before you say yes. Ctrl-C
 leaves the job running and says how to return.
 
 The job is a file (docs: the job file of INTERFACES.md), or a WebAssembly module
-with its arguments after --, or an image, by digest or tag, with the whole command
-after --; without one the image's own is run. Flags say what the file says, in the same
+with its arguments after --, or an image, by digest, tag or content id, with the whole
+command after --; without one the image's own is run. Flags say what the file says, in the same
 words, and win over it.`
 
 const runExample = `  souk run job.yaml
@@ -45,7 +45,7 @@ type runFlags struct {
 // keyFlags are the flags that stand for a key of the job file.
 var keyFlags = []struct{ flag, key, usage string }{
 	{"name", "name", "the job's name"},
-	{"image", "image", "the image to run, by digest or tag"},
+	{"image", "image", "the image to run, by digest or tag, or ipfs:// and a content id"},
 	{"cpu", "cpu", "processor cores, such as 2 or 0.5"},
 	{"memory", "memory", "host memory, such as 4GB"},
 	{"disk", "disk", "scratch disk, such as 10GB"},

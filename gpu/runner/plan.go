@@ -3,7 +3,9 @@ package runner
 import (
 	"cmp"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 )
@@ -20,7 +22,7 @@ type Plan struct {
 // Staged is content that a run needs as a file or folder.
 type Staged struct {
 	CID  string
-	Path string // where it belongs
+	Path string // where it belongs; empty: it stays in the store, where the runner reads it
 }
 
 // UnfitError is why a runner cannot run a job, wherever it is asked.
@@ -70,5 +72,22 @@ func (e *ImageError) Error() string { return e.Detail }
 // Contents lists the content that a job names, whoever runs it: its client has all
 // of it and serves it to the provider.
 func Contents(job *jobv1.Job) []string {
-	return slices.DeleteFunc([]string{job.GetWasm(), job.GetInput()}, func(cid string) bool { return cid == "" })
+	image, _ := ImageCID(job.GetImage())
+	return slices.DeleteFunc([]string{job.GetWasm(), image, job.GetInput()}, func(cid string) bool { return cid == "" })
+}
+
+// imageScheme begins the name of an image by content id.
+const imageScheme = "ipfs://"
+
+var cidForm = regexp.MustCompile(`^b[a-z2-7]{58}$`)
+
+// ImageCID is the content id of the OCI image layout that a job's image names, such as
+// ipfs://bafybei…; false for an image of a registry. The id is one of version 1 in
+// base 32, as souk add prints it.
+func ImageCID(image string) (cid string, ok bool) {
+	cid, ok = strings.CutPrefix(image, imageScheme)
+	if !ok || !cidForm.MatchString(cid) {
+		return "", false
+	}
+	return cid, true
 }

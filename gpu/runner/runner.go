@@ -61,7 +61,7 @@ type Device struct {
 // Program is what a run starts. One field is set.
 type Program struct {
 	Module string // path of a WebAssembly module on the host
-	Image  string // an OCI image by digest, NAME@sha256:…
+	Image  string // an OCI image by digest, NAME@sha256:…, or by content id, ipfs://CID
 }
 
 // Run is a started job. Its methods may be called at once, and after its end.

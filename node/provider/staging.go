@@ -40,12 +40,17 @@ func (t *tenancy) stage(ctx context.Context, by time.Time) scheduler.TenancyEven
 	if failed != nil {
 		return *failed
 	}
+	if failed := t.fetchImage(ctx, plan); failed != nil {
+		return *failed
+	}
 	if failed := t.bring(ctx, plan.Program.Image); failed != nil {
 		return *failed
 	}
-	limit := files.Limit{Bytes: t.lease.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
 	for _, part := range plan.Stage {
-		if err := t.fetch(ctx, part.CID, part.Path, limit); err != nil {
+		if part.Path == "" {
+			continue // an image, which the runner has read
+		}
+		if err := t.fetch(ctx, part.CID, part.Path); err != nil {
 			return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: err.Error()}
 		}
 	}
@@ -110,9 +115,36 @@ func (t *tenancy) bring(ctx context.Context, image string) *scheduler.StagingFai
 	return failed
 }
 
+// fetchImage brings what the runner reads in the store: an image by content id. Blocks
+// that are here, from an earlier lease or a staging that broke off, are not fetched again.
+func (t *tenancy) fetchImage(ctx context.Context, plan runner.Plan) *scheduler.StagingFailed {
+	for _, part := range plan.Stage {
+		if part.Path != "" {
+			continue
+		}
+		var said time.Time
+		err := t.with.Inputs.Fetch(ctx, part.CID, t.client, t.stageLimit(), func(bytes uint64) {
+			if now := time.Now(); now.Sub(said) >= progressEvery {
+				said = now
+				t.show(func() { t.doing = "fetching the image: " + souk.FormatSize(bytes) })
+			}
+		})
+		t.show(func() { t.doing = "" })
+		if err != nil {
+			return &scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_CLIENT_INPUTS, Detail: fmt.Sprintf("fetch %s: %v", part.CID, err)}
+		}
+	}
+	return nil
+}
+
+// stageLimit bounds what is fetched from the client for one content id.
+func (t *tenancy) stageLimit() files.Limit {
+	return files.Limit{Bytes: t.lease.Resources.GetDiskBytes(), Blocks: maxStageBlocks}
+}
+
 // fetch brings one CID from the client to a path, and replaces what is there.
-func (t *tenancy) fetch(ctx context.Context, cid, dest string, limit files.Limit) error {
-	if err := t.with.Inputs.Fetch(ctx, cid, t.client, limit, nil); err != nil {
+func (t *tenancy) fetch(ctx context.Context, cid, dest string) error {
+	if err := t.with.Inputs.Fetch(ctx, cid, t.client, t.stageLimit(), nil); err != nil {
 		return fmt.Errorf("fetch %s: %w", cid, err)
 	}
 	if err := os.RemoveAll(dest); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
+	"github.com/souk-market/souk/gpu/runner"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -159,7 +160,7 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 		j.Env = append(j.Env, &jobv1.Variable{Name: name, Value: s.env[name]})
 	}
 	slices.SortFunc(j.Env, func(a, b *jobv1.Variable) int { return strings.Compare(a.Name, b.Name) })
-	if s.image != "" && !strings.Contains(s.image, "@") {
+	if _, byCID := runner.ImageCID(s.image); s.image != "" && !byCID && !strings.Contains(s.image, "@") {
 		f.Tag, j.Image = s.image, ""
 	}
 	if isCID(s.wasm) {

@@ -125,7 +125,8 @@ func TestRefuses(t *testing.T) {
 		{"unknown key", w + "memroy: 1GB", `job.yaml:2:1: unknown key "memroy"; did you mean "memory"?`},
 		{"unknown key in a mapping", w + "price: {max_per_gpu_hour: 1}", `2:9: price: unknown key "max_per_gpu_hour"`},
 		{"image in capitals", "image: Python:3", "is not an image such as"},
-		{"image by content id", "image: ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", "is not available"},
+		{"image by a short content id", "image: ipfs://bafybeigd", "is not ipfs:// and the content id of a folder"},
+		{"image by content id with a path", "image: ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi/x", "is not ipfs:// and the content id of a folder"},
 		{"image by a short digest", "image: python@sha256:12", "is not an image such as"},
 		{"shell for a module", w + "run: train --fast", "2:6: run: a module has no shell: write its arguments as a list, run: [train, --fast]"},
 		{"number for a name", w + "name: 5", "put it in quotes"},
@@ -236,7 +237,8 @@ func TestComing(t *testing.T) {
 // TestImages are named by digest, or by a tag whose digest is found later.
 func TestImages(t *testing.T) {
 	for src, want := range map[string][2]string{ // image and tag
-		"image: a@" + digest:                  {"a@" + digest, ""},
+		"image: a@" + digest: {"a@" + digest, ""},
+		"image: ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi": {"ipfs://bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", ""},
 		"image: python":                       {"", "python"},
 		"image: ghcr.io/me/mine:1.2":          {"", "ghcr.io/me/mine:1.2"},
 		"image: localhost:5000/x:1\nrun: [x]": {"", "localhost:5000/x:1"},

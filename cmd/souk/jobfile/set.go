@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/market"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
@@ -38,8 +39,11 @@ func (s *Spec) Set(key, value string) (err error) {
 	case "wasm":
 		s.wasm, err = notEmpty(value)
 	case "image":
-		if strings.HasPrefix(value, "ipfs://") {
-			return fmt.Errorf("an image by content id %w", ErrUnavailable)
+		if s.image = value; strings.HasPrefix(value, "ipfs://") {
+			if _, ok := runner.ImageCID(value); !ok {
+				err = fmt.Errorf("%q is not ipfs:// and the content id of a folder, such as souk add prints", value)
+			}
+			break
 		}
 		s.image, err = match(value, imageForm, wanted(key))
 	case "cpu":

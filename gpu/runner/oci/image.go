@@ -26,6 +26,9 @@ type image struct {
 // fullName is an image's name as engines agree on it: they fill in another
 // registry each where none is named.
 func fullName(name string) (string, error) {
+	if local, _, ok := layoutName(name); ok {
+		return local, nil
+	}
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil || !imageForm.MatchString(name) {
 		return "", &runner.ImageError{Detail: fmt.Sprintf("%.80q names no image", name)}
@@ -33,12 +36,9 @@ func fullName(name string) (string, error) {
 	return ref.String(), nil
 }
 
-// image looks at an image that is here. The engine checked its digest as it came.
-func (e *Engine) image(ctx context.Context, name string) (image, error) {
-	full, err := fullName(name)
-	if err != nil {
-		return image{}, err
-	}
+// image looks at an image that is here, by its full name. The engine checked its digest
+// as it came.
+func (e *Engine) image(ctx context.Context, full string) (image, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	got, err := e.client().ImageInspect(ctx, full)

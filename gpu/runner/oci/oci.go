@@ -34,6 +34,7 @@ type Config struct {
 	Owner      string       // marks our containers, so that others' are never touched; no job may know it
 	Dir        string       // a folder of this runner's own; made if it is missing
 	ImageBytes uint64       // what these may take, about; default 50 GiB
+	Layouts    Layouts      // reads images by content id; nil: such are not run
 	Vendors    gpu.Vendors  // give containers their devices; none: only the processor can be leased
 	Gate       string       // this program's path, which has the commands of package gate; empty: containers get no devices
 	ByEngine   bool         // the engine gives containers their devices itself, with its hooks, if it can
@@ -45,6 +46,7 @@ type Config struct {
 type Runner struct {
 	engine     *Engine
 	owner      string
+	layouts    Layouts
 	vendors    gpu.Vendors
 	byEngine   bool
 	dir        string
@@ -83,7 +85,7 @@ func New(c Config) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container runner: %w", err)
 	}
-	return &Runner{engine: c.Engine, owner: c.Owner, vendors: c.Vendors, byEngine: c.ByEngine, dir: dir, kit: kitOf(c.Gate, dir),
+	return &Runner{engine: c.Engine, owner: c.Owner, layouts: c.Layouts, vendors: c.Vendors, byEngine: c.ByEngine, dir: dir, kit: kitOf(c.Gate, dir),
 		private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
 		pulled: readPulled(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
@@ -100,12 +102,15 @@ func (r *Runner) Kind() marketv1.Runner { return marketv1.Runner_RUNNER_OCI }
 // Plan implements [runner.Runner]. A job's arguments are the whole command, and
 // take the place of the image's own; without any the image's is run.
 func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
+	cid, byCID := runner.ImageCID(job.GetImage())
 	switch {
 	case job.GetWasm() != "":
 		return runner.Plan{}, &runner.UnfitError{Unsupported: "wasm"}
 	case job.GetImage() == "":
 		return runner.Plan{}, &runner.UnfitError{Detail: "the job has no image"}
-	case !imageForm.MatchString(job.Image):
+	case byCID && r.layouts == nil:
+		return runner.Plan{}, &runner.UnfitError{Unsupported: "image-ipfs"}
+	case !byCID && !imageForm.MatchString(job.Image):
 		return runner.Plan{}, &runner.UnfitError{Detail: "the image is not named by its digest"}
 	case job.GetShmBytes() > job.GetResources().GetMemoryBytes():
 		return runner.Plan{}, &runner.UnfitError{Detail: "its /dev/shm is larger than its memory"}
@@ -113,7 +118,11 @@ func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
 	if err := checkCommand(job); err != nil {
 		return runner.Plan{}, &runner.UnfitError{Detail: err.Error()}
 	}
-	return runner.FolderPlan(job, runner.Program{Image: job.Image}, dir), nil
+	p := runner.FolderPlan(job, runner.Program{Image: job.Image}, dir)
+	if byCID {
+		p.Stage = append([]runner.Staged{{CID: cid}}, p.Stage...)
+	}
+	return p, nil
 }
 
 // checkCommand refuses what an engine would take for something else: a variable

@@ -19,12 +19,12 @@ const keepFree = 2 << 30
 
 // Pull implements [runner.Puller]. What is there is not pulled again, and layers
 // that came before a pull broke off are not either: the engine keeps them.
-func (r *Runner) Pull(ctx context.Context, name string, limit uint64, progress func(done, total uint64)) error {
+func (r *Runner) Pull(ctx context.Context, image string, limit uint64, progress func(done, total uint64)) error {
 	facts, err := r.engine.ready()
 	if err != nil {
 		return err
 	}
-	name, err = fullName(name)
+	name, err := fullName(image)
 	if err != nil {
 		return err
 	}
@@ -35,11 +35,11 @@ func (r *Runner) Pull(ctx context.Context, name string, limit uint64, progress f
 		}
 		return err
 	}
-	c, err := r.manifest(ctx, name, facts, limit)
-	if err != nil {
-		return err
+	if _, root, ok := layoutName(image); ok {
+		err = r.pullLayout(ctx, name, root, facts, limit, progress)
+	} else {
+		err = r.pullRegistry(ctx, name, facts, limit, progress)
 	}
-	err = r.fetch(ctx, name, c, facts, limit, progress)
 	if err == nil {
 		err = r.fits(ctx, name, facts, limit)
 	}
@@ -67,17 +67,31 @@ func (r *Runner) fits(ctx context.Context, name string, f Facts, limit uint64) e
 	return nil
 }
 
-// fetch has the engine pull an image.
-func (r *Runner) fetch(ctx context.Context, name string, c content, f Facts, limit uint64, progress func(done, total uint64)) error {
+// pullRegistry has the engine pull an image from the registry that it names, which is
+// asked before.
+func (r *Runner) pullRegistry(ctx context.Context, name string, f Facts, limit uint64, progress func(done, total uint64)) error {
+	c, err := r.manifest(ctx, name, f, limit)
+	if err != nil {
+		return err
+	}
+	r.pulled.add(name, c.total, time.Now()) // before it comes: what is left of a pull that breaks off is ours too
+	return r.guarded(ctx, f, limit, func(ctx context.Context) error { return r.fetch(ctx, name, c, progress) })
+}
+
+// guarded calls pull, and breaks it off where the disk would be full of it.
+func (r *Runner) guarded(ctx context.Context, f Facts, limit uint64, pull func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	watched := make(chan struct{})
 	defer func() { cancel(nil); <-watched }()
 	go func() {
 		defer close(watched)
 		r.guardStore(ctx, f.Store, limit, cancel)
 	}()
-	r.pulled.add(name, c.total, time.Now()) // before it comes: what is left of a pull that breaks off is ours too
+	return pull(ctx)
+}
+
+// fetch has the engine pull an image.
+func (r *Runner) fetch(ctx context.Context, name string, c content, progress func(done, total uint64)) error {
 	stream, err := r.engine.client().ImagePull(ctx, name, client.ImagePullOptions{})
 	if err != nil {
 		return pullError(ctx, err)

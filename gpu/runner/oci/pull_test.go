@@ -117,6 +117,7 @@ func TestPull(t *testing.T) {
 			}
 		})
 	}
+	t.Run("by content id", func(t *testing.T) { runsLayouts(t, e) })
 	// One that is not ours to pull is not asked for: layers that came are there.
 	before := s.blobs
 	if err := r.Pull(t.Context(), ours, 1<<30, nil); err != nil || s.blobs != before {

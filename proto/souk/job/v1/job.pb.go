@@ -87,7 +87,8 @@ type Job struct {
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The CID of the WebAssembly module; empty for an image.
 	Wasm string `protobuf:"bytes,3,opt,name=wasm,proto3" json:"wasm,omitempty"`
-	// The OCI image by digest; empty for a module.
+	// The OCI image by digest, or ipfs:// and the CID of an OCI image layout, which is
+	// extension image-ipfs; empty for a module.
 	Image string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
 	// Arguments; for a module, those after its own name.
 	Args []string `protobuf:"bytes,5,rep,name=args,proto3" json:"args,omitempty"`
