@@ -156,11 +156,19 @@ func pick(all []v1.Descriptor, f Facts) (found v1.Descriptor, err error) {
 	return found, nil
 }
 
-// ours refuses what an engine would have to fetch from elsewhere, which may be the
+// here refuses what an engine would have to fetch from elsewhere, which may be the
 // network of this machine.
-func ours(d v1.Descriptor) error {
+func here(d v1.Descriptor) error {
 	if len(d.URLs) > 0 || d.MediaType != "" && !d.MediaType.IsDistributable() {
 		return &runner.ImageError{Detail: "a part of the image lies elsewhere, at an address of its own: this is not followed"}
+	}
+	return nil
+}
+
+// ours refuses what cannot lie in a layout.
+func ours(d v1.Descriptor) error {
+	if err := here(d); err != nil {
+		return err
 	}
 	if d.Digest.Algorithm != "sha256" || len(d.Digest.Hex) != 2*sha256.Size {
 		return badLayout("a part of it has no sha256")

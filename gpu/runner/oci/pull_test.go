@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/oci"
@@ -82,6 +83,10 @@ func TestPull(t *testing.T) {
 	foreign := enginetest.Image{Files: map[string]string{"/a": "x"}, Arch: "s390x"}
 	missing := s.host() + "/ours@sha256:" + strings.Repeat("0", 64)
 	bomb := enginetest.Image{Files: map[string]string{"/zeros": strings.Repeat("\x00", 64<<20)}}
+	elsewhere, err := mutate.Append(small.Build(t), mutate.Addendum{Layer: layerOf(t, enginetest.Image{Files: map[string]string{"/b": "x"}}.Build(t)), URLs: []string{"http://169.254.169.254/x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	for _, tt := range []struct {
@@ -96,6 +101,7 @@ func TestPull(t *testing.T) {
 		{"too large as it lies there", s.push(t, "bomb", bomb.Build(t)), 1 << 20, false, "job's disk"},
 		{"of another machine", s.push(t, "foreign", foreign.Build(t)), 1 << 30, false, "is for s390x, this machine is " + runtime.GOARCH},
 		{"a registry that is away", strings.TrimPrefix(gone.URL, "http://") + "/x@sha256:" + strings.Repeat("0", 64), 1 << 30, true, "does not answer"},
+		{"a layer at an address of its own", s.push(t, "elsewhere", elsewhere), 1 << 30, false, "lies elsewhere"},
 		{"it comes", ours, 1 << 30, false, ""},
 		{"it is there", ours, 1 << 30, false, ""},
 		{"it is there, and too large for this job", ours, 1 << 19, false, "ask for more disk"},

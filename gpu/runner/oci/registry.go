@@ -58,7 +58,13 @@ func (r *Runner) manifest(ctx context.Context, called string, f Facts, limit uin
 		return content{}, &runner.ImageError{Detail: fmt.Sprintf("the image has %d layers, at most %d", len(m.Layers), maxLayers)}
 	}
 	c := content{layers: map[string]uint64{}}
+	if err := here(m.Config); err != nil {
+		return content{}, err
+	}
 	for _, l := range m.Layers {
+		if err := here(l); err != nil {
+			return content{}, err
+		}
 		size := uint64(max(0, l.Size))
 		c.layers[l.Digest.Hex] = size
 		if c.total += min(size, 1<<50); c.total > limit {
