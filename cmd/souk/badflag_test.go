@@ -30,6 +30,7 @@ var badFlags = map[string][]string{
 	"souk challenge --class":      {"", "rtx_4090", "RTX 4090", "-"},
 	"souk challenge --size":       {"0", "300", "65536", "-1", "big"},
 	"souk challenge --rounds":     {"0", "1025", "-1", "many"},
+	"souk doctor --report":        {"", "./full", "./missing/x.json"},
 	"souk reclaim --notice":       {"-1s", "2h", "5", "soon"},
 	"souk run --in":               {"", "./missing", "./in.csv:/in/../etc", "https://example.com/x"},
 	"souk run --out":              {"", "./full", "./in.csv"},

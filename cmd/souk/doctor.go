@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/daemon"
@@ -15,17 +18,47 @@ import (
 const doctorLong = `Checks what souk needs of this machine, one line each: ok, warn or fail, and below a
 line that is not ok, what to do. Without a daemon it checks the home, the keys, the
 settings, the disk, the ports, the chain, the container engine and the GPUs; with one
-also who reaches it, its peers and its clock. Exit code 1 when a line says fail.`
+also who reaches it, its peers and its clock. Exit code 1 when a line says fail.
+
+With --gpu it also starts a container on each NVIDIA device that is well, as a job
+would be started, in an image that has nothing in it: it looks at the device from
+inside, starts CUDA, computes nothing, and is gone after a few seconds.`
 
 func newDoctor(a *app) *cobra.Command {
-	return &cobra.Command{
+	var try bool
+	var to string
+	cmd := &cobra.Command{
 		Use:     "doctor",
 		Short:   "Check this machine, and say what to mend",
 		Long:    doctorLong,
-		Example: "  souk doctor\n  souk doctor --json",
+		Example: "  souk doctor\n  souk doctor --json\n  souk doctor --gpu --report doctor.json",
 		Args:    exactly(),
-		RunE:    body(a.doctor),
 	}
+	cmd.RunE = body(func(ctx context.Context, _ []string) error {
+		if cmd.Flags().Changed("report") {
+			if err := checkReport(to); err != nil {
+				return usagef("--report: %w", err)
+			}
+		}
+		return a.doctor(ctx, try, to)
+	})
+	cmd.Flags().BoolVar(&try, "gpu", false, "start a container on each GPU")
+	cmd.Flags().StringVar(&to, "report", "", "also write what was found to this file, as JSON")
+	return cmd
+}
+
+// checkReport refuses the name of a file that cannot be written.
+func checkReport(name string) error {
+	if name == "" {
+		return errors.New("no file is named")
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder", name)
+	}
+	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s", filepath.Dir(name))
+	}
+	return nil
 }
 
 // How a check can end.
@@ -62,7 +95,9 @@ type patient struct {
 	status *apiv1.StatusResponse // nil: no daemon runs
 }
 
-func (a *app) doctor(ctx context.Context, _ []string) error {
+// doctor checks all, with a container on each GPU if try says so, and also writes what
+// it found to a file, if one is named.
+func (a *app) doctor(ctx context.Context, try bool, to string) error {
 	p := patient{app: a}
 	var found []finding
 	add := func(name string, all ...finding) {
@@ -80,24 +115,38 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	add("chain", p.chain(ctx))
 	add("engine", p.engine(ctx))
 	add("gpu", p.gpus(ctx)...)
+	if try {
+		add("trial", p.trials(ctx)...)
+	}
 	if p.status != nil {
 		add("reach", p.reach())
 		add("peers", p.peers())
 		add("clock", p.clock())
 	}
-	return a.report(found)
+	return a.report(found, to)
 }
 
-// report prints what was found, and fails if anything did.
-func (a *app) report(found []finding) error {
+// report prints what was found, writes it to a file if one is named, and fails if
+// anything did.
+func (a *app) report(found []finding, to string) error {
 	var failed int
 	for _, f := range found {
 		if f.State == checkFail {
 			failed++
 		}
 	}
+	all := map[string]any{"checks": found, "failed": failed}
+	if to != "" {
+		text, err := json.MarshalIndent(all, "", "  ")
+		if err == nil {
+			err = os.WriteFile(to, append(text, '\n'), 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("doctor: report: %w", err)
+		}
+	}
 	if a.json {
-		if err := a.line(map[string]any{"checks": found, "failed": failed}); err != nil {
+		if err := a.line(all); err != nil {
 			return err
 		}
 	} else {

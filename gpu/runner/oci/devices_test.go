@@ -3,6 +3,7 @@ package oci_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -181,6 +182,35 @@ func TestDevices(t *testing.T) {
 	}
 	if left := b.engine.Podman(t, "ps", "--all", "--quiet"); left != "" {
 		t.Errorf("containers are left: %s", left)
+	}
+}
+
+// TestTry tries a card as a job would have it, with nothing pulled and nothing left.
+func TestTry(t *testing.T) {
+	b := newBench(t, "dgxh100")
+	e := oci.NewEngine(b.engine.URL)
+	e.Look(t.Context())
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacking := func(e *gpu.Edits) { e.Nodes = e.Nodes[:0] }
+	for _, tt := range []struct {
+		name   string
+		change func(*gpu.Edits)
+		bad    bool
+	}{{"well", nil, false}, {"no nodes", lacking, true}, {"well again", nil, false}} {
+		r, err := oci.New(oci.Config{Engine: e, Owner: owner, Dir: t.TempDir(), Gate: self, Vendors: gpu.Vendors{vendor{nvml.Probe{EditsCommand: []string{self, "edits-nvml"}}, tt.change}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Try(t.Context(), []runner.Device{{ID: card + "3", Class: "H100", Vendor: nvml.Vendor}})
+		if _, bad := errors.AsType[*oci.DeviceError](err); bad != tt.bad || !bad && err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if left := b.engine.Podman(t, "ps", "--all", "--quiet") + b.engine.Podman(t, "images", "--quiet", "localhost/souk/trial"); left != "" {
+		t.Errorf("left: %s", left)
 	}
 }
 

@@ -160,7 +160,6 @@ func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Run, error) {
 const startWithin = 2 * time.Minute
 
 func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
-	failed := true
 	s, err := checked(s)
 	if err != nil {
 		return nil, err
@@ -175,6 +174,12 @@ func (r *Runner) start(ctx context.Context, s runner.Spec) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.begin(ctx, s, facts, img)
+}
+
+// begin starts a run that was checked, of an image that is there.
+func (r *Runner) begin(ctx context.Context, s runner.Spec, facts Facts, img image) (*run, error) {
+	failed := true
 	u := newRun(r, s)
 	if err := img.runsOn(facts); err != nil {
 		return u.endedAtStart(err), nil
