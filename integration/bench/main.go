@@ -124,7 +124,7 @@ func profileTo(path string) (stop func(), err error) {
 
 // rows lists what can be measured today, in the order of the design.
 func rows() []bench {
-	return []bench{matchOrder(), bookChange(), orderToLease(), trivialJob(), jobStart(), voucherVerify(), receiptCommit(),
+	return []bench{matchOrder(), bookChange(), orderToLease(), trivialJob(), jobStart(), voucherVerify(), challengeCheck(), receiptCommit(),
 		ledgerTransfers(), artefactTransfer(), idleMemory()}
 }
 
