@@ -31,6 +31,7 @@ const (
 	ExtensionCheckpoint    = "checkpoint"     // the job's state is kept while it runs
 	ExtensionReclaimNotice = "reclaim-notice" // the provider may take devices back, with notice
 	ExtensionEvidence      = "evidence"       // the provider shows evidence of its devices
+	ExtensionChallenge     = "challenge"      // the client has the devices prove themselves to it before it orders
 	ExtensionService       = "service"        // work that stays up
 	ExtensionGang          = "gang"           // leases of which all hold or none
 	ExtensionMixed         = "mixed"          // devices of several classes in one lease
@@ -50,7 +51,7 @@ const (
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
 func Extensions() []string {
-	return []string{ExtensionImage, ExtensionImageIPFS, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
+	return []string{ExtensionChallenge, ExtensionImage, ExtensionImageIPFS, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
 }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
@@ -199,7 +200,8 @@ func JobExtensions(j *jobv1.Job) (names []string) {
 		{len(j.GetSecrets()) > 0, ExtensionSecrets},
 		{j.GetCheckpoint() != nil, ExtensionCheckpoint},
 		{j.GetReclaim() != nil, ExtensionReclaimNotice},
-		{r.GetMinEvidence() > marketv1.Evidence_EVIDENCE_NONE, ExtensionEvidence},
+		{r.GetMinEvidence() == marketv1.Evidence_EVIDENCE_CHALLENGED, ExtensionChallenge},
+		{r.GetMinEvidence() > marketv1.Evidence_EVIDENCE_CHALLENGED, ExtensionEvidence},
 		{j.GetService() != nil, ExtensionService},
 		{j.GetGangSize() > 1, ExtensionGang},
 		{r.GetMixed(), ExtensionMixed},

@@ -258,6 +258,9 @@ func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	if r.GetMinEvidence() > marketv1.Evidence_EVIDENCE_NONE {
 		add(atLeast("evidence", uint64(r.GetMinEvidence())))
 	}
+	if r.GetMinEvidence() == marketv1.Evidence_EVIDENCE_CHALLENGED {
+		add(oneOf("extension", []string{ExtensionChallenge}))
+	}
 	if len(r.GetRunners()) > 0 {
 		var names []string
 		for _, k := range r.GetRunners() {
@@ -280,6 +283,12 @@ func RequestQuery(r *marketv1.Resources, maxPrice, durationMs uint64) Query {
 	if durationMs > 0 {
 		q.Usage = UsageOf(r, durationMs)
 	}
+	return q
+}
+
+// WithoutEvidence is q but for the evidence it asks for, which a challenge may bring.
+func (q Query) WithoutEvidence() Query {
+	q.Clauses = slices.DeleteFunc(slices.Clone(q.Clauses), func(c Clause) bool { return c.field.fact == ofEvidence })
 	return q
 }
 

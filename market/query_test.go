@@ -121,7 +121,7 @@ func TestRequestQuery(t *testing.T) {
 			"model!=CPU slice=whole vram>=24GB count>=2 price<=1000000 disk>=10GB order=price,-score"},
 		{"some GPUs", &marketv1.Resources{GpuCount: 1, VramMinBytes: 24e9, VramMaxBytes: 48e9, Models: []string{"RTX_4090", "L40S"}, ComputeCapMin: 89,
 			Regions: []string{"EU"}, MinEvidence: marketv1.Evidence_EVIDENCE_CHALLENGED}, 600_000, 0,
-			"model=L40S,RTX_4090 vram=24GB..48GB compute_cap>=8.9 count>=1 price<=0.6 region=EU evidence>=challenged order=price,-score"},
+			"model=L40S,RTX_4090 vram=24GB..48GB compute_cap>=8.9 count>=1 price<=0.6 region=EU evidence>=challenged extension=challenge order=price,-score"},
 		{"slices", &marketv1.Resources{GpuCount: 1, Slice: "1g.10gb", Models: []string{"H100"}}, 600_000, 0,
 			"model=H100_MIG_1G_10GB slice=1g.10gb extension=slice count>=1 price<=0.6 order=price,-score"},
 		{"GPUs of several classes", mixedRequest(3), 600_000, 60_000,

@@ -14,6 +14,8 @@ import (
 	"github.com/souk-market/souk/node/network/networktest"
 	"github.com/souk-market/souk/node/provider"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // provers computes challenges in the test's own process.
@@ -22,6 +24,7 @@ type provers struct {
 	starts  chan struct{} // a device starts when there is one; nil: at once
 	waits   chan struct{} // tells that a device waits for that
 	running atomic.Int32
+	started atomic.Int32
 }
 
 // Backend implements [provider.Provers].
@@ -38,6 +41,7 @@ func (p *provers) Start(ctx context.Context, c challenge.Challenge, _ gpu.Device
 		}
 	}
 	p.running.Add(1)
+	p.started.Add(1)
 	return &provingDevice{reference.New(c), p}, nil
 }
 
@@ -139,6 +143,51 @@ func TestNotMeasured(t *testing.T) {
 	}
 	if row := client.market(t)[0]; row.Proof != nil {
 		t.Errorf("the offer shows %v", row.Proof)
+	}
+}
+
+// TestJobChallengesFirst runs jobs that want evidence: what a client has none of it
+// finds out before it orders, once while that is fresh. Who cannot be measured gets
+// no order, and the job says why.
+func TestJobChallengesFirst(t *testing.T) {
+	url := serveChain(t)
+	by := &provers{}
+	seller := startDaemon(t, func(c *node.Config) { sellingCPU(url)(c); c.Provers = by })
+	seller.fill(t)
+	client := buyer(t, seller)
+	wants := func() *jobv1.Job {
+		msg := testJob(t, client, "brief")
+		msg.Resources.MinEvidence = marketv1.Evidence_EVIDENCE_CHALLENGED
+		return msg
+	}
+	if row := client.market(t)[0]; row.Offer.Evidence != marketv1.Evidence_EVIDENCE_NONE || row.Proof != nil {
+		t.Errorf("before any challenge the offer shows %v", row)
+	}
+	if plan, err := client.Plan(t.Context(), &apiv1.PlanRequest{Job: wants()}); err != nil || len(plan.Candidates) != 1 {
+		t.Errorf("plan: %v, %v", plan, err)
+	}
+	for range 2 {
+		if end := client.submit(t, wants()).finished(t); end.State != "done" {
+			t.Fatalf("the job ended as %v", end)
+		}
+		if n := by.started.Load(); n != 1 {
+			t.Fatalf("%d devices were challenged", n)
+		}
+	}
+	if row := client.market(t)[0]; row.Proof == nil || !row.Proof.Proved || row.Proof.Challenger != client.id.String() {
+		t.Errorf("the offer shows %v", row.Proof)
+	}
+
+	seller.stop()
+	next := again(seller)
+	next.Provers = &provers{broken: errors.New("no kernels")}
+	seller = start(t, next)
+	second := buyer(t, seller)
+	msg := testJob(t, second, "brief")
+	msg.Resources.MinEvidence = marketv1.Evidence_EVIDENCE_CHALLENGED
+	j := second.submit(t, msg)
+	if end := j.finished(t); end.State != "no-match" || !strings.Contains(shown(j.get(t)), "not-measured") {
+		t.Errorf("without proof the job ended as %v: %s", end, shown(j.get(t)))
 	}
 }
 

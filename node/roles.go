@@ -47,7 +47,7 @@ func (n *Node) buildRoles() (err error) {
 		return err
 	}
 	n.client, err = client.New(client.Config{Dealer: n.dealer, Home: n.cfg.Home, Book: n.book, Ledger: n.ledger, Channels: n.channels,
-		Inputs: n.files, Outputs: n.files, Keeper: n.keeper, Space: n.space, Waits: n.cfg.Waits, Log: n.cfg.Log})
+		Inputs: n.files, Outputs: n.files, Keeper: n.keeper, Proofs: n.proofs, Space: n.space, Waits: n.cfg.Waits, Log: n.cfg.Log})
 	if err != nil || !n.cfg.Provide {
 		return err
 	}

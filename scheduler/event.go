@@ -19,6 +19,10 @@ type Tick struct{}
 // Candidates answers [FindCandidates]: providers whose offers fit, best first.
 type Candidates struct{ Peers []souk.NodeKey }
 
+// Proving tells that devices are challenged before [Candidates] can be told: that may
+// take as long as the job may take to start.
+type Proving struct{}
+
 // Dialed answers [Dial]: the peer is connected, and a round trip to it takes RTT.
 type Dialed struct {
 	Peer souk.NodeKey
@@ -110,6 +114,7 @@ type StopAsked struct{}
 
 func (Tick) event()            {}
 func (Candidates) event()      {}
+func (Proving) event()         {}
 func (Dialed) event()          {}
 func (DialFailed) event()      {}
 func (BidArrived) event()      {}

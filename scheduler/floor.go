@@ -30,7 +30,7 @@ type FloorConfig struct {
 	Devices     []FloorDevice     // of devices with one id, the first counts
 	Runners     []marketv1.Runner // in the order they are preferred
 	Region      string            // empty: the owner did not say
-	Evidence    marketv1.Evidence // of every device
+	Evidence    marketv1.Evidence // the most that an order may want: who wants it finds it out by itself
 	CPUMilli    uint32            // cores for all leases together, in thousandths
 	RAMBytes    uint64            // host memory for all leases together
 	DiskBytes   uint64            // scratch disk for all leases together

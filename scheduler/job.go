@@ -203,6 +203,10 @@ func (j *Job) handle(e Event) {
 	switch e := e.(type) {
 	case Candidates:
 		j.candidates(e.Peers)
+	case Proving:
+		if j.step == stepMatching {
+			j.deadline = j.startBy
+		}
 	case Dialed:
 		j.dialed(e)
 	case DialFailed:

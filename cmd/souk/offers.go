@@ -25,6 +25,8 @@ must hold:
 What can be asked: FIELDS.
 slice=1g.10gb keeps the slices of that profile, slice=whole devices that are none.
 together=3 keeps the offers of providers that have 3 devices free in all of them.
+EVIDENCE is what a challenge by this node came to in the last day, and how long ago:
+souk challenge says what it cannot show. What a provider says of itself is none.
 Prices are tokens for one device and hour. With --explain each clause is listed
 with the offers that it alone removes, those left after it and the clauses
 before it, and those that would be left without it.`

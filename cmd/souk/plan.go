@@ -17,6 +17,7 @@ import (
 	"github.com/souk-market/souk/payment"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
 // uncapped stands for "no cap" in a plan: far above any price, far below overflow.
@@ -151,6 +152,9 @@ func planTable(w io.Writer, f *jobfile.File, p *apiv1.PlanResponse) error {
 	}
 	if len(out) > 0 {
 		fmt.Fprintf(w, "of %d offers, %s\n", p.Total, strings.Join(out, ", "))
+	}
+	if f.Job.Resources.MinEvidence == marketv1.Evidence_EVIDENCE_CHALLENGED {
+		fmt.Fprintf(w, "devices without evidence of your own are challenged before they are ordered: what their provider says is none\n")
 	}
 	fmt.Fprintf(w, "the estimate is for the longest run, limits.max_duration; the cap is never passed\n")
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/souk-market/souk/payment/ledger"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
+	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
 
@@ -50,6 +51,9 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 	q := market.RequestQuery(req.Job.Resources, client.PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
 	out := &apiv1.PlanResponse{Total: uint32(s.book.Len()), Query: q.String(), Removals: removalRows(s.book.Explain(q)),
 		AvailableAtoms: uint64(max(s.wallet.Balance(ledger.Wallet), 0))}
+	if req.Job.Resources.MinEvidence == marketv1.Evidence_EVIDENCE_CHALLENGED {
+		q = q.WithoutEvidence() // the job challenges who has none
+	}
 	for _, found := range market.Candidates(s.book.Match(q), req.Job.Resources, req.Job.Limits.MaxDurationMs) {
 		c, err := s.candidate(req.Job, &found)
 		if err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/offers"
+	"github.com/souk-market/souk/node/proof"
 	"github.com/souk-market/souk/payment/ledger"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	"github.com/souk-market/souk/scheduler"
@@ -52,6 +53,7 @@ type Config struct {
 	Inputs   Inputs
 	Outputs  Outputs
 	Keeper   interface{ Wake() } // reads the chain soon
+	Proofs   Proofs
 	Space    *disk.Space
 	Waits    *network.Waits
 	Log      *slog.Logger
@@ -62,6 +64,11 @@ type Book interface {
 	Match(market.Query) []*market.Offer
 	Explain(market.Query) []market.Removal
 	Watch(context.Context) (<-chan offers.Change, error)
+}
+
+// Proofs challenges providers. What came of it is evidence from then on.
+type Proofs interface {
+	Challenge(ctx context.Context, o *market.Offer, plan proof.Plan, progress func(step string)) (*proof.Evidence, error)
 }
 
 // JobStore is the ledger as jobs are written to it.

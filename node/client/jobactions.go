@@ -65,9 +65,16 @@ func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 			peers = append(peers, c.Provider)
 		}
 	}
-	if len(peers) == 0 && now.Before(j.wholeBy) {
-		g.Go(func() error { j.untilBook(ctx, q); return nil })
-		return nil
+	if len(peers) == 0 {
+		if unproved := j.unproved(q); len(unproved) > 0 {
+			j.next = append(j.next, scheduler.Proving{})
+			g.Go(func() error { j.prove(ctx, unproved); return nil })
+			return nil
+		}
+		if now.Before(j.wholeBy) && len(j.proved) == 0 {
+			g.Go(func() error { j.untilBook(ctx, j.provable(q)); return nil })
+			return nil
+		}
 	}
 	var removals []market.Removal
 	if len(peers) == 0 {

@@ -76,7 +76,8 @@ func (p *Provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 			o = &marketv1.Offer{Class: d.Class, Slice: market.SliceOf(d.Class), Epoch: p.epoch, Sequence: p.sequence, IssuedMs: now.UnixMilli(),
 				ExpiresMs: now.Add(offerTTL).UnixMilli(), Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
-				Evidence: cfg.Evidence, CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
+				Evidence: marketv1.Evidence_EVIDENCE_NONE, // a provider's own word is none
+				CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
 				Addresses: network.Shareable(p.cfg.Host), Extensions: market.Extensions()}
 			if len(d.Lines) > 0 {
 				o.Tariff = market.Quote(market.Part{Price: d.PriceAtomsPerHour, Lines: d.Lines}).Proto()

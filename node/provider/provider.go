@@ -163,6 +163,9 @@ func (p *Provider) meansOf() *means {
 func (p *Provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
 		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
+	if p.cfg.Provers != nil { // what a client's own challenge comes to is for the client to judge
+		cfg.Evidence = marketv1.Evidence_EVIDENCE_CHALLENGED
+	}
 	for _, r := range p.cfg.Runners {
 		if a, ok := r.(runner.Absentee); !ok || a.Absent() == nil {
 			cfg.Runners = append(cfg.Runners, r.Kind())

@@ -208,7 +208,7 @@ func TestComing(t *testing.T) {
 		src     string
 		refused string // what the error names; empty: it is carried
 	}{
-		market.ExtensionEvidence:   {wasm + "trust: {min_evidence: challenged}", ""},
+		market.ExtensionEvidence:   {wasm + "trust: {min_evidence: attested}", ""},
 		market.ExtensionNetwork:    {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
 		market.ExtensionAccess:     {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
 		market.ExtensionSecrets:    {wasm + "secrets: [HF_TOKEN]", "secrets: is not available"},
