@@ -27,7 +27,7 @@ func ServeLayout(ctx context.Context, from Layouts, root string) (name string, s
 	if err != nil {
 		return "", nil, err
 	}
-	b, err := serveLayout(image)
+	b, err := serveLayout(image, func(error) {})
 	if err != nil {
 		return "", nil, err
 	}

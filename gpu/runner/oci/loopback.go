@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ type loopback struct {
 	name   string        // of the image, with its tag
 	sent   atomic.Uint64 // bytes of layers
 	image  *layout
+	lied   func(error) // told of a part that is not what its digest says
 	server *http.Server
 	ended  chan error
 }
@@ -33,8 +35,10 @@ const loopbackAddress = "127.0.0.2:0"
 // headerWithin bounds how long the engine may take to say what it wants.
 const headerWithin = 10 * time.Second
 
-// serveLayout serves an image until [loopback.close].
-func serveLayout(image *layout) (*loopback, error) {
+// serveLayout serves an image until [loopback.close]. Lied is called, from any goroutine,
+// once a part was sent that is not what its digest says: the engine will not take it,
+// however often it asks.
+func serveLayout(image *layout, lied func(error)) (*loopback, error) {
 	l, err := net.Listen("tcp", loopbackAddress)
 	if err != nil {
 		return nil, fmt.Errorf("serve the image to the engine: %w", err)
@@ -42,7 +46,7 @@ func serveLayout(image *layout) (*loopback, error) {
 	var secret [16]byte
 	rand.Read(secret[:])
 	repository := "souk/" + hex.EncodeToString(secret[:])
-	b := &loopback{name: l.Addr().String() + "/" + repository + ":image", image: image, ended: make(chan error, 1)}
+	b := &loopback{name: l.Addr().String() + "/" + repository + ":image", image: image, lied: lied, ended: make(chan error, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/{$}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /v2/"+repository+"/manifests/{reference}", b.manifest)
@@ -87,12 +91,16 @@ func (b *loopback) blob(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		return
 	}
-	to := &sentBytes{to: w}
+	sum := sha256.New()
+	to := &sentBytes{to: io.MultiWriter(w, sum)}
 	if _, layer := b.image.content.layers[digest.Hex]; layer {
 		to.count = &b.sent
 	}
 	// What breaks off here is fewer bytes than were announced, which the engine sees.
-	_ = b.image.from.Cat(r.Context(), b.image.root+"/"+blobPath(digest), to)
+	err = b.image.from.Cat(r.Context(), b.image.root+"/"+blobPath(digest), to)
+	if err == nil && hex.EncodeToString(sum.Sum(nil)) != digest.Hex {
+		b.lied(badLayout("a layer is not what its digest says"))
+	}
 }
 
 // sentBytes counts what is written.

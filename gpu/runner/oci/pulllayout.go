@@ -29,7 +29,9 @@ func (r *Runner) pullLayout(ctx context.Context, name, root string, f Facts, lim
 	if err != nil {
 		return err
 	}
-	from, err := serveLayout(image)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	from, err := serveLayout(image, cancel)
 	if err != nil {
 		return err
 	}
