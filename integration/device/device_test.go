@@ -186,7 +186,7 @@ func standIn(t *testing.T) (env []string) {
 func runScript(t *testing.T, bundle, out string, env []string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bundle, "run.sh"), "--out", out)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "SOUK_DEVICE_WITHIN=800"), env...)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("run.sh: %v", err)

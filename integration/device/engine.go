@@ -25,7 +25,7 @@ const (
 )
 
 // engineLives is how long the service runs, in seconds, however the run ends.
-const engineLives = "480"
+const engineLives = "900"
 
 // engineURL is where the engine of a run answers.
 func (s site) engineURL() string { return "unix://" + filepath.Join(s.Work, socketName) }
@@ -123,7 +123,7 @@ func (s site) podman(ctx context.Context, name string, args ...string) *exec.Cmd
 
 // tryStorage lets the engine look at itself once.
 func (s site) tryStorage(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 13*time.Second)
 	defer cancel()
 	if out, err := s.podman(ctx, s.program("podman"), "info").CombinedOutput(); err != nil {
 		return fmt.Errorf("podman info: %w: %s", err, lastLine(out))

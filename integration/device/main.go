@@ -108,6 +108,9 @@ func all(ctx context.Context, s site, stdout io.Writer) (err error) {
 	}
 	r := report{dry: s.Dry}
 	for i, st := range stages() {
+		if s.Dry {
+			st.within *= 3 // of a test, beside others on a small machine
+		}
 		o := runStage(ctx, []string{self, "-bundle", s.Bundle, "-out", s.Out, "-work", s.Work, "-" + wordStage, st.name}, i, st)
 		r.all = append(r.all, o)
 		fmt.Fprintf(stdout, "%d %-10s %-8s %5.1f s %s\n", i, o.Name, o.Status, o.Seconds, first(o.Errors))
