@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/egress"
 )
 
 const (
@@ -116,32 +117,11 @@ func (r *Runner) registries() *http.Transport {
 	d := &net.Dialer{Timeout: dialWithin}
 	if !r.private {
 		d.Control = func(_, address string, _ syscall.RawConn) error {
-			if a, err := netip.ParseAddrPort(address); err != nil || !isPublic(a.Addr()) {
+			if a, err := netip.ParseAddrPort(address); err != nil || !egress.Public(a.Addr()) {
 				return errPrivate
 			}
 			return nil
 		}
 	}
 	return &http.Transport{DialContext: d.DialContext, TLSHandshakeTimeout: dialWithin, ResponseHeaderTimeout: manifestWithin}
-}
-
-// nobodys are ranges that are neither private by their names nor anybody's.
-var nobodys = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
-}
-
-// isPublic tells whether an address is one of the internet.
-func isPublic(a netip.Addr) bool {
-	a = a.Unmap()
-	if !a.IsGlobalUnicast() || a.IsPrivate() {
-		return false
-	}
-	for _, p := range nobodys {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
 }
