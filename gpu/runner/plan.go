@@ -42,6 +42,8 @@ func ModulePlan(job *jobv1.Job, dir string) (Plan, error) {
 		return Plan{}, &UnfitError{Unsupported: "image"}
 	case job.GetWasm() == "":
 		return Plan{}, &UnfitError{Detail: "the job has no module"}
+	case job.GetNetwork() != nil:
+		return Plan{}, &UnfitError{Unsupported: "network", Detail: "a module has no network: jobs that reach hosts are images"}
 	case job.GetShmBytes() > 0:
 		return Plan{}, &UnfitError{Unsupported: "shm"}
 	}

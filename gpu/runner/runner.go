@@ -44,6 +44,7 @@ type Spec struct {
 	Out      string        // host folder shown writable as /out; must exist
 	Memory   uint64        // bytes
 	Disk     uint64        // bytes under Out, over all files
+	Hosts    []string      // what it may reach, as HOST:PORT; nil: nothing
 	Shm      uint64        // most bytes in /dev/shm, a part of Memory; 0: half of it. Images only
 	CPUMilli uint32        // thousandths of a processor core; 0: not bounded
 	Duration time.Duration // of running time: what is spent paused does not count
@@ -94,6 +95,16 @@ type Result struct {
 	Fault       string
 	UsableUntil time.Time
 }
+
+// EgressByte is the counter of what passed between a job and the hosts that it reaches,
+// in bytes, both ways together: a unit of tariffs.
+const EgressByte = "egress-byte"
+
+// UnprovedError is why a job was not started: what it would run in did not prove that it
+// has exactly the devices of the lease. It is this host's fault.
+type UnprovedError struct{ Detail string }
+
+func (e *UnprovedError) Error() string { return "devices inside the container: " + e.Detail }
 
 // MaxDetail bounds [Result.Detail] in bytes, so that it fits in a message.
 const MaxDetail = 200

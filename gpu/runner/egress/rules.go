@@ -84,7 +84,7 @@ func parse(text string) (rule, error) {
 		}
 		return r, nil
 	}
-	if r.name, r.sub = strings.CutPrefix(host, "*."); !isName(r.name) {
+	if r.name, r.sub = strings.CutPrefix(host, "*."); !isName(r.name) || net.JoinHostPort(host, digits) != text {
 		return rule{}, errForm
 	}
 	return r, nil

@@ -50,7 +50,7 @@ func TestRules(t *testing.T) {
 	for _, bad := range []string{"", "example.org", "example.org:", "example.org:0", "example.org:0443", "example.org:65536", "example.org:https", ":443",
 		"Example.org:443", "example.org.:443", "localhost:80", "*:443", "*.org:443", "*.*.example.org:443", "a*.example.org:443", "-a.example.org:443", "a..example.org:443",
 		"bücher.example:443", "exa mple.org:443", "example.org/x:443", "u@example.org:443", "https://example.org:443", "127.1:80", "0x7f.0.0.1:80", "1.2.3.4.5:80", "example.1:80",
-		"::1:80", "[::1%lo]:80", "[::ffff:1.1.1.1]:80", "[2620:fe:0::fe]:53", "[1.1.1.1]:80", "example.org:25", strings.Repeat("a.", 127) + "org:443", strings.Repeat("a", 64) + ".org:443"} {
+		"::1:80", "[::1%lo]:80", "[::ffff:1.1.1.1]:80", "[2620:fe:0::fe]:53", "[1.1.1.1]:80", "[example.org]:443", "example.org:25", strings.Repeat("a.", 127) + "org:443", strings.Repeat("a", 64) + ".org:443"} {
 		if r, err := Parse([]string{bad}); err == nil {
 			t.Errorf("%q is taken as %+v", bad, r)
 		}

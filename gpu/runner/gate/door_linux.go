@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -16,11 +17,13 @@ type Door struct {
 	Folder string // to be shown read-only as the container's [Folder]
 	saw    *os.File
 	open   *os.File
+	handed *net.UnixListener // takes the container's socket; nil: none is expected
+	at     string            // where that listens
 }
 
 // NewDoor makes the folder at path, in place of one that an earlier life left.
 func NewDoor(path string) (*Door, error) {
-	d := &Door{Folder: path}
+	d := &Door{Folder: path, at: proxyAddress()}
 	if err := errors.Join(os.RemoveAll(path), os.MkdirAll(path, 0o755)); err != nil {
 		return nil, err
 	}
@@ -66,6 +69,9 @@ func (d *Door) Close() error {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if d.handed != nil {
+		d.handed.Close()
 	}
 	return os.RemoveAll(d.Folder)
 }

@@ -5,6 +5,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"net"
 )
 
 // Door is the host's side of one gate.
@@ -15,6 +16,12 @@ func NewDoor(string) (*Door, error) { return nil, errors.New("containers with de
 
 // Report is never called.
 func (*Door) Report(context.Context) (Report, error) { return Report{}, errors.ErrUnsupported }
+
+// Expect is never called.
+func (*Door) Expect() error { return errors.ErrUnsupported }
+
+// Proxy is never called.
+func (*Door) Proxy(context.Context) (net.Listener, error) { return nil, errors.ErrUnsupported }
 
 // Open is never called.
 func (*Door) Open() error { return errors.ErrUnsupported }

@@ -1,6 +1,8 @@
-// Package gate is the first program of a container that has devices. It is souk's own:
-// it looks at the devices from inside, says what it saw, waits to be let through, and
-// then becomes the job, of which it leaves nothing behind but a clean process.
+// Package gate is the first program of a container that has devices, or reaches hosts.
+// It is souk's own: it looks at the devices from inside, says what it saw, waits to be let
+// through, and then becomes the job, of which it leaves nothing behind but a clean process.
+// Where the job may reach hosts, it also makes the socket of the proxy: it listens on the
+// container's own loopback, and hands that to the host, which answers there from outside.
 //
 // It talks by two FIFOs in a folder of the lease: what it saw goes out on one line, and
 // one byte comes back. The runner decides; nothing that the job could change counts
@@ -19,16 +21,17 @@ import (
 )
 
 // Words that begin the arguments of the two programs; the vendors follow with commas
-// between them, and after [Pass] the job's command.
+// between them, if there are any, and after [Pass] the job's command.
 const (
 	Pass  = "device-gate"
 	Check = "device-check"
 )
 
-// Names of the FIFOs.
+// Names in the folder: two FIFOs, and a socket.
 const (
-	saw  = "saw"
-	open = "open"
+	saw   = "saw"
+	open  = "open"
+	proxy = "proxy" // a socket: there only where one is expected
 )
 
 // Where a container has what the gate needs.
@@ -38,6 +41,9 @@ const (
 	Libraries = "/.souk/lib"  // the host's loader and libraries that it needs
 )
 
+// ProxyPort is where a container's proxy listens, on its loopback.
+const ProxyPort = 3128
+
 // MaxReport bounds what the gate says, in bytes.
 const MaxReport = 1 << 16
 
@@ -45,6 +51,7 @@ const MaxReport = 1 << 16
 type Report struct {
 	gpu.Seen
 	Command string `json:"command,omitempty"` // why the job's command cannot be run; empty: it is there
+	Proxy   string `json:"proxy,omitempty"`   // why the proxy's socket could not be handed over; empty: it was, or none was expected
 }
 
 // Decode reads a report strictly: behind a check there may be a job that lies.
@@ -66,8 +73,12 @@ func Decode(line []byte) (r Report, err error) {
 // Inside looks at the devices of each vendor from inside, by its name.
 type Inside map[string]func() gpu.Seen
 
-// see looks at the devices of vendors, whose names have commas between them.
+// see looks at the devices of vendors, whose names have commas between them; of none, at
+// nothing.
 func (i Inside) see(vendors string) (all gpu.Seen) {
+	if vendors == "" {
+		return all
+	}
 	for name := range strings.SplitSeq(vendors, ",") {
 		look, ok := i[name]
 		if !ok {

@@ -2,6 +2,8 @@ package gate
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/gpu"
+	"golang.org/x/sys/unix"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -56,6 +59,110 @@ func TestDoor(t *testing.T) {
 	}
 	if _, err := os.Stat(d.Folder); err == nil {
 		t.Error("the folder is left")
+	}
+}
+
+// TestProxy has a gate hand over its socket, once, and gates that hand over something else.
+func TestProxy(t *testing.T) {
+	deep := filepath.Join(t.TempDir(), strings.Repeat("d", 120)) // deeper than a socket's path may be
+	d, err := NewDoor(deep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	d.at = fmt.Sprintf("127.7.%d.%d:%d", os.Getpid()>>8&255, os.Getpid()&255, ProxyPort) // others may test the same now
+	near := filepath.Join(t.TempDir(), "gate")                                           // as in a container, the folder has a short name
+	if err := os.Symlink(d.Folder, near); err != nil {
+		t.Fatal(err)
+	}
+	if err := offer(near, d.at); err != nil {
+		t.Errorf("where no socket is expected: %v", err)
+	}
+	if err := d.Expect(); err != nil {
+		t.Fatal(err)
+	}
+	offered := make(chan error, 1)
+	go func() { offered <- offer(near, d.at) }()
+	l, err := d.Proxy(t.Context())
+	if err := <-offered; err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan error, 1)
+	go func() {
+		c, err := net.Dial("tcp", d.at)
+		if err == nil {
+			err = c.Close()
+		}
+		asked <- err
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(near, proxy)); err == nil {
+		t.Error("the job finds the socket")
+	}
+}
+
+// TestForeignSocket has something else handed over than the socket that is expected.
+func TestForeignSocket(t *testing.T) {
+	elsewhere, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	other, err := elsewhere.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	plain, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	for name, rights := range map[string][]byte{"nothing": nil, "another port": unix.UnixRights(int(other.Fd())), "a file": unix.UnixRights(int(plain.Fd())),
+		"two": unix.UnixRights(int(plain.Fd()), int(other.Fd()))} {
+		d, err := NewDoor(filepath.Join(t.TempDir(), "door"))
+		if err == nil {
+			err = d.Expect()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(d.Folder, proxy), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.WriteMsgUnix([]byte{1}, rights, nil); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if l, err := d.Proxy(t.Context()); err == nil {
+			t.Errorf("%s: it listens at %v", name, l.Addr())
+		}
+		d.Close()
+	}
+	d, err := NewDoor(filepath.Join(t.TempDir(), "door"))
+	if err == nil {
+		err = d.Expect()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Proxy(ctx); err == nil {
+		t.Error("a gate that is silent hands over a socket")
 	}
 }
 

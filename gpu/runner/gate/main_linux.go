@@ -41,6 +41,9 @@ func Main(args []string, stdout, stderr io.Writer, inside Inside) int {
 	if err != nil {
 		r.Command = err.Error()
 	}
+	if err := offer(Folder, proxyAddress()); err != nil {
+		r.Proxy = err.Error()
+	}
 	if err := wait(Folder, r); err != nil {
 		fmt.Fprintln(stderr, err)
 		return notAllowed

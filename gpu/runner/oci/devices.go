@@ -18,7 +18,7 @@ import (
 	"github.com/souk-market/souk/gpu/runner/gate"
 )
 
-// gateMemory is what a container with devices has beside the job's memory, in bytes,
+// gateMemory is what a container with a gate has beside the job's memory, in bytes,
 // for the programs that look at them.
 const gateMemory = 256 << 20
 
@@ -26,7 +26,7 @@ const gateMemory = 256 << 20
 func kitOf(program, dir string) func() (*gate.Kit, error) {
 	return sync.OnceValues(func() (*gate.Kit, error) {
 		if program == "" {
-			return nil, errors.New("this node has no program that looks at devices from inside a container, so none gets any")
+			return nil, errors.New("this node has no program that comes before a job in its container, so none gets devices or reaches hosts")
 		}
 		path, err := filepath.Abs(program)
 		if err != nil {
@@ -36,7 +36,8 @@ func kitOf(program, dir string) func() (*gate.Kit, error) {
 	})
 }
 
-// held is what a container is given for its leased devices.
+// held is what a container with a gate is given: its leased devices, and the hosts that
+// its job may reach.
 type held struct {
 	edits   gpu.Edits
 	ids     []string
@@ -45,10 +46,11 @@ type held struct {
 	byEngine bool // the engine gives them itself
 	kit      *gate.Kit
 	door     *gate.Door
+	reach    *reach // nil: it has no network
 }
 
-// hold finds what a container needs for exactly the leased devices; nil: it has the
-// processor alone.
+// hold finds what a container needs for exactly the leased devices, and to reach the
+// declared hosts; nil: it has the processor alone, and no network.
 func (r *Runner) hold(ctx context.Context, s runner.Spec, f Facts) (*held, error) {
 	h := &held{byEngine: r.byEngine}
 	byVendor := map[string][]string{}
@@ -62,29 +64,43 @@ func (r *Runner) hold(ctx context.Context, s runner.Spec, f Facts) (*held, error
 			h.ids = append(h.ids, d.ID)
 		}
 	}
-	if len(h.ids) == 0 {
+	var err error
+	if h.reach, err = r.reach(s.Hosts); err != nil {
+		return nil, err
+	}
+	if len(h.ids) == 0 && h.reach == nil {
 		return nil, nil
 	}
 	h.vendors = strings.Join(slices.Sorted(maps.Keys(byVendor)), ",")
-	var err error
 	if h.kit, err = r.kit(); err != nil {
 		return nil, err
 	}
 	if h.edits, err = r.vendors.Edits(ctx, byVendor); err != nil {
 		return nil, err
 	}
-	if h.byEngine {
+	if h.byEngine && len(h.ids) > 0 {
 		if err := f.byEngine(ctx, r.vendors, h.edits); err != nil {
 			return nil, err
 		}
 	}
-	h.door, err = gate.NewDoor(filepath.Join(r.dir, "gates", containerName(s)))
-	return h, err
+	if h.door, err = gate.NewDoor(filepath.Join(r.dir, "gates", containerName(s))); err != nil {
+		return nil, err
+	}
+	if h.reach != nil {
+		if err := h.door.Expect(); err != nil {
+			return nil, errors.Join(err, h.door.Close())
+		}
+	}
+	return h, nil
 }
 
 // release removes what was made for the container.
 func (h *held) release() {
-	if h != nil && h.door != nil {
+	if h == nil {
+		return
+	}
+	h.reach.release()
+	if h.door != nil {
 		_ = h.door.Close() // what is left is removed when the lease's name comes again
 	}
 }
@@ -92,7 +108,7 @@ func (h *held) release() {
 // apply gives a container its devices as the engine's own settings: nodes, files and
 // variables. No device list of the engine and no hook takes part, but where its owner
 // wants them. Its first program is the gate. An error is about the image.
-func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
+func (h *held) apply(c *client.ContainerCreateOptions, img image, job []string) error {
 	if h == nil {
 		return nil
 	}
@@ -105,7 +121,7 @@ func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
 	}
 	full := h.kit.Command(h.edits.Folder, slices.Concat([]string{gate.Pass, h.vendors}, command)...)
 	c.Config.Entrypoint, c.Config.Cmd = full[:1:1], full[1:]
-	if h.byEngine {
+	if h.byEngine && len(h.ids) > 0 {
 		request(c, h.edits)
 	} else {
 		for _, n := range h.edits.Nodes {
@@ -129,6 +145,7 @@ func (h *held) apply(c *client.ContainerCreateOptions, img image) error {
 		name, _, _ := strings.Cut(v, "=")
 		c.Config.Env = append(slices.DeleteFunc(c.Config.Env, func(had string) bool { return strings.HasPrefix(had, name+"=") }), v)
 	}
+	h.reach.apply(c.Config, job)
 	c.HostConfig.Memory += gateMemory
 	c.HostConfig.MemorySwap = c.HostConfig.Memory
 	return nil

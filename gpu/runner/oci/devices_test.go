@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +73,7 @@ type bench struct {
 	image  string
 	trick  string // the same, and its image wants all devices
 	at     nvmltest.Installed
+	hosts  []string // that jobs declare
 }
 
 func newBench(t *testing.T, scenario string) *bench {
@@ -124,7 +128,7 @@ func (b *bench) run(t *testing.T, image string, change func(*gpu.Edits), ids []s
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := oci.New(oci.Config{Engine: e, Owner: owner, Private: true, Dir: t.TempDir(), Gate: self,
+	r, err := oci.New(oci.Config{Engine: e, Owner: owner, Private: true, Egress: true, Dir: t.TempDir(), Gate: self,
 		Vendors: gpu.Vendors{vendor{nvml.Probe{EditsCommand: []string{self, "edits-nvml"}}, change}, fake.Probe{Name: "a", Model: "Fake", Count: 2, MemoryBytes: 1}}})
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +136,7 @@ func (b *bench) run(t *testing.T, image string, change func(*gpu.Edits), ids []s
 	out := new(bytes.Buffer)
 	s := runner.Spec{Lease: souk.LeaseID{Digest: souk.Digest{9, 9}}, Program: runner.Program{Image: image}, Args: args, Out: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20,
 		Duration: time.Minute, Stdout: out, Stderr: out, Devices: []runner.Device{{ID: "cpu-1", Class: gpu.ClassCPU}}}
+	s.Hosts = b.hosts
 	for _, id := range ids {
 		d := runner.Device{ID: id, Class: "SOME", Vendor: nvml.Vendor}
 		if strings.HasPrefix(id, "GPU-fake") {
@@ -180,6 +185,7 @@ func TestDevices(t *testing.T) {
 			}
 		})
 	}
+	t.Run("hosts", b.reaches)
 	if left := b.engine.Podman(t, "ps", "--all", "--quiet"); left != "" {
 		t.Errorf("containers are left: %s", left)
 	}
@@ -205,12 +211,40 @@ func TestTry(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = r.Try(t.Context(), []runner.Device{{ID: card + "3", Class: "H100", Vendor: nvml.Vendor}})
-		if _, bad := errors.AsType[*oci.DeviceError](err); bad != tt.bad || !bad && err != nil {
+		if _, bad := errors.AsType[*runner.UnprovedError](err); bad != tt.bad || !bad && err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 	if left := b.engine.Podman(t, "ps", "--all", "--quiet") + b.engine.Podman(t, "images", "--quiet", "localhost/souk/trial"); left != "" {
 		t.Errorf("left: %s", left)
+	}
+}
+
+// reaches has jobs with a card and without one that declare a host: they reach it through
+// their proxy, and nothing else, and what passes is counted.
+func (b *bench) reaches(t *testing.T) {
+	text := strings.Repeat("good day ", 1<<14)
+	serve := func() (at string) {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+		t.Cleanup(s.Close)
+		return strings.TrimPrefix(s.URL, "http://")
+	}
+	declared, other := serve(), serve()
+	b.hosts = []string{declared}
+	defer func() { b.hosts = nil }()
+	for _, ids := range [][]string{nil, {card + "2"}} {
+		run, out, err := b.run(t, b.image, nil, ids, "looker", "get", declared, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := run.Wait()
+		if got.Reason != runv1.EndReason_END_REASON_COMPLETED || !strings.Contains(out.String(), fmt.Sprintf("through %s 200 good day good day go of %d <nil>\n", declared, len(text))) ||
+			!strings.Contains(out.String(), "through "+other+" 403 souk: ") || strings.Contains(out.String(), "past it") || !strings.Contains(out.String(), "process 1 /bin/looker with ") {
+			t.Errorf("on %v it ended with %+v:\n%s", ids, got, out)
+		}
+		if n := got.Usage.Counters[runner.EgressByte]; n < uint64(len(text)) || n > uint64(len(text))+4096 {
+			t.Errorf("%d bytes passed for a text of %d", n, len(text))
+		}
 	}
 }
 

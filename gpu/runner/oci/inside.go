@@ -10,6 +10,7 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/gate"
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
 )
@@ -25,18 +26,14 @@ const (
 	checkUser = "2:2"
 )
 
-// DeviceError is a container that does not have exactly the devices of its lease: this
-// host's fault, and the job was not started.
-type DeviceError struct{ Detail string }
-
-func (e *DeviceError) Error() string { return "devices inside the container: " + e.Detail }
-
 // passGate waits until the container has looked at its devices, and lets the job start
-// if it has exactly those of its lease.
+// if it has exactly those of its lease and its proxy is there. The error is a
+// [*runner.UnprovedError] where it has not.
 func (u *run) passGate(ctx context.Context, printed client.ContainerAttachResult) error {
 	if u.held == nil {
 		return nil
 	}
+	taking := ctx // which has a bound of its own
 	ctx, cancel := context.WithTimeout(ctx, passWithin)
 	defer cancel()
 	died := make(chan end, 1)
@@ -46,20 +43,34 @@ func (u *run) passGate(ctx context.Context, printed client.ContainerAttachResult
 	last := <-died
 	switch {
 	case err != nil && last.over:
-		return &DeviceError{fmt.Sprintf("its first program ended with %d: %s", last.exit, saidBy(printed))}
+		return u.held.unproved(fmt.Sprintf("its first program ended with %d: %s", last.exit, saidBy(printed)))
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return &DeviceError{fmt.Sprintf("it did not say within %v what devices it has: the driver may hang", passWithin)}
+		return u.held.unproved(fmt.Sprintf("it did not say within %v what devices it has: the driver may hang", passWithin))
 	case err != nil:
-		return &DeviceError{err.Error()}
+		return u.held.unproved(err.Error())
 	}
 	if unlike := report.Unlike(u.held.edits, u.held.ids); unlike != "" {
-		return &DeviceError{unlike}
+		return u.held.unproved(unlike)
 	}
 	if report.Command != "" {
 		return &invalidError{"the image's command cannot be run: " + report.Command}
 	}
+	if report.Proxy != "" {
+		return fmt.Errorf("the container's proxy: %s", oneLine(report.Proxy))
+	}
+	if err := u.held.reach.take(taking, u.held.door); err != nil {
+		return err
+	}
 	u.good = time.Now()
 	return u.held.door.Open()
+}
+
+// unproved is why a container's job was not started.
+func (h *held) unproved(detail string) error {
+	if len(h.ids) == 0 {
+		return errors.New("the container's gate: " + detail)
+	}
+	return &runner.UnprovedError{Detail: detail}
 }
 
 // dies looks whether the container ends before it has said anything, and then cancels.
@@ -92,7 +103,7 @@ func saidBy(printed client.ContainerAttachResult) string {
 // leased one cannot be used any more. That it cannot be looked at is no fault: the job
 // may have taken all of its memory.
 func (u *run) guardDevices(ctx context.Context) {
-	if u.held == nil {
+	if u.held == nil || len(u.held.ids) == 0 {
 		return
 	}
 	for sleep(ctx, checkEvery) {

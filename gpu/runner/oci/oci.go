@@ -2,7 +2,8 @@
 // the Docker-compatible Engine API: Docker, or Podman.
 //
 // A container gets its command, its environment, /in read-only, /out writable and
-// the leased devices. It has no capability and no network, its root is read-only,
+// the leased devices. It has no capability and no network but a proxy to the hosts
+// that its job declared, where the owner lets jobs reach hosts. Its root is read-only,
 // the engine's own filter of system calls stays on, and where the engine has user
 // namespaces it is in one. An engine that could not hold it to that, or that has a
 // known hole, is not used: [Engine.Facts] and [Engine.Refusal] say which and why.
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/runner/egress"
 	"github.com/souk-market/souk/gpu/runner/gate"
 	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
@@ -31,15 +34,17 @@ import (
 // Config holds what a [Runner] needs. A field without a default is required.
 type Config struct {
 	Engine     *Engine
-	Owner      string       // marks our containers, so that others' are never touched; no job may know it
-	Dir        string       // a folder of this runner's own; made if it is missing
-	ImageBytes uint64       // what these may take, about; default 50 GiB
-	Layouts    Layouts      // reads images by content id; nil: such are not run
-	Vendors    gpu.Vendors  // give containers their devices; none: only the processor can be leased
-	Gate       string       // this program's path, which has the commands of package gate; empty: containers get no devices
-	ByEngine   bool         // the engine gives containers their devices itself, with its hooks, if it can
-	Private    bool         // whether registries may be in the network of this machine; for tests
-	Log        *slog.Logger // what the engine did oddly; default: discarded
+	Owner      string              // marks our containers, so that others' are never touched; no job may know it
+	Dir        string              // a folder of this runner's own; made if it is missing
+	ImageBytes uint64              // what these may take, about; default 50 GiB
+	Layouts    Layouts             // reads images by content id; nil: such are not run
+	Vendors    gpu.Vendors         // give containers their devices; none: only the processor can be leased
+	Gate       string              // this program's path, which has the commands of package gate; empty: containers get no devices
+	ByEngine   bool                // the engine gives containers their devices itself, with its hooks, if it can
+	Egress     bool                // jobs may reach the hosts that they declare
+	Own        func() []netip.Addr // addresses by which others know this machine, which no job reaches; nil: those of its interfaces alone
+	Private    bool                // whether registries may be in the network of this machine, and jobs reach its loopback; for tests
+	Log        *slog.Logger        // what the engine did oddly; default: discarded
 }
 
 // Runner starts containers.
@@ -51,6 +56,8 @@ type Runner struct {
 	byEngine   bool
 	dir        string
 	kit        func() (*gate.Kit, error)
+	egress     bool
+	own        func() []netip.Addr
 	private    bool
 	filter     profile
 	imageBytes uint64
@@ -86,7 +93,7 @@ func New(c Config) (*Runner, error) {
 		return nil, fmt.Errorf("container runner: %w", err)
 	}
 	return &Runner{engine: c.Engine, owner: c.Owner, layouts: c.Layouts, vendors: c.Vendors, byEngine: c.ByEngine, dir: dir, kit: kitOf(c.Gate, dir),
-		private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
+		egress: c.Egress, own: c.Own, private: c.Private, filter: filter, imageBytes: cmp.Or(c.ImageBytes, 50<<30),
 		pulled: readPulled(filepath.Join(dir, "images.json")), log: c.Log, live: map[string]int{}}, nil
 }
 
@@ -117,6 +124,12 @@ func (r *Runner) Plan(job *jobv1.Job, dir string) (runner.Plan, error) {
 	}
 	if err := checkCommand(job); err != nil {
 		return runner.Plan{}, &runner.UnfitError{Detail: err.Error()}
+	}
+	if job.GetNetwork() != nil && !r.egress {
+		return runner.Plan{}, &runner.UnfitError{Unsupported: "network", Detail: "the owner of this machine lets no job reach hosts"}
+	}
+	if _, err := egress.Parse(job.GetNetwork().GetHosts()); job.GetNetwork() != nil && err != nil {
+		return runner.Plan{}, &runner.UnfitError{Detail: "network: " + err.Error()}
 	}
 	p := runner.FolderPlan(job, runner.Program{Image: job.Image}, dir)
 	if byCID {
@@ -201,7 +214,7 @@ func (r *Runner) begin(ctx context.Context, s runner.Spec, facts Facts, img imag
 	if err != nil {
 		return u.endedAtStart(err), nil
 	}
-	if err := held.apply(&c, img); err != nil {
+	if err := held.apply(&c, img, s.Env); err != nil {
 		return u.endedAtStart(err), nil
 	}
 	u.held = held

@@ -27,7 +27,7 @@ type run struct {
 	runner   *Runner
 	cli      *client.Client
 	spec     runner.Spec
-	held     *held // its devices; nil: the processor alone
+	held     *held // its devices and its proxy; nil: the processor alone, and no network
 	podman   bool
 	name     string // of the container
 	id       string // of the container; empty: there is none
@@ -133,6 +133,9 @@ func (u *run) follow(printed client.ContainerAttachResult) {
 	work.Go(func() { u.measure(ctx) })
 	work.Go(func() { u.guardDisk(ctx) })
 	work.Go(func() { u.guardDevices(ctx) })
+	if u.held != nil {
+		work.Go(func() { u.held.reach.serve(ctx) })
+	}
 	end := u.await(ctx, silent)
 	u.mu.Lock()
 	u.over = true
@@ -327,6 +330,9 @@ func (u *run) usage() runner.Usage {
 	used := runner.Usage{RunningFor: u.watch.Elapsed(time.Now()), CPU: u.used.cpu, MaxRSS: u.used.memory}
 	if !u.over {
 		used.Memory = u.used.now
+	}
+	if u.held != nil && u.held.reach != nil {
+		used.Counters = map[string]uint64{runner.EgressByte: u.held.reach.proxy.Bytes()}
 	}
 	return used
 }

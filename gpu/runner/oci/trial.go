@@ -29,7 +29,7 @@ const trialTag = "localhost/souk/trial:1"
 
 // Try runs a container on devices as a job would be, through the gate, in an image that
 // has nothing in it: nothing is pulled. The image is taken away again. The error says
-// why no job could run on them; it is a [*DeviceError] where a container was made and
+// why no job could run on them; it is a [*runner.UnprovedError] where a container was made and
 // does not have exactly these devices. One Try of an engine at a time.
 func (r *Runner) Try(ctx context.Context, devices []runner.Device) (err error) {
 	facts, err := r.engine.ready()

@@ -3,6 +3,10 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,5 +44,27 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "stay" {
 		time.Sleep(time.Minute)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "get" {
+		get(os.Args[2:])
+	}
+}
+
+// get asks for addresses through the proxy that it is told of, and then past it.
+func get(addresses []string) {
+	at, err := url.Parse(os.Getenv("http_proxy"))
+	fmt.Println("proxy", at, err)
+	through := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
+	for _, a := range addresses {
+		res, err := through.Get("http://" + a)
+		if err != nil {
+			fmt.Println("through", a, err)
+			continue
+		}
+		text, err := io.ReadAll(res.Body)
+		fmt.Printf("through %s %d %.20s of %d %v\n", a, res.StatusCode, text, len(text), err)
+		if c, err := net.Dial("tcp", a); err == nil {
+			fmt.Println("past it", a, c.RemoteAddr())
+		}
 	}
 }
