@@ -76,7 +76,8 @@ const (
 	ReasonProviderStopped   Reason = "provider-stopped"
 	ReasonProviderRestarted Reason = "provider-restarted"
 	ReasonProviderFailed    Reason = "provider-failed"
-	ReasonDeviceFailed      Reason = "device-failed" // the lease's device, and neither its provider's deed nor the job's
+	ReasonDeviceFailed      Reason = "device-failed"    // the lease's device, and neither its provider's deed nor the job's
+	ReasonDevicesUnproved   Reason = "devices-unproved" // the job was not started: what it would run in did not prove to have exactly the leased devices
 	ReasonProviderLost      Reason = "provider-lost"
 	ReasonProviderCheated   Reason = "provider-cheated"
 	ReasonReserveSpent      Reason = "reserve-spent"
@@ -114,6 +115,7 @@ var endings = map[runv1.EndReason]ending{
 	runv1.EndReason_END_REASON_PROVIDER_RESTARTED: {ReasonProviderRestarted, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_FAILED:    {ReasonProviderFailed, Failed, lost, false},
 	runv1.EndReason_END_REASON_DEVICE_FAILED:      {ReasonDeviceFailed, Failed, lost, false},
+	runv1.EndReason_END_REASON_DEVICES_UNPROVED:   {ReasonDevicesUnproved, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_LOST:      {ReasonProviderLost, Failed, lost, false},
 	runv1.EndReason_END_REASON_PROVIDER_CHEATED:   {ReasonProviderCheated, Failed, lost, false},
 	runv1.EndReason_END_REASON_RECLAIMED:          {ReasonReclaimed, Failed, reclaimed, false},

@@ -193,7 +193,7 @@ func (t *Tenancy) handle(e TenancyEvent) {
 	case ProviderStopping:
 		t.providerStops()
 	case ProviderFailed:
-		t.providerFailed(e.Detail)
+		t.providerFailed(e)
 	default:
 		t.handleRun(e)
 	}

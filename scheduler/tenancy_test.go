@@ -311,7 +311,7 @@ func (x *tenant) parse(name string, args []string) TenancyEvent {
 	case "stopping":
 		return ProviderStopping{}
 	case "failed":
-		return ProviderFailed{strings.Join(args, " ")}
+		return ProviderFailed{Detail: strings.Join(args, " ")}
 	}
 	x.t.Fatalf("no command is called %q", name)
 	return nil

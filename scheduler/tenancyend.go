@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"time"
 
 	runv1 "github.com/souk-market/souk/proto/souk/run/v1"
@@ -111,8 +112,8 @@ func (t *Tenancy) stopOnceStarted(why cause) {
 
 // providerFailed acts on what the driver could not do. A run that is being stopped
 // already, and one that is over, end as they would.
-func (t *Tenancy) providerFailed(detail string) {
-	failed := cause{runv1.EndReason_END_REASON_PROVIDER_FAILED, detail}
+func (t *Tenancy) providerFailed(e ProviderFailed) {
+	failed := cause{cmp.Or(e.Reason, runv1.EndReason_END_REASON_PROVIDER_FAILED), e.Detail}
 	switch t.step {
 	case tenancyRunning, tenancyPaused:
 		t.stopRun(failed)

@@ -118,7 +118,10 @@ type ProviderStopping struct{}
 
 // ProviderFailed tells that the driver could not do an action, and did none of
 // those behind it.
-type ProviderFailed struct{ Detail string }
+type ProviderFailed struct {
+	Detail string          // one line for people
+	Reason runv1.EndReason // DEVICES_UNPROVED of a start; zero: PROVIDER_FAILED
+}
 
 // StoreFailed tells that [StoreTenancy] could not be done: nothing of it is
 // durable, and no action behind it was done. It is the next event after the

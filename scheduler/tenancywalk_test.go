@@ -17,7 +17,7 @@ func anyTenancyEvent() (events []TenancyEvent) {
 		JobReceived{}, InputsStaged{}, RunStarted{}, RunMeasured{payment.Usage{EnergyMillijoules: 9}}, OutputsStored{Output: "cid"}, OutputsStored{}, OutputsNotStored{"gone"},
 		CountersignReceived{}, CountersignPosted{Seq: 1}, CountersignPosted{Seq: 2, Overdrawn: true}, CountersignRefused{Seq: 1},
 		ReleaseAsked{}, ReleaseAsked{true}, ReclaimAsked{}, ReclaimAsked{Notice: time.Minute}, ReclaimAsked{time.Second, true}, DiskLow{}, DeviceFailed{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Detail: "GPU-1 is gone"}, DeviceFailed{runv1.EndReason_END_REASON_PROVIDER_FAILED, "the host is unwell", start.Add(3 * time.Second)},
-		RunOver{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Until: start.Add(11 * time.Second)}, ProviderStopping{}, ProviderFailed{"broken"})
+		RunOver{Reason: runv1.EndReason_END_REASON_DEVICE_FAILED, Until: start.Add(11 * time.Second)}, ProviderStopping{}, ProviderFailed{Detail: "broken"}, ProviderFailed{"another card", runv1.EndReason_END_REASON_DEVICES_UNPROVED})
 	for r := range endings {
 		events = append(events, FundingFailed{Reason: r}, StagingFailed{Reason: r}, RunOver{Reason: r})
 	}

@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -254,6 +255,9 @@ func (t *tenancy) failure(a scheduler.TenancyAction, err error) scheduler.Tenanc
 	t.with.Log.Warn("lease", "lease", t.id.Short(), "action", fmt.Sprintf("%T", a), "err", err)
 	if _, ok := a.(scheduler.StoreTenancy); ok {
 		return scheduler.StoreFailed{Detail: err.Error()}
+	}
+	if no, ok := errors.AsType[*runner.UnprovedError](err); ok {
+		return scheduler.ProviderFailed{Detail: network.Clip(no.Error(), runner.MaxDetail), Reason: runv1.EndReason_END_REASON_DEVICES_UNPROVED}
 	}
 	return scheduler.ProviderFailed{Detail: err.Error()}
 }

@@ -137,6 +137,9 @@ const (
 	EndReason_END_REASON_UNSUPPORTED EndReason = 18
 	// A device of the lease failed, or may have: it is not the job's doing.
 	EndReason_END_REASON_DEVICE_FAILED EndReason = 19
+	// What the job was to run in did not prove that it has exactly the devices of
+	// the lease: the job was not started.
+	EndReason_END_REASON_DEVICES_UNPROVED EndReason = 20
 )
 
 // Enum value maps for EndReason.
@@ -162,6 +165,7 @@ var (
 		17: "END_REASON_RECLAIMED",
 		18: "END_REASON_UNSUPPORTED",
 		19: "END_REASON_DEVICE_FAILED",
+		20: "END_REASON_DEVICES_UNPROVED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":        0,
@@ -184,6 +188,7 @@ var (
 		"END_REASON_RECLAIMED":          17,
 		"END_REASON_UNSUPPORTED":        18,
 		"END_REASON_DEVICE_FAILED":      19,
+		"END_REASON_DEVICES_UNPROVED":   20,
 	}
 )
 
@@ -1534,7 +1539,7 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\rPHASE_RUNNING\x10\x03\x12\x10\n" +
 	"\fPHASE_PAUSED\x10\x04\x12\x14\n" +
 	"\x10PHASE_COLLECTING\x10\x05\x12\x0f\n" +
-	"\vPHASE_ENDED\x10\x06*\xda\x04\n" +
+	"\vPHASE_ENDED\x10\x06*\xfb\x04\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14END_REASON_COMPLETED\x10\x01\x12\x19\n" +
@@ -1556,7 +1561,8 @@ const file_souk_run_v1_run_proto_rawDesc = "" +
 	"\x18END_REASON_RESERVE_SPENT\x10\x10\x12\x18\n" +
 	"\x14END_REASON_RECLAIMED\x10\x11\x12\x1a\n" +
 	"\x16END_REASON_UNSUPPORTED\x10\x12\x12\x1c\n" +
-	"\x18END_REASON_DEVICE_FAILED\x10\x13*U\n" +
+	"\x18END_REASON_DEVICE_FAILED\x10\x13\x12\x1f\n" +
+	"\x1bEND_REASON_DEVICES_UNPROVED\x10\x14*U\n" +
 	"\tLogStream\x12\x1a\n" +
 	"\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n" +
