@@ -51,7 +51,7 @@ const (
 // Extensions lists what this build understands, by name. It is what offers
 // announce. An extension is added here last, once its provider acts upon it.
 func Extensions() []string {
-	return []string{ExtensionChallenge, ExtensionImage, ExtensionImageIPFS, ExtensionIsolation, ExtensionMixed, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
+	return []string{ExtensionChallenge, ExtensionImage, ExtensionImageIPFS, ExtensionIsolation, ExtensionMixed, ExtensionNetwork, ExtensionReclaimNotice, ExtensionShm, ExtensionSlice}
 }
 
 // ComingExtensions lists what has a place in the messages and is not understood yet.
@@ -77,6 +77,17 @@ func Understand(lists ...[]string) *Refusal {
 		}
 	}
 	return unsupported(unknown)
+}
+
+// Allow refuses a message that lists extensions which this build understands and the
+// owner of this node does not want, and names them as Understand does. It returns nil
+// where there are none.
+func Allow(unwanted []string, lists ...[]string) *Refusal {
+	var named []string
+	for _, names := range lists {
+		named = append(named, slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(unwanted, n) })...)
+	}
+	return unsupported(named)
 }
 
 // UnderstandVersion refuses a bid or a lease of a later version than this build speaks.

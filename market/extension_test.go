@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -40,6 +41,12 @@ func TestUnderstand(t *testing.T) {
 				t.Errorf("refused with %+v; want %+v", got, tt.want)
 			}
 		})
+	}
+	if r := Allow([]string{"network"}, []string{"image", "network"}, []string{"network"}); r == nil || r.Error() != "unsupported: network" {
+		t.Errorf("what an owner does not want: %v", r)
+	}
+	if r := cmp.Or(Allow(nil, []string{"network"}), Allow([]string{"network"}, []string{"image"})); r != nil {
+		t.Errorf("what an owner wants: %v", r)
 	}
 	if r := UnderstandVersion(Version); r != nil {
 		t.Errorf("our own version: %v", r)

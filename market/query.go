@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/souk-market/souk"
+	jobv1 "github.com/souk-market/souk/proto/souk/job/v1"
 	marketv1 "github.com/souk-market/souk/proto/souk/market/v1"
 )
 
@@ -224,6 +225,16 @@ func sortedWords(ws []string) []string {
 	ws = slices.Clone(ws)
 	slices.Sort(ws)
 	return slices.Compact(ws)
+}
+
+// JobQuery is [RequestQuery] for a job: of what its provider must understand, it also
+// asks for what an owner may not want.
+func JobQuery(j *jobv1.Job, maxPrice uint64) Query {
+	q := RequestQuery(j.GetResources(), maxPrice, j.GetLimits().GetMaxDurationMs())
+	if j.GetNetwork() != nil {
+		q.Clauses = append(q.Clauses, oneOf("extension", []string{ExtensionNetwork}))
+	}
+	return q
 }
 
 // RequestQuery is a job's request as a query over the book: offers that could

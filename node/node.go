@@ -79,6 +79,7 @@ type Config struct {
 	Provide  bool                      // sell the devices that have a price
 	Prices   map[string]souk.Atoms     // per device class, for one hour
 	Lines    map[string]payment.Tariff // per device class, what is priced beside device time: reserved-ms; default: nothing
+	Egress   bool                      // jobs that are images may reach the hosts that they declare
 	WhenIdle bool                      // sell a GPU only while nobody beside souk uses it
 	Payout   string                    // address that earnings go to; default: the wallet's
 	Region   string                    // default: not said

@@ -80,7 +80,7 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 	}
 	return provider.Config{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Unseen: n.devices.Unknown() != nil, Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
-		WhenIdle: n.cfg.WhenIdle, Faults: n.devices, Boot: bootID(), Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
+		Egress: n.cfg.Egress, WhenIdle: n.cfg.WhenIdle, Faults: n.devices, Boot: bootID(), Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,
 		Keeper: n.keeper, Waits: n.cfg.Waits, Provers: n.cfg.Provers, Wiper: n.cfg.Wiper, Now: n.cfg.Now, Space: n.space, Samples: n.devices.Samples, Log: n.cfg.Log}, nil
 }
@@ -128,8 +128,8 @@ func (n *Node) checkPrices() error {
 }
 
 // LineUnits are the units that a provider can price beside device time: what it
-// meters itself, as its runners report no counts.
-func LineUnits() []string { return []string{payment.UnitReservedMs} }
+// meters itself, and what its runners count.
+func LineUnits() []string { return []string{payment.UnitReservedMs, payment.UnitEgressByte} }
 
 // checkLines refuses lines beside the price that this provider cannot meter.
 func checkLines(lines payment.Tariff) error {

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/oci"
@@ -24,7 +26,7 @@ func (n *Node) buildRunners() error {
 	}
 	n.cfg.Runners = []runner.Runner{modules}
 	containers := oci.Config{Dir: filepath.Join(cache, "images"), Layouts: n.files, Vendors: gpu.VendorsOf(n.cfg.Probes), Log: n.cfg.Log}
-	containers.ByEngine = n.cfg.ByEngine
+	containers.ByEngine, containers.Egress, containers.Own = n.cfg.ByEngine, n.cfg.Egress, n.knownBy
 	if len(n.cfg.Self) > 0 {
 		containers.Gate = n.cfg.Self[0]
 	}
@@ -36,6 +38,19 @@ func (n *Node) buildRunners() error {
 	}
 	n.images.look(context.Background())
 	return nil
+}
+
+// knownBy are the addresses by which peers know this node: what listens there may be this
+// machine's, or another's behind the same router.
+func (n *Node) knownBy() (all []netip.Addr) {
+	for _, a := range n.host.Addrs() {
+		if ip, err := manet.ToIP(a); err == nil {
+			if addr, ok := netip.AddrFromSlice(ip); ok {
+				all = append(all, addr)
+			}
+		}
+	}
+	return all
 }
 
 // images is how this node runs jobs that are images, or why it does not.

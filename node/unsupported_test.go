@@ -20,7 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// coming is how a job and a lease use each extension that is to come.
+// coming is how a job and a lease use each extension that is to come, or that an owner
+// need not want.
 var coming = map[string]struct {
 	job   func(*jobv1.Job)
 	lease func(*leasev1.Lease) // nil: the lease has no field for it
@@ -44,10 +45,11 @@ var coming = map[string]struct {
 func TestUnsupported(t *testing.T) {
 	s := newStall(t, 2, nil)
 	owner, c := s.client(t, &networktest.Liar{}), s.hand(t)
-	if len(coming) != len(market.ComingExtensions()) {
-		t.Errorf("%d extensions are tried of %d", len(coming), len(market.ComingExtensions()))
+	names := append(market.ComingExtensions(), market.ExtensionNetwork) // which this owner does not want
+	if len(coming) != len(names) {
+		t.Errorf("%d extensions are tried of %d", len(coming), len(names))
 	}
-	for _, name := range market.ComingExtensions() {
+	for _, name := range names {
 		use := coming[name]
 		t.Run("order/"+name, func(t *testing.T) {
 			msg := stallJob(testJob(t, owner, "brief"))

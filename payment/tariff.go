@@ -19,7 +19,7 @@ const (
 	UnitTokenIn     = "token-in"      // one token read
 	UnitTokenCached = "token-cached"  // one token read that was still in the cache
 	UnitTokenOut    = "token-out"     // one token written
-	UnitEgressByte  = "egress-byte"   // one byte sent out of the provider's network
+	UnitEgressByte  = "egress-byte"   // one byte that passed between a job and the hosts that it reaches, either way
 	UnitDiskGiBHour = "disk-gib-hour" // one GiB kept for an hour
 )
 

@@ -35,6 +35,7 @@ type FloorConfig struct {
 	RAMBytes    uint64            // host memory for all leases together
 	DiskBytes   uint64            // scratch disk for all leases together
 	MaxDuration time.Duration     // of one job; 0: no bound
+	Unwanted    []string          // extensions that the owner does not want; see [market.Allow]
 	HoldFor     time.Duration     // how long a bid is firm; default 3s
 	OrderEvery  time.Duration     // pause in which a client earns one more order; default 100ms
 	OrderBurst  int               // orders of one client at once; default 20

@@ -43,6 +43,9 @@ func (f *Floor) admit(now time.Time, client souk.NodeKey, o *marketv1.Order) *ma
 	if r := market.Understand(o.GetMustUnderstand(), market.OrderExtensions(o)); r != nil {
 		return r
 	}
+	if r := market.Allow(f.cfg.Unwanted, o.GetMustUnderstand(), market.OrderExtensions(o)); r != nil {
+		return r
+	}
 	if f.draining {
 		return &market.Refusal{Reason: marketv1.DeclineReason_DECLINE_REASON_DRAINING}
 	}

@@ -45,9 +45,11 @@ func TestFloorBidsByCost(t *testing.T) {
 
 // TestFloorNeedsToUnderstand declines what it does not know before anything else, by name.
 func TestFloorNeedsToUnderstand(t *testing.T) {
-	f := NewFloor(testFloor())
+	c := testFloor()
+	c.Unwanted = []string{market.ExtensionNetwork}
+	f := NewFloor(c)
 	f.Drain()
-	for _, name := range append(market.ComingExtensions(), "teleport") {
+	for _, name := range append(market.ComingExtensions(), "teleport", market.ExtensionNetwork) {
 		_, r := f.Bid(start, key(1), gpuOrder(1, func(o *marketv1.Order) { o.MustUnderstand = []string{name} }), true)
 		if r == nil || r.Reason != marketv1.DeclineReason_DECLINE_REASON_UNSUPPORTED || !slices.Equal(r.Unsupported, []string{name}) {
 			t.Errorf("%s: %v", name, r)

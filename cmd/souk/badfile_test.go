@@ -68,7 +68,8 @@ var badKeys = map[string][]string{
 	"data.out[].from":    slices.Concat([]string{"/in", "out", "/out/../etc", `""`}, noWord),
 	"data.out[].to":      slices.Concat([]string{"./full", "./in.csv"}, noWord),
 	"data.sync_every":    notYet,
-	"network":            slices.Concat([]string{"nnoe", "declared", "host", "{declared: [\"a:1\"]}", "[\"a:1\"]"}, []string{"", "true", "5"}),
+	"network":            slices.Concat([]string{"nnoe", "declared", "host", "{declared: [\"example.org:443\"]}", "[\"a:1\"]"}, []string{"", "true", "5"}),
+	"network.declared":   {"", "true", "5", "{a: x}", "[]", "[\"a:1\"]", "[example.org]", "[\"localhost:80\"]", "[\"Example.org:443\"]", "[\"example.org:25\"]", "[\"example.org:443\", \"example.org:443\"]", "[5]"},
 	"isolation":          slices.Concat(badIsolation, []string{"oci"}, noWord),
 	"price":              noMapping,
 	"price.max_per_hour": slices.Concat(badAmount, noValue),
@@ -100,7 +101,7 @@ var badKeys = map[string][]string{
 // keyAt is a job file with one key at its place, and the line that it is on.
 func keyAt(path, value string) string {
 	base := "wasm: ./a.wasm\n"
-	if strings.HasPrefix(path, "gpu") || path == "shm" {
+	if strings.HasPrefix(path, "gpu") || path == "shm" || path == "network.declared" {
 		base = "image: python@sha256:" + strings.Repeat("0", 64) + "\n"
 	} else if path == "wasm" || path == "image" {
 		base = "name: x\n"
@@ -216,6 +217,7 @@ var badConfig = map[string][]string{
 	"api":       slices.Concat(badHostPort, noWord),
 	"provide":   noBool,
 	"when_idle": noBool,
+	"egress":    noBool,
 	"price":     slices.Concat([]string{"{cpu: 1}", "{CPU: -1}", "{CPU: 0}", "{CPU: cheap}", "{CPU: }", "{CPU: [1]}", "{\"RTX 4090\": 1}", "{CPU: 2000000}"}, noMapping),
 	"tariff": slices.Concat([]string{"{cpu: {reserved-ms: 1 per 1}}", "{CPU: {reserved-ms: 1 per 1}}", "{CPU: 5}", "{CPU: {token-out: 1 per 1}}", "{CPU: {parsec: 1 per 1}}",
 		"{CPU: {reserved-ms: 1}}", "{CPU: {reserved-ms: 1 per 0}}", "{CPU: {reserved-ms: -1 per 1}}", "{CPU: {reserved-ms: 0 per 1}}", "{CPU: {reserved-ms: 1 per hour}}"}, noMapping),

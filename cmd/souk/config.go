@@ -31,6 +31,7 @@ const configText = `# What ` + "`souk up`" + ` does when its flags say nothing e
 # provide: false                 # sell this machine's devices
 # price: {CPU: 0.05, RTX_4090: 0.40}   # tokens per device-hour
 # tariff: {CPU: {reserved-ms: 0.01 per 3600000}}   # what is priced beside the hour, by unit
+# egress: false                  # jobs that are images may reach the hosts on the internet that they declare
 # when_idle: false               # sell a GPU only while nothing of yours runs on it
 # payout: "0x…"                  # where earnings go; default: the wallet
 # region: EU
@@ -51,6 +52,7 @@ type config struct {
 	mdns              bool
 	api               string
 	provide, whenIdle bool
+	egress            bool                      // jobs may reach the hosts that they declare
 	prices            map[string]souk.Atoms     // tokens for one device and hour, by class
 	lines             map[string]payment.Tariff // what is priced beside that, by class
 	tariffAt          map[string]yamlfile.Value // where the file says so
@@ -83,7 +85,7 @@ func defaultConfig() config {
 
 // What the mappings of config.yaml may hold; price and tariff have the classes of devices.
 var (
-	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "when_idle", "payout", "region", "engine", "devices", "chain",
+	configKeys = []string{"listen", "bootstrap", "mdns", "api", "provide", "price", "tariff", "egress", "when_idle", "payout", "region", "engine", "devices", "chain",
 		"chain_id", "contracts", "confirmations", "final_above", "devnet", "devnet_listen"}
 	contractKeys = []string{"settlement", "collector", "token", "anchors", "token_name", "token_version"}
 )
@@ -133,6 +135,8 @@ func (c *config) set(key string, v yamlfile.Value) (err error) {
 		c.mdns, err = v.Bool()
 	case "provide":
 		c.provide, err = v.Bool()
+	case "egress":
+		c.egress, err = v.Bool()
 	case "when_idle":
 		c.whenIdle, err = v.Bool()
 	case "devnet":

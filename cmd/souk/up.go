@@ -60,6 +60,7 @@ func newUp(a *app) *cobra.Command {
 	f.SortFlags = false
 	f.BoolVar(&c.provide, "provide", false, "sell this machine's devices")
 	f.StringSliceVar(&prices, "price", nil, "tokens per device-hour by class, such as CPU=0.05,RTX_4090=0.40 (repeatable)")
+	f.BoolVar(&c.egress, "egress", false, "let jobs reach the hosts on the internet that they declare")
 	f.BoolVar(&c.whenIdle, "when-idle", false, "sell a GPU only while nothing of yours runs on it")
 	f.StringVar(&c.payout, "payout", "", "the address that is paid (default: the wallet)")
 	f.StringVar(&c.region, "region", "", "where this machine is, such as EU")
@@ -86,6 +87,7 @@ func (c config) overlay(flags *pflag.FlagSet, prices []string, home string) (con
 		take func()
 	}{
 		{"provide", func() { merged.provide = c.provide }},
+		{"egress", func() { merged.egress = c.egress }},
 		{"when-idle", func() { merged.whenIdle = c.whenIdle }},
 		{"payout", func() { merged.payout = c.payout }},
 		{"region", func() { merged.region = c.region }},
@@ -154,6 +156,7 @@ func (a *app) up(ctx context.Context, c config) error {
 		Provide:       c.provide,
 		Prices:        c.prices,
 		Lines:         c.soldLines(),
+		Egress:        c.egress,
 		WhenIdle:      c.whenIdle,
 		Payout:        c.payout,
 		Region:        c.region,

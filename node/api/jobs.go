@@ -48,7 +48,7 @@ func (s *jobsService) Plan(_ context.Context, req *apiv1.PlanRequest) (*apiv1.Pl
 	if err := client.CheckJob(req.Job); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	q := market.RequestQuery(req.Job.Resources, client.PricePerDevice(req.Job), req.Job.Limits.MaxDurationMs)
+	q := market.JobQuery(req.Job, client.PricePerDevice(req.Job))
 	out := &apiv1.PlanResponse{Total: uint32(s.book.Len()), Query: q.String(), Removals: removalRows(s.book.Explain(q)),
 		AvailableAtoms: uint64(max(s.wallet.Balance(ledger.Wallet), 0))}
 	if req.Job.Resources.MinEvidence == marketv1.Evidence_EVIDENCE_CHALLENGED {

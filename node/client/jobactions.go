@@ -53,7 +53,7 @@ func (j *Job) untilBook(ctx context.Context, q market.Query) {
 // find matches the job against the book.
 func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	now := time.Now()
-	q := market.RequestQuery(j.msg.Resources, PricePerDevice(j.msg), j.msg.Limits.MaxDurationMs)
+	q := market.JobQuery(j.msg, PricePerDevice(j.msg))
 	if !j.msg.Resources.Mixed {
 		q.Limit = maxOffers
 	}

@@ -112,7 +112,7 @@ func (d *Dealer) Draft(jobID souk.JobID, job *jobv1.Job, to peer.ID, bid *market
 		GraceMs: uint64(paymentGrace.Milliseconds()), HoldPausedMs: job.Limits.HoldPausedMs, MaxDurationMs: job.Limits.MaxDurationMs,
 		ReserveAtoms: uint64(most), PayAheadMs: job.Price.PayAheadMs, Channel: ch.Proto(), ChainId: domain.ChainID, Settlement: domain.Settlement[:],
 		Resources: job.Resources, Runner: bid.Runner, ClientKeys: d.cfg.Keys.At(time.Now()), ProviderKeys: bid.Keys,
-		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, Reclaim: job.Reclaim, MustUnderstand: market.JobExtensions(job)}
+		SignedMs: time.Now().UnixMilli(), StartByMs: startBy.UnixMilli(), Version: bid.Version, Reclaim: job.Reclaim, Network: job.Network, MustUnderstand: market.JobExtensions(job)}
 	if l.Version >= 2 {
 		l.Tariff = tariff.Proto()
 	}

@@ -78,7 +78,7 @@ func (p *Provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 				Free: uint32(free[d.Class]), PriceAtomsPerHour: d.PriceAtomsPerHour, Region: cfg.Region, Runners: cfg.Runners,
 				Evidence: marketv1.Evidence_EVIDENCE_NONE, // a provider's own word is none
 				CpuMilli: cfg.CPUMilli, RamBytes: cfg.RAMBytes, DiskBytes: cfg.DiskBytes,
-				Addresses: network.Shareable(p.cfg.Host), Extensions: market.Extensions()}
+				Addresses: network.Shareable(p.cfg.Host), Extensions: announced(cfg.Unwanted)}
 			if len(d.Lines) > 0 {
 				o.Tariff = market.Quote(market.Part{Price: d.PriceAtomsPerHour, Lines: d.Lines}).Proto()
 			}
@@ -96,6 +96,11 @@ func (p *Provider) offers(now time.Time, said map[string]*marketv1.Offer) []*mar
 		}
 	}
 	return out
+}
+
+// announced are the extensions that an offer tells of.
+func announced(unwanted []string) []string {
+	return slices.DeleteFunc(market.Extensions(), func(name string) bool { return slices.Contains(unwanted, name) })
 }
 
 // Restock takes the devices as they are now. A lease keeps what it has.

@@ -30,7 +30,7 @@ func (t *tenancy) startRun(ctx context.Context) (scheduler.TenancyEvent, error) 
 	t.telemetry = newTelemetry(devices)
 	spec := runner.Spec{Lease: t.id, Seed: t.terms.Job.Digest, Devices: devices, Program: t.plan.Program, Args: t.job.Args,
 		In: t.plan.In, Out: t.plan.Out, Memory: t.lease.Resources.GetMemoryBytes(), Disk: t.lease.Resources.GetDiskBytes(), Shm: t.job.ShmBytes,
-		CPUMilli: t.lease.Resources.GetCpuMilli(), Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
+		Hosts: t.lease.Network.GetHosts(), CPUMilli: t.lease.Resources.GetCpuMilli(), Duration: t.terms.MaxDuration, Stdout: t.stdout, Stderr: t.stderr}
 	for _, v := range t.job.Env {
 		spec.Env = append(spec.Env, v.Name+"="+v.Value)
 	}

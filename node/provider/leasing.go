@@ -12,6 +12,7 @@ import (
 	p2pnet "github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/souk-market/souk"
+	"github.com/souk-market/souk/gpu/runner/egress"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/money"
 	"github.com/souk-market/souk/node/network"
@@ -257,7 +258,25 @@ func (p *Provider) checkProposal(now time.Time, pr *proposal, open *openBid) *ma
 	if refused := checkReclaim(l); refused != nil {
 		return refused
 	}
+	if refused := p.checkNetwork(pr); refused != nil {
+		return refused
+	}
 	return p.checkPayment(now, pr)
+}
+
+// checkNetwork refuses hosts that a job cannot have, or that no job has here.
+func (p *Provider) checkNetwork(pr *proposal) *market.Refusal {
+	l := pr.lease
+	if refused := market.Allow(unwanted(p.cfg.Egress), pr.request.MustUnderstand, l.MustUnderstand, market.LeaseExtensions(l)); refused != nil {
+		return refused
+	}
+	if l.Network == nil {
+		return nil
+	}
+	if _, err := egress.Parse(l.Network.Hosts); err != nil {
+		return malformed("network: %v", err)
+	}
+	return nil
 }
 
 // groupedAsBid tells whether a lease has the groups that were bid, each with its

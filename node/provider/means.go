@@ -37,6 +37,7 @@ type means struct {
 	Telemetry *disk.SampleFiles
 	Waits     *network.Waits
 	Log       *slog.Logger
+	Unwanted  []string // extensions that the owner does not want
 
 	Runner  func(marketv1.Runner) runner.Runner                                                       // nil where there is none of the kind
 	Devices func(*leasev1.Lease) []runner.Device                                                      // what a lease has

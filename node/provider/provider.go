@@ -53,6 +53,7 @@ type Config struct {
 	Unseen     bool                                    // there may be devices that were not found then: a driver did not answer
 	Prices     map[string]souk.Atoms                   // per device class, for one hour
 	Lines      map[string]payment.Tariff               // per device class, what is priced beside device time
+	Egress     bool                                    // jobs may reach the hosts that they declare
 	WhenIdle   bool                                    // sell a GPU only while nobody beside souk uses it
 	Region     string
 	Runners    []runner.Runner
@@ -147,7 +148,7 @@ func New(cfg Config, now time.Time) (*Provider, error) {
 func (p *Provider) meansOf() *means {
 	m := &means{Key: p.cfg.Key, Home: p.cfg.Home, Ledger: p.cfg.Ledger, Channels: p.cfg.Channels, Receipts: p.cfg.Receipts,
 		Keeper: p.cfg.Keeper, Inputs: p.cfg.Inputs, Outputs: p.cfg.Outputs, Space: p.cfg.Space, Waits: p.cfg.Waits, Log: p.cfg.Log,
-		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Ended: p.ended, Free: p.free,
+		Runner: p.runner, Devices: p.devicesOf, Broken: p.broken, Ended: p.ended, Free: p.free, Unwanted: unwanted(p.cfg.Egress),
 		Telemetry: disk.NewSampleFiles(p.cfg.Home, p.cfg.Space.LedgerRoom), Samples: p.cfg.Samples}
 	if m.Samples == nil {
 		m.Samples = func(string, time.Time) []gpu.Sample { return nil }
@@ -162,7 +163,7 @@ func (p *Provider) meansOf() *means {
 // owner's: the others are not for sale.
 func (p *Provider) floorConfig() scheduler.FloorConfig {
 	cfg := scheduler.FloorConfig{Region: p.cfg.Region, Evidence: marketv1.Evidence_EVIDENCE_NONE,
-		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm}
+		RAMBytes: p.cfg.RAMBytes, DiskBytes: p.cfg.DiskBytes, HoldFor: bidFirm, Unwanted: unwanted(p.cfg.Egress)}
 	if p.cfg.Provers != nil { // what a client's own challenge comes to is for the client to judge
 		cfg.Evidence = marketv1.Evidence_EVIDENCE_CHALLENGED
 	}
@@ -183,6 +184,14 @@ func (p *Provider) floorConfig() scheduler.FloorConfig {
 			MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap, CPU: d.CPU, PriceAtomsPerHour: uint64(price), Lines: p.cfg.Lines[d.Class]})
 	}
 	return cfg
+}
+
+// unwanted are the extensions that an owner does not want.
+func unwanted(egress bool) []string {
+	if egress {
+		return nil
+	}
+	return []string{market.ExtensionNetwork}
 }
 
 // withheld tells whether a device is left to its owner, who uses it. One in a lease

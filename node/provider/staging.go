@@ -36,6 +36,12 @@ func (t *tenancy) stage(ctx context.Context, by time.Time) scheduler.TenancyEven
 	if refused := market.Understand(market.JobExtensions(job)); refused != nil {
 		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: refused.Error()}
 	}
+	if refused := market.Allow(t.with.Unwanted, market.JobExtensions(job)); refused != nil {
+		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_UNSUPPORTED, Detail: refused.Error()}
+	}
+	if !proto.Equal(job.Network, t.lease.Network) {
+		return scheduler.StagingFailed{Reason: runv1.EndReason_END_REASON_JOB_INVALID, Detail: "the job's hosts are not the leased ones"}
+	}
 	plan, failed := t.planOf(job)
 	if failed != nil {
 		return *failed

@@ -44,6 +44,7 @@ type Spec struct {
 	price             jobv1.Price
 	limits            jobv1.Limits
 	retry             jobv1.Retry
+	hosts             []string         // network: declared; nil: none
 	reclaim           *leasev1.Reclaim // nil: a lease that nobody may end before its time
 	retrySet          bool             // whether retry.max was said
 	paySet            bool             // whether price.pay_every was said
@@ -145,6 +146,7 @@ func (s *Spec) Build(now time.Time, nonce [16]byte) (*File, error) {
 		Limits:    &s.limits,
 		Retry:     &s.retry,
 		Reclaim:   s.reclaim,
+		Network:   s.network(),
 		CreatedMs: now.UnixMilli(),
 		ShmBytes:  s.shm,
 	}
@@ -238,10 +240,20 @@ func (s *Spec) checkProgram() error {
 		return s.errorf("shm", "a module has no /dev/shm: drop it, or run an image")
 	case s.shm > s.resources.MemoryBytes:
 		return s.errorf("shm", "%s is more than memory, which it is a part of: ask for more memory", souk.FormatSize(s.shm))
+	case s.wasm != "" && s.hosts != nil:
+		return s.errorf("network", "a module has no network: drop it, or run an image")
 	case s.wasm != "" && s.resources.GpuCount > 0:
 		return s.errorf("gpu", "a module cannot use a GPU: it has none of its host's devices")
 	}
 	return nil
+}
+
+// network is what the job reaches; nil: nothing.
+func (s *Spec) network() *leasev1.Network {
+	if s.hosts == nil {
+		return nil
+	}
+	return &leasev1.Network{Hosts: s.hosts}
 }
 
 func (s *Spec) checkGPU() error {

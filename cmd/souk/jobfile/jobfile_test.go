@@ -187,7 +187,7 @@ func TestUnavailable(t *testing.T) {
 	const w = "wasm: a.wasm\n"
 	for _, src := range []string{
 		"kind: service", "secrets: [HF_TOKEN]", "registry_auth: ghcr.io", "data: {sync_every: 60s}",
-		"network: {declared: [a:1]}", "network: declared", "any_of: [{rtt_ms: ..60}]",
+		"any_of: [{rtt_ms: ..60}]",
 		"data: {in: [{from: \"https://example.com/x\", to: /in}]}", "gpu: {slice: half}",
 		"access: {exec: true}", "access: {ports: [8000]}", "port: 8000", "ready: {http: /health}", "replicas: 1",
 	} {
@@ -209,7 +209,6 @@ func TestComing(t *testing.T) {
 		refused string // what the error names; empty: it is carried
 	}{
 		market.ExtensionEvidence:   {wasm + "trust: {min_evidence: attested}", ""},
-		market.ExtensionNetwork:    {wasm + "network: {declared: [example.com:443]}", "network: declared is not available"},
 		market.ExtensionAccess:     {wasm + "access: {exec: true, ports: [8000]}", "access.exec: is not available"},
 		market.ExtensionSecrets:    {wasm + "secrets: [HF_TOKEN]", "secrets: is not available"},
 		market.ExtensionCheckpoint: {wasm + "data: {sync_every: 60s}", "data.sync_every: is not available"},
@@ -254,6 +253,17 @@ func TestImages(t *testing.T) {
 	}
 	if want := []string{market.ExtensionImage, market.ExtensionIsolation}; !slices.Equal(market.JobExtensions(f.Job), want) {
 		t.Errorf("it needs %q, want %q", market.JobExtensions(f.Job), want)
+	}
+}
+
+// TestNetwork reads the hosts that an image reaches.
+func TestNetwork(t *testing.T) {
+	f, err := build("image: a@" + digest + "\nnetwork: {declared: [example.org:443, \"*.example.net:8443\"]}")
+	if err != nil || !slices.Equal(f.Job.GetNetwork().GetHosts(), []string{"example.org:443", "*.example.net:8443"}) || !slices.Contains(market.JobExtensions(f.Job), market.ExtensionNetwork) {
+		t.Errorf("%v, %v", f, err)
+	}
+	if f, err := build("image: a@" + digest + "\nnetwork: none"); err != nil || f.Job.Network != nil {
+		t.Errorf("none: %v, %v", f, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/souk-market/souk/cmd/souk/yamlfile"
+	"github.com/souk-market/souk/gpu/runner/egress"
 	leasev1 "github.com/souk-market/souk/proto/souk/lease/v1"
 )
 
@@ -34,6 +35,7 @@ var (
 	retryKeys   = []string{"on", "max"}
 	reclaimKeys = []string{"notice", "checkpoint"}
 	trustKeys   = []string{"min_evidence"}
+	networkKeys = []string{"declared"}
 	accessKeys  = []string{"exec", "ports"}
 	choiceKeys  = []string{"region", "rtt_ms"}
 )
@@ -48,7 +50,7 @@ func Keys() []string {
 	}{
 		{"gpu", gpuKeys}, {"any_of[]", choiceKeys}, {"data", dataKeys}, {"data.in[]", placeKeys}, {"data.out[]", placeKeys},
 		{"price", priceKeys}, {"limits", limitKeys}, {"retry", retryKeys}, {"on_reclaim", reclaimKeys}, {"trust", trustKeys},
-		{"access", accessKeys},
+		{"access", accessKeys}, {"network", networkKeys},
 	} {
 		for _, k := range m.keys {
 			keys = append(keys, m.path+"."+k)
@@ -78,7 +80,7 @@ func (s *Spec) top(key string, v yamlfile.Value) error {
 		return v.Each(dataKeys, s.parseData)
 	case "network":
 		if v.IsMap() || v.IsList() {
-			return v.Errorf("declared %w", ErrUnavailable)
+			return v.Each(networkKeys, s.parseNetwork)
 		}
 		return s.text(key, v)
 	case "price":
@@ -124,6 +126,16 @@ func placed(v yamlfile.Value, err error) error {
 		return v.Wrap(err)
 	}
 	return nil
+}
+
+// parseNetwork reads the hosts that a job reaches.
+func (s *Spec) parseNetwork(_ string, v yamlfile.Value) (err error) {
+	s.at[v.Key()] = v
+	if s.hosts, err = v.Texts(); err != nil {
+		return err
+	}
+	_, err = egress.Parse(s.hosts)
+	return placed(v, err)
 }
 
 func (s *Spec) parseRun(v yamlfile.Value) error {

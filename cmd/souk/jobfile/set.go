@@ -55,9 +55,8 @@ func (s *Spec) Set(key, value string) (err error) {
 	case "disk":
 		r.DiskBytes, err = size(value)
 	case "network":
-		err = oneOf(value, "none", "declared")
-		if value == "declared" {
-			err = fmt.Errorf("declared %w", ErrUnavailable)
+		if err = oneOf(value, "none", "declared"); value == "declared" {
+			err = errors.New("declared stands with the hosts, such as {declared: [example.org:443]}")
 		}
 	case "isolation":
 		s.isolation, err = value, oneOf(value, "any", "wasm", "gvisor", "oci")
