@@ -78,7 +78,11 @@ func (n *Node) providerConfig(keys *money.KeyBinding) (provider.Config, error) {
 	if err != nil {
 		return provider.Config{}, err
 	}
-	return provider.Config{Key: n.cfg.Identity, Host: n.host, Devices: n.devices.List(), Unseen: n.devices.Unknown() != nil, Prices: n.cfg.Prices, Lines: n.cfg.Lines,
+	var check func(context.Context, gpu.Device) error
+	if n.cfg.Provers != nil {
+		check = checker{n.cfg.Provers}.check
+	}
+	return provider.Config{Key: n.cfg.Identity, Host: n.host, Check: check, Devices: n.devices.List(), Unseen: n.devices.Unknown() != nil, Prices: n.cfg.Prices, Lines: n.cfg.Lines,
 		Region: n.cfg.Region, Runners: n.cfg.Runners, Home: n.cfg.Home, RAMBytes: ram, DiskBytes: (free - min(free, disk.WorkFloor)) / 2,
 		Egress: n.cfg.Egress, WhenIdle: n.cfg.WhenIdle, Faults: n.devices, Boot: bootID(), Settlement: settlement, Keys: keys, Publish: n.gossip.PublishOffer, Revoke: n.gossip.PublishRevocation,
 		Ledger: n.ledger, Channels: n.channels, Receipts: n.receipts, Inputs: n.files, Outputs: n.files, Domain: n.chain.Domain(), Contracts: n.cfg.Contracts,

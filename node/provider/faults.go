@@ -21,7 +21,7 @@ const (
 	blameWithin = time.Minute             // from an incident to the end of a job that it may have ended
 	readWithin  = 2500 * time.Millisecond // for the reading that tells of what ended a job
 	lookEvery   = 100 * time.Millisecond
-	checkWithin = 10 * time.Second // for one check of a device
+	checkWithin = 30 * time.Second // for one check of a device: its driver may have to translate the kernels first
 )
 
 // Faults is what the inventory knows of what went wrong on devices.
@@ -272,8 +272,7 @@ func (p *Provider) noteFaults(ctx context.Context, since time.Time) (latest time
 	return latest
 }
 
-// watchFaults takes devices with faults off sale, and back when they pass their check,
-// until ctx ends.
+// watchFaults takes devices with faults off sale until ctx ends.
 func (p *Provider) watchFaults(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -281,7 +280,6 @@ func (p *Provider) watchFaults(ctx context.Context) error {
 	for {
 		changed := p.restocked.Next()
 		noted = p.noteFaults(ctx, noted)
-		p.recheck(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -289,6 +287,15 @@ func (p *Provider) watchFaults(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// rechecking puts devices back on sale that pass their check, until ctx ends. A check
+// takes a while, and must not keep others' faults from being noted.
+func (p *Provider) rechecking(ctx context.Context) error {
+	for network.Sleep(ctx, time.Second) {
+		p.recheck(ctx, time.Now())
+	}
+	return nil
 }
 
 // recheck checks the devices that may be well again.
@@ -301,8 +308,15 @@ func (p *Provider) recheck(ctx context.Context, now time.Time) {
 		f := *p.off.rows[id]
 		p.mu.Unlock()
 		wants := p.check(ctx, f, id, devices)
+		if ctx.Err() != nil {
+			return // the next start does it
+		}
+		last := f.Last
 		p.mu.Lock()
 		f, still := *p.off.rows[id], wants
+		if still == "" && f.Last.After(last) {
+			wants, still = "it failed again meanwhile", "-"
+		}
 		if f.tried = now; still == "" && f.Lease != "" { // the container is gone, and the device has yet to be checked
 			f.Lease, f.tried = "", time.Time{}
 			still = "-"
@@ -336,10 +350,34 @@ func (p *Provider) check(ctx context.Context, f fault, id string, devices []gpu.
 	if p.cfg.Check == nil || i < 0 {
 		return ""
 	}
+	if why := p.keepForCheck(time.Now(), id); why != "" {
+		return why
+	}
+	defer p.uncheck(id)
 	if err := p.cfg.Check(ctx, devices[i]); err != nil {
 		return err.Error()
 	}
 	return ""
+}
+
+// keepForCheck keeps a device for its check alone: no wipe, challenge or lease may be
+// beside it. It returns why it cannot.
+func (p *Provider) keepForCheck(now time.Time, id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unclean[id] != "" {
+		return "its memory has yet to be wiped"
+	}
+	if refused := p.floor.Keep(now, "check "+id, []string{id}, now.Add(checkWithin+time.Minute)); refused != nil {
+		return "it is still in use"
+	}
+	return ""
+}
+
+func (p *Provider) uncheck(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.floor.Unkeep("check " + id)
 }
 
 // left is why something of a lease may still run; empty: nothing does.

@@ -216,6 +216,56 @@ func TestOffSaleUntilChecked(t *testing.T) {
 	}
 }
 
+// TestCheckIsAlone has a device that is off sale be challenged, wiped and checked: never
+// two of these at once. One that fails again while it is checked stays off sale.
+func TestCheckIsAlone(t *testing.T) {
+	b := moneytest.NewBooks(t, moneytest.NewTree(t), false, nil)
+	d := gpu.Device{ID: "GPU-1", Class: "H100", Health: gpu.Healthy}
+	checked, meanwhile := 0, func() {}
+	p := seller(b, func(c *Config) {
+		c.Devices, c.Prices = []gpu.Device{d}, map[string]souk.Atoms{"H100": 1}
+		c.Check = func(context.Context, gpu.Device) error { checked++; meanwhile(); return nil }
+	})
+	p.unclean = map[string]string{}
+	at := time.Now().Add(time.Second)
+	recheck := func(want int, why string) {
+		t.Helper()
+		at = at.Add(quietFor)
+		p.recheck(t.Context(), at)
+		if off := p.OffSale("GPU-1"); checked != want || (off != "") != (why != "") || !strings.Contains(off, why) {
+			t.Errorf("%d checks, want %d; off sale: %q, want %q", checked, want, off, why)
+		}
+	}
+	p.keepOff(t.Context(), "GPU-1", gpu.IncidentOf("xid-94"), "")
+	p.off.rows["GPU-1"].Reset = false
+	p.floor.Keep(time.Now(), proving, []string{"GPU-1"}, time.Now().Add(time.Hour))
+	recheck(0, "it is still in use")
+	p.floor.Unkeep(proving)
+	p.unclean["GPU-1"] = wiped
+	p.keepDirty(time.Now())
+	if len(p.dirtyDevices()) != 1 {
+		t.Error("it is not wiped")
+	}
+	recheck(0, "its memory has yet to be wiped")
+	delete(p.unclean, "GPU-1")
+	p.floor.Unkeep("wipe GPU-1")
+	meanwhile = func() {
+		p.mu.Lock()
+		p.unclean["GPU-1"] = wiped
+		p.keepDirty(time.Now())
+		p.mu.Unlock()
+		if len(p.dirtyDevices()) != 0 {
+			t.Error("it is wiped beside its check")
+		}
+		p.unclean = map[string]string{}
+		p.keepOff(t.Context(), "GPU-1", gpu.IncidentOf("xid-94"), "")
+	}
+	recheck(1, "it failed again meanwhile")
+	meanwhile = func() {}
+	p.off.rows["GPU-1"].Reset = false
+	recheck(2, "")
+}
+
 type flipped struct{}
 
 func (flipped) Error() string { return "a wrong sum" }

@@ -230,6 +230,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	g.Go(func() error { return p.advertise(ctx) })
 	g.Go(func() error { return p.sweep(ctx) })
 	g.Go(func() error { return p.watchFaults(ctx) })
+	g.Go(func() error { return p.rechecking(ctx) })
 	g.Go(func() error { return p.wiping(ctx) })
 	for _, h := range p.restored {
 		g.Go(func() error { h.run(ctx); return nil })

@@ -117,8 +117,8 @@ func (p *Provider) dirtyDevices() (devices []gpu.Device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, d := range p.devices {
-		_, held := p.floor.Holder(d.ID)
-		if p.unclean[d.ID] != "" && !held && d.Health == gpu.Healthy {
+		// What is not kept for its wipe is being checked after a fault, or leased.
+		if p.unclean[d.ID] != "" && p.floor.Keeps(time.Now(), "wipe "+d.ID) && d.Health == gpu.Healthy {
 			devices = append(devices, d)
 		}
 	}

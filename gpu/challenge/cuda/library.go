@@ -16,6 +16,9 @@ const libraryName = "libcuda.so.1"
 // ErrAbsent is returned where there is no CUDA driver on this machine.
 var ErrAbsent = errors.New("no CUDA driver on this machine")
 
+// ErrNoLibrary is an [ErrAbsent]: its library cannot be loaded at all.
+var ErrNoLibrary = fmt.Errorf("%w: its library cannot be loaded", ErrAbsent)
+
 // Results and options of the driver API, from NVIDIA's cuda.h.
 const (
 	success         = 0
@@ -53,7 +56,7 @@ func open(path string) (*library, error) {
 	}
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoLibrary, err)
 	}
 	l := &library{}
 	for name, to := range map[string]any{

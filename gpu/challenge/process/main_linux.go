@@ -41,7 +41,7 @@ func Main(in io.Reader, out, stderr io.Writer, env func(string) string) int {
 	}
 	d, close, err := open(o, env)
 	if err != nil {
-		_ = answers.Encode(reply{Error: err.Error()}) // a parent that is gone reads nothing
+		_ = answers.Encode(reply{Error: err.Error(), NoLibrary: errors.Is(err, cuda.ErrNoLibrary)}) // a parent that is gone reads nothing
 		return child.Failed
 	}
 	defer close()

@@ -23,6 +23,10 @@ const (
 	openWithin = 10 * time.Second
 )
 
+// ErrNoLibrary is returned where this machine has no library that the backend needs:
+// nothing is known of its devices.
+var ErrNoLibrary = errors.New("no library to compute with")
+
 // Config says how a device's process is started.
 type Config struct {
 	Command []string      // argv of the child: it calls [Main]
@@ -66,12 +70,13 @@ type request struct {
 
 // reply is a line of a child: one to the order, and one to each request.
 type reply struct {
-	Error  string   `json:"error,omitempty"`
-	Wiped  uint64   `json:"wiped,omitempty"` // bytes that were overwritten
-	Roots  [][]byte `json:"roots,omitempty"` // one of a product, or those of a recall
-	Tile   []byte   `json:"tile,omitempty"`
-	Path   [][]byte `json:"path,omitempty"`
-	Recall [][]byte `json:"recall,omitempty"`
+	Error     string   `json:"error,omitempty"`
+	NoLibrary bool     `json:"no_library,omitempty"` // the error is [ErrNoLibrary]
+	Wiped     uint64   `json:"wiped,omitempty"`      // bytes that were overwritten
+	Roots     [][]byte `json:"roots,omitempty"`      // one of a product, or those of a recall
+	Tile      []byte   `json:"tile,omitempty"`
+	Path      [][]byte `json:"path,omitempty"`
+	Recall    [][]byte `json:"recall,omitempty"`
 }
 
 // Start starts the process of a challenge's device. The error says what the driver
@@ -151,6 +156,9 @@ func (d *Device) exchange(ctx context.Context, line []byte, within time.Duration
 	}
 	if err := json.Unmarshal(answer, &r); err != nil {
 		return r, fmt.Errorf("the device's process said no answer: %w", err)
+	}
+	if r.NoLibrary {
+		return r, fmt.Errorf("%w: %s", ErrNoLibrary, clip(r.Error))
 	}
 	if r.Error != "" {
 		return r, errors.New(clip(r.Error))

@@ -107,6 +107,9 @@ func TestNoStart(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
+			if got := errors.Is(err, process.ErrNoLibrary); got != (tt.library != "") {
+				t.Errorf("no library: %t", got)
+			}
 		})
 	}
 }
