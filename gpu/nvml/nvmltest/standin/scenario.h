@@ -81,7 +81,8 @@ int scenario_minor(int card);
 /* scenario_place is the place of a slice among those of its card, from 0. */
 int scenario_place(int slice);
 
-/* scenario_seconds is how long the library has been started. */
+/* scenario_seconds is how long the driver has been loaded: as long as the machine runs,
+   and not as long as a process that asks. */
 double scenario_seconds(void);
 
 static inline card *of(nvmlDevice_t d) { return (card *)d.handle; }
