@@ -59,9 +59,10 @@ func (m *telemetry) begin(now time.Time, samples func(id string, after time.Time
 	m.began, m.next, m.usedAt = now, now.Add(sampleEvery), now
 	for _, id := range m.devices {
 		m.seen[id] = now
-		for _, s := range samples(id, now.Add(-energyBefore)) {
+		for _, s := range slices.Backward(samples(id, now.Add(-energyBefore))) {
 			if !s.At.After(now) {
 				m.energy.Add(id, s)
+				break
 			}
 		}
 	}

@@ -30,3 +30,23 @@ func TestOneSampleAMoment(t *testing.T) {
 		}
 	}
 }
+
+// TestEnergyBeginsWithTheRun has a card that drew power before the run: what it used
+// till its last reading before that is not the run's.
+func TestEnergyBeginsWithTheRun(t *testing.T) {
+	began := time.Unix(1_700_000_000, 500_000_000)
+	samples := func(_ string, after time.Time) (found []gpu.Sample) {
+		for s := int64(-10); s <= 3; s++ {
+			if at := time.Unix(1_700_000_000+s, 0); at.After(after) {
+				found = append(found, gpu.Sample{At: at, EnergyMillijoules: gpu.Known(uint64(100_000 + 1000*s))})
+			}
+		}
+		return found
+	}
+	m := newTelemetry([]runner.Device{{ID: "GPU-1", Class: "H100"}})
+	m.begin(began, samples)
+	m.gather(began.Add(3*time.Second), runner.Usage{}, true, samples)
+	if got := m.energyUsed(); got != 3000 {
+		t.Errorf("%d mJ are the run's, want 3000", got)
+	}
+}
