@@ -41,6 +41,7 @@ type Device struct {
 	Whole        string   // of a slice: the ID of the GPU that it is cut from
 	PCI          string   // where it is, "00000000:01:00.0"; empty for the processor
 	Driver       string   // version of its driver; empty for the processor
+	Scrub        string   // whether its driver clears memory that a program gives back: "on", "off"; empty: not told
 	CUDA         uint32   // newest CUDA version that the driver runs, times ten: 124 for 12.4; 0: not told
 	Confidential string   // confidential computing, for people: "on", "off"; empty: not told
 	Links        []string // IDs of the GPUs that NVLink joins it to, directly or by a switch

@@ -33,8 +33,8 @@ import (
 	"github.com/souk-market/souk/gpu"
 	"github.com/souk-market/souk/gpu/cpu"
 	"github.com/souk-market/souk/gpu/inventory"
-	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner"
+	"github.com/souk-market/souk/gpu/vendors"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/api"
 	"github.com/souk-market/souk/node/client"
@@ -267,7 +267,10 @@ func (n *Node) dialChain() (err error) {
 // buildDevices asks every probe for the first time.
 func (n *Node) buildDevices() error {
 	if n.cfg.Probes == nil {
-		n.cfg.Probes = []gpu.Probe{cpu.Probe{}, nvml.Probe{Command: n.child("probe-nvml"), EditsCommand: n.child("edits-nvml")}}
+		n.cfg.Probes = []gpu.Probe{cpu.Probe{}}
+		for _, v := range vendors.All(n.cfg.Self) {
+			n.cfg.Probes = append(n.cfg.Probes, v)
+		}
 	}
 	if n.cfg.Runners == nil && n.cfg.Provide {
 		if err := n.buildRunners(); err != nil {

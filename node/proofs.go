@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/souk-market/souk"
@@ -11,6 +10,7 @@ import (
 	"github.com/souk-market/souk/gpu/challenge"
 	"github.com/souk-market/souk/gpu/challenge/process"
 	"github.com/souk-market/souk/gpu/inventory"
+	"github.com/souk-market/souk/gpu/vendors"
 	"github.com/souk-market/souk/market"
 	"github.com/souk-market/souk/node/network"
 	"github.com/souk-market/souk/node/proof"
@@ -55,7 +55,8 @@ const (
 
 // Wipes implements [provider.Wiper].
 func (wiper) Wipes(d gpu.Device) bool {
-	return !d.Simulated && (strings.HasPrefix(d.ID, "GPU-") || strings.HasPrefix(d.ID, "MIG-"))
+	by, ok := vendors.Backend(d)
+	return ok && !d.CPU && !d.Simulated && by == process.CUDA
 }
 
 // Wipe implements [provider.Wiper].
@@ -96,14 +97,11 @@ func (w wiper) nothingLeft(ctx context.Context, id string, after time.Time) erro
 // provers computes challenges in processes of our own.
 type provers struct{ command []string }
 
-// Backend implements [provider.Provers]: NVIDIA's devices by their driver, and the
-// processor by itself, which the evidence then says.
+// Backend implements [provider.Provers]. The processor is its own, which the evidence
+// then says.
 func (provers) Backend(d gpu.Device) (string, error) {
-	switch {
-	case d.CPU:
-		return string(process.Reference), nil
-	case strings.HasPrefix(d.ID, "GPU-") || strings.HasPrefix(d.ID, "MIG-"):
-		return string(process.CUDA), nil
+	if by, ok := vendors.Backend(d); ok {
+		return string(by), nil
 	}
 	return "", fmt.Errorf("no kernels for %s", d.Model)
 }

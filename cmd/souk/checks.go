@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,8 +16,8 @@ import (
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/cmd/souk/keys"
 	"github.com/souk-market/souk/gpu"
-	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner/oci"
+	"github.com/souk-market/souk/gpu/vendors"
 	"github.com/souk-market/souk/node/disk"
 )
 
@@ -169,7 +170,7 @@ func (p *patient) engine(ctx context.Context) finding {
 	return fine("%s at %s (%s)", f.Name(), f.URL, f.Holds())
 }
 
-// gpus asks NVIDIA's driver in a process of its own, as the daemon does.
+// gpus asks each driver in a process of its own, as the daemon does.
 func (p *patient) gpus(ctx context.Context) (all []finding) {
 	self, err := os.Executable()
 	if err != nil {
@@ -177,12 +178,12 @@ func (p *patient) gpus(ctx context.Context) (all []finding) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
-	devices, err := nvml.Probe{Command: []string{self, "probe-nvml"}}.Devices(ctx)
+	devices, err := devicesOf(ctx, vendors.All([]string{self}))
 	switch {
 	case err != nil:
 		return []finding{fail("", "the driver cannot be asked: %v", err)}
 	case len(devices) == 0:
-		return []finding{fine("no NVIDIA device on this machine")}
+		return []finding{fine("no GPU on this machine")}
 	}
 	for _, d := range devices {
 		if d.Health != gpu.Healthy {
@@ -196,6 +197,15 @@ func (p *patient) gpus(ctx context.Context) (all []finding) {
 		all = append(all, f)
 	}
 	return all
+}
+
+// devicesOf asks all drivers.
+func devicesOf(ctx context.Context, all gpu.Vendors) (devices []gpu.Device, err error) {
+	for _, v := range all {
+		found, askErr := v.Devices(ctx)
+		devices, err = append(devices, found...), errors.Join(err, askErr)
+	}
+	return devices, err
 }
 
 // reach tells whether an address of this node is one that the whole internet has.

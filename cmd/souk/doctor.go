@@ -20,7 +20,7 @@ line that is not ok, what to do. Without a daemon it checks the home, the keys, 
 settings, the disk, the ports, the chain, the container engine and the GPUs; with one
 also who reaches it, its peers and its clock. Exit code 1 when a line says fail.
 
-With --gpu it also starts a container on each NVIDIA device that is well, as a job
+With --gpu it also starts a container on each GPU that is well, as a job
 would be started, in an image that has nothing in it: it looks at the device from
 inside, starts CUDA, computes nothing, and is gone after a few seconds.`
 

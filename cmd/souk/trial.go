@@ -10,29 +10,29 @@ import (
 	"time"
 
 	"github.com/souk-market/souk/gpu"
-	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/gpu/runner"
 	"github.com/souk-market/souk/gpu/runner/oci"
+	"github.com/souk-market/souk/gpu/vendors"
 )
 
 // trialWithin bounds the container of one device.
 const trialWithin = time.Minute
 
-// trials starts a container on each NVIDIA device that is well, by the runner that jobs
+// trials starts a container on each GPU that is well, by the runner that jobs
 // have. What is wrong with a device itself, the check before has said.
 func (p *patient) trials(ctx context.Context) (all []finding) {
 	self, err := os.Executable()
 	if err != nil {
 		return []finding{fail("", "%v", err)}
 	}
-	probe := nvml.Probe{Command: []string{self, probeNVML}, EditsCommand: []string{self, editsNVML}}
+	makers := vendors.All([]string{self})
 	asked, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
-	devices, err := probe.Devices(asked)
+	devices, err := devicesOf(asked, makers)
 	if err != nil {
 		return []finding{fail("", "the driver cannot be asked: %v", err)}
 	}
-	r, end, err := p.trialRunner(ctx, self, probe)
+	r, end, err := p.trialRunner(ctx, self, makers)
 	defer end()
 	for _, d := range devices {
 		switch {
@@ -44,13 +44,13 @@ func (p *patient) trials(ctx context.Context) (all []finding) {
 		}
 	}
 	if len(all) == 0 {
-		return []finding{fine("no NVIDIA device that is well, so none was tried in a container")}
+		return []finding{fine("no GPU that is well, so none was tried in a container")}
 	}
 	return all
 }
 
 // trialRunner is a runner of this check's own. End removes what it made.
-func (p *patient) trialRunner(ctx context.Context, self string, probe nvml.Probe) (r *oci.Runner, end func(), err error) {
+func (p *patient) trialRunner(ctx context.Context, self string, makers gpu.Vendors) (r *oci.Runner, end func(), err error) {
 	end = func() {}
 	if p.config.engine == engineNone {
 		return nil, end, errors.New("the settings want no container engine")
@@ -67,7 +67,7 @@ func (p *patient) trialRunner(ctx context.Context, self string, probe nvml.Probe
 	end = func() { _ = os.RemoveAll(dir) } // the system's own folder of what is temporary
 	var owner [16]byte
 	rand.Read(owner[:])
-	r, err = oci.New(oci.Config{Engine: e, Owner: hex.EncodeToString(owner[:]), Dir: dir, Gate: self, Vendors: gpu.Vendors{probe},
+	r, err = oci.New(oci.Config{Engine: e, Owner: hex.EncodeToString(owner[:]), Dir: dir, Gate: self, Vendors: makers,
 		ByEngine: p.config.devices == devicesEngine})
 	return r, end, err
 }

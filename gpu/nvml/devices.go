@@ -83,7 +83,7 @@ func (l listing) device(c card, at time.Time) gpu.Device {
 			PCIeReplays: c.Replays.AtMost(maxCount), Xid: c.xid()},
 		Now: c.sample(at),
 	}
-	d.Class, d.Vendor = gpu.Class(d.Model), Vendor
+	d.Class, d.Vendor, d.Scrub = gpu.Class(d.Model), Vendor, scrub()
 	d.Health, d.Fault = l.health(c, d)
 	d.Failed, d.Recovery = d.Fault != "", c.Recovery
 	if d.ID == "" {

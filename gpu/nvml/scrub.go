@@ -12,9 +12,9 @@ const paramsPath = "/proc/driver/nvidia/params"
 // gives it back (open-gpu-kernel-modules, RMDisableScrubOnFree).
 var noScrub = regexp.MustCompile(`RMDisableScrubOnFree["=: ]+(0x)?0*[1-9a-fA-F]`)
 
-// Scrub tells whether the driver clears memory that a program gives back: "on", "off",
+// scrub tells whether the driver clears memory that a program gives back: "on", "off",
 // or nothing where there is no driver that says.
-func Scrub() string {
+func scrub() string {
 	params, err := os.ReadFile(paramsPath)
 	if err != nil {
 		return ""

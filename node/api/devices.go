@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/souk-market/souk/gpu"
-	"github.com/souk-market/souk/gpu/nvml"
 	"github.com/souk-market/souk/node/client"
 	apiv1 "github.com/souk-market/souk/proto/souk/api/v1"
 )
@@ -31,9 +30,6 @@ func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.De
 				row.Lease = lease.String()
 			}
 		}
-		if d.Driver != "" {
-			row.Scrub = nvml.Scrub()
-		}
 		out.Devices = append(out.Devices, row)
 	}
 	return out, nil
@@ -43,7 +39,7 @@ func (s *nodeService) Devices(context.Context, *apiv1.DevicesRequest) (*apiv1.De
 func deviceRow(d gpu.Device) *apiv1.Device {
 	return &apiv1.Device{Id: d.ID, Class: d.Class, Model: d.Model, MemoryBytes: d.MemoryBytes, ComputeCap: d.ComputeCap,
 		Mig: d.MIG, Health: d.Health, Evidence: d.Evidence, Simulated: d.Simulated, Whole: d.Whole, PciBusId: d.PCI,
-		DriverVersion: d.Driver, Cuda: d.CUDA, ConfidentialComputing: d.Confidential, Nvlink: d.Links,
+		DriverVersion: d.Driver, Scrub: d.Scrub, Cuda: d.CUDA, ConfidentialComputing: d.Confidential, Nvlink: d.Links,
 		PowerLimitMw: known(d.Limits.PowerMilliwatts), SlowdownC: known32(d.Limits.SlowdownCelsius),
 		MaxSmClockMhz: known32(d.Limits.SMClockMHz), MaxMemClockMhz: known32(d.Limits.MemClockMHz),
 		Errors: deviceErrors(d.Errors), Now: deviceSample(d.Now)}
