@@ -61,7 +61,7 @@ func TestRequest(t *testing.T) {
 	}
 	c := made(t, typical(), Facts{Default: "runc"}, image{}, identity{user: "7:7"})
 	h := &held{edits: gpu.Edits{Nodes: []gpu.Node{{Host: "/dev/nvidia0", Path: "/dev/nvidia0"}}, CDI: []string{"nvidia.com/gpu=GPU-1"}, Folder: gpu.DriverFolder},
-		byEngine: true, vendors: "nvidia", kit: &gate.Kit{}, door: &gate.Door{Folder: "/x"}}
+		ids: []string{"GPU-1"}, byEngine: true, vendors: "nvidia", kit: &gate.Kit{}, door: &gate.Door{Folder: "/x"}}
 	if err := h.apply(&c, image{}, nil); err != nil {
 		t.Fatal(err)
 	}

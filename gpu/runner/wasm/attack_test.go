@@ -38,10 +38,10 @@ func TestAttacks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var said bytes.Buffer
+	var said, stderr bytes.Buffer
 	run, err := newRunner(t).Start(t.Context(), runner.Spec{
 		Program: runner.Program{Module: program}, Args: []string{outside}, In: in, Out: out, Memory: 256 << 20, Disk: 1 << 20,
-		Duration: 2 * time.Minute, Stdout: &said, Stderr: &said,
+		Duration: 2 * time.Minute, Stdout: &said, Stderr: &stderr,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestAttacks(t *testing.T) {
 		t.Errorf("it tried %d things, %v", tried, err)
 	}
 	if got.Reason != runv1.EndReason_END_REASON_COMPLETED || got.ExitCode != 0 || strings.Contains(said.String(), "allowed") {
-		t.Errorf("it ended with %+v:\n%s", got, &said)
+		t.Errorf("it ended with %+v:\n%s%s", got, &said, &stderr)
 	}
 	for path, want := range map[string]string{canary: "secret", filepath.Join(in, "greeting"): "good day"} {
 		if text, err := os.ReadFile(path); string(text) != want || err != nil {
