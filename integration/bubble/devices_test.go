@@ -163,3 +163,42 @@ func TestDeviceFails(t *testing.T) {
 		})
 	}
 }
+
+// TestDriverHangsOverARestart starts a provider again whose driver has stopped to answer
+// (akash support#128): it starts, and its cards are unknown, not gone. The lease of its
+// earlier life is settled, and the card is on sale once the driver answers.
+func TestDriverHangsOverARestart(t *testing.T) {
+	dir, cards := homes(t), &slots{cards: 1}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMarket(dir, *seed)
+		defer m.close(t)
+		seller, buyer := newDaemon(t, m, 0), newDaemon(t, m, 1)
+		seller.sell(t, 1, 2*souk.AtomsPerToken, regions[0])
+		seller.cfg.Probes = []gpu.Probe{seller.cfg.Probes[0], watched{cards}}
+		m.open(t)
+		k := &task{client: buyer, takes: 20 * time.Second}
+		m.reach(t, k, "running")
+		cards.set(1, errors.New("no answer"))
+		seller.restart(t, m, 2*time.Second)
+		m.after(t, "its cards are unknown", time.Second, func() bool {
+			got, err := seller.up().Devices(t.Context(), &apiv1.DevicesRequest{})
+			return err == nil && got.Unknown != ""
+		})
+		m.after(t, "the job", time.Minute, func() bool {
+			got, err := buyer.up().Get(t.Context(), &apiv1.GetRequest{Id: k.id})
+			k.end = got
+			return err == nil && got.Summary.Ended != ""
+		})
+		if got := k.end.Summary.Reason; got != "provider-stopped" {
+			t.Errorf("the job ended for %s", got)
+		}
+		cards.set(1, nil)
+		m.after(t, "its card on sale", time.Minute, func() bool {
+			got, err := buyer.up().Offers(t.Context(), &apiv1.OffersRequest{})
+			return err == nil && len(got.Offers) == 1 && got.Offers[0].Offer.Free == 1
+		})
+		m.after(t, "the card", time.Minute, func() bool { return m.idle(t, seller) })
+		m.agree(t)
+		m.audit(t, []*task{k})
+	})
+}

@@ -22,28 +22,35 @@ func newPair(t *testing.T, dir string) (m *market, seller, buyer *daemon) {
 // TestSilence cuts provider and client off from each other the moment a job comes
 // to a step, for good. The client's job and the provider's device must both be
 // free again by their deadlines, with a reason and within the loss bound, without
-// a word from the other side.
+// a word from the other side; also while no chain takes a claim (akash support#627).
 func TestSilence(t *testing.T) {
 	for _, tt := range []struct {
 		step    string
 		job     time.Duration // within which the client's job has ended
 		device  time.Duration // within which the provider's device is free
 		outputs bool          // the provider holds outputs, and so the lease, for ten minutes more
+		chain   bool          // the chain answers nobody meanwhile
 	}{
-		{"matching", 30 * time.Second, 30 * time.Second, false},
-		{"leasing", 2*time.Minute + 10*time.Second, 4 * time.Minute, false},
-		{"funding", 2*time.Minute + 10*time.Second, 4 * time.Minute, false},
-		{"staging", 2*time.Minute + 10*time.Second, 4 * time.Minute, false},
-		{"running", 80 * time.Second, 80 * time.Second, false}, // QUIC gives up after 30 s, the job after 30 s more
-		{"collecting", 10*time.Minute + 10*time.Second, time.Minute, true},
+		{"matching", 30 * time.Second, 30 * time.Second, false, false},
+		{"leasing", 2*time.Minute + 10*time.Second, 4 * time.Minute, false, false},
+		{"funding", 2*time.Minute + 10*time.Second, 4 * time.Minute, false, false},
+		{"staging", 2*time.Minute + 10*time.Second, 4 * time.Minute, false, false},
+		{"running", 80 * time.Second, 80 * time.Second, false, false}, // QUIC gives up after 30 s, the job after 30 s more
+		{"running", 80 * time.Second, 80 * time.Second, false, true},
+		{"collecting", 10*time.Minute + 10*time.Second, time.Minute, true, false},
 	} {
-		t.Run(tt.step, func(t *testing.T) {
+		name := tt.step
+		if tt.chain {
+			name += " without a chain"
+		}
+		t.Run(name, func(t *testing.T) {
 			dir := homes(t)
 			synctest.Test(t, func(t *testing.T) {
 				m, seller, buyer := newPair(t, dir)
 				defer m.close(t)
 				k := &task{client: buyer, takes: 20 * time.Second}
 				m.cutAt(t, k, tt.step)
+				m.chain.SetDown(tt.chain)
 				cut := time.Now()
 				job := m.after(t, "the job's end", tt.job, func() bool {
 					got, err := buyer.up().Get(t.Context(), &apiv1.GetRequest{Id: k.id})
@@ -54,6 +61,7 @@ func TestSilence(t *testing.T) {
 				if tt.outputs {
 					time.Sleep(11*time.Minute - time.Since(cut))
 				}
+				m.chain.SetDown(false)
 				m.conditions.silence(seller.ip, false)
 				m.agree(t)
 				b := m.audit(t, []*task{k})
