@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/souk-market/souk"
 	"github.com/souk-market/souk/gpu"
@@ -113,5 +114,44 @@ func TestSlices(t *testing.T) {
 	end := client.submit(t, msg).finished(t)
 	if end.State != "done" || classesText(end.Devices) != "1 A100_MIG_2G_10GB at 1" {
 		t.Errorf("the job ended as %v", end)
+	}
+}
+
+// offered is the devices free of a class, as a daemon knows its market; -1 without an offer.
+func (d *daemon) offered(t *testing.T, class string) int {
+	t.Helper()
+	for _, row := range d.market(t) {
+		if row.Offer.Class == class {
+			return int(row.Offer.Free)
+		}
+	}
+	return -1
+}
+
+// TestOfferFollowsDriver changes a card in its driver and measures until another node's
+// book has it, over gossip between two hosts. The driver is read each second, and of
+// two changes within two seconds the later one waits for them to be over.
+func TestOfferFollowsDriver(t *testing.T) {
+	t.Attr("show", "output")
+	c := newCards(t, "confidential")
+	seller := startDaemon(t, func(cfg *node.Config) { sellingCards(serveChain(t), "H100")(cfg); cfg.WhenIdle = true })
+	other := startDaemon(t, watching(seller))
+	networktest.Eventually(t, "the card on sale", func() bool { return other.offered(t, "H100") == 1 })
+	for _, tt := range []struct {
+		name string
+		line string // empty: the machine as it was
+		free int
+	}{
+		{"its owner computes on it", "compute_processes 2", 0},
+		{"its owner is done", "", 1},
+		{"its mode keeps jobs out", "compute_mode 2", 0},
+	} {
+		began := time.Now()
+		c.set(t)
+		if tt.line != "" {
+			c.set(t, tt.line)
+		}
+		networktest.Eventually(t, tt.name, func() bool { return other.offered(t, "H100") == tt.free })
+		t.Logf("%s: in the other node's book after %s", tt.name, time.Since(began).Round(time.Millisecond))
 	}
 }
