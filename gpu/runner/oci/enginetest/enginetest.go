@@ -44,17 +44,32 @@ func Start(t testing.TB) *Engine {
 	if testing.Short() {
 		t.Skip("starts a container engine")
 	}
-	dir, err := os.MkdirTemp("", "souk-engine-") // a short path: sockets lie below
+	e, err := Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Engine{dir: dir, URL: "unix://" + filepath.Join(dir, "podman.sock")}
-	t.Cleanup(func() { e.remove(t) })
-	if err := e.configure(); err != nil {
-		t.Fatal(err)
-	}
-	e.Up(t)
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return e
+}
+
+// Open starts an engine for what is no test, which ends with Close.
+func Open() (*Engine, error) {
+	dir, err := os.MkdirTemp("", "souk-engine-") // a short path: sockets lie below
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{dir: dir, URL: "unix://" + filepath.Join(dir, "podman.sock")}
+	if err = e.configure(); err == nil {
+		err = e.up()
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
 }
 
 // configure writes what makes the engine this test's own.
@@ -101,19 +116,26 @@ func runtimeHere() (name, path string) {
 // Up starts the engine's service, which must not run.
 func (e *Engine) Up(t testing.TB) {
 	t.Helper()
+	if err := e.up(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *Engine) up() error {
 	e.service = exec.Command("timeout", "-k", "5", liveFor, "podman", "system", "service", "--time=0", e.URL)
 	e.service.Env, e.service.Dir = e.env, e.dir // conmon leaves a file where it is started
 	e.service.Stdout, e.service.Stderr = &e.said, &e.said
 	if err := e.service.Start(); err != nil {
-		t.Fatalf("start podman, which make test installs: %v", err)
+		e.service = nil
+		return fmt.Errorf("start podman, which make test installs: %w", err)
 	}
 	for deadline := time.Now().Add(startWithin); ; <-time.After(10 * time.Millisecond) {
 		if e.answers() {
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
-			e.Down(t)
-			t.Fatalf("podman does not answer; make test installs it:\n%s", &e.said)
+			e.down()
+			return fmt.Errorf("podman does not answer; make test installs it:\n%s", &e.said)
 		}
 	}
 }
@@ -136,6 +158,10 @@ func (e *Engine) answers() bool {
 // Down stops the engine's service; its containers run on.
 func (e *Engine) Down(t testing.TB) {
 	t.Helper()
+	e.down()
+}
+
+func (e *Engine) down() {
 	if e.service == nil {
 		return
 	}
@@ -148,14 +174,15 @@ func (e *Engine) Down(t testing.TB) {
 // Podman runs a command of the engine, and returns what it printed.
 func (e *Engine) Podman(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := e.podman(args...)
+	out, err := e.Do(args...)
 	if err != nil {
 		t.Fatalf("podman %q: %v", args, err)
 	}
 	return out
 }
 
-func (e *Engine) podman(args ...string) (string, error) {
+// Do is [Engine.Podman] for what is no test.
+func (e *Engine) Do(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "podman", args...)
@@ -167,20 +194,19 @@ func (e *Engine) podman(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// remove ends all containers and leaves nothing.
-func (e *Engine) remove(t testing.TB) {
-	if _, err := e.podman("rm", "--all", "--force", "--time=0"); err != nil {
-		t.Errorf("remove the containers of a test: %v", err)
-	}
-	e.Down(t)
+// Close ends all containers and leaves nothing.
+func (e *Engine) Close() error {
+	_, err := e.Do("rm", "--all", "--force", "--time=0")
+	e.down()
 	// What conmon starts once a container has ended may still use the folder.
-	err := e.unmake()
-	for deadline := time.Now().Add(startWithin); err != nil && time.Now().Before(deadline); err = e.unmake() {
+	unmade := e.unmake()
+	for deadline := time.Now().Add(startWithin); unmade != nil && time.Now().Before(deadline); unmade = e.unmake() {
 		time.Sleep(100 * time.Millisecond)
 	}
-	if err != nil {
-		t.Errorf("remove the engine of a test: %v", err)
+	if err = errors.Join(err, unmade); err != nil {
+		return fmt.Errorf("remove the engine of a test: %w", err)
 	}
+	return nil
 }
 
 func (e *Engine) unmake() error {
