@@ -21,6 +21,12 @@ type Vendor interface {
 	Edits(ctx context.Context, ids []string) (Edits, error)
 }
 
+// Adviser is a vendor that knows what on this machine will trouble its devices later.
+type Adviser interface{ Advice() []Advice }
+
+// Advice is one such thing, for people.
+type Advice struct{ Text, Fix string }
+
 // Edits is what a container is given to use devices: nothing in it is run by the
 // host.
 type Edits struct {

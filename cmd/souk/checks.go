@@ -178,7 +178,8 @@ func (p *patient) gpus(ctx context.Context) (all []finding) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
-	devices, err := devicesOf(ctx, vendors.All([]string{self}))
+	makers := vendors.All([]string{self})
+	devices, err := devicesOf(ctx, makers)
 	switch {
 	case err != nil:
 		return []finding{fail("", "the driver cannot be asked: %v", err)}
@@ -195,6 +196,13 @@ func (p *patient) gpus(ctx context.Context) (all []finding) {
 			f = warn("", "%s (%s): %s", d.ID, d.Model, d.Used)
 		}
 		all = append(all, f)
+	}
+	for _, v := range makers {
+		if a, ok := v.(gpu.Adviser); ok {
+			for _, advice := range a.Advice() {
+				all = append(all, warn(advice.Fix, "%s", advice.Text))
+			}
+		}
 	}
 	return all
 }
