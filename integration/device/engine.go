@@ -86,11 +86,10 @@ events_logger = "file"
 lock_type = "file"
 conmon_path = [%q]
 tmp_dir = %q
-static_dir = %q
 volume_path = %q
 [engine.runtimes]
 %s = [%q]
-`, s.maker(), s.program("conmon"), at("tmp"), at("static"), at("volumes"), s.maker(), s.program(s.maker())),
+`, s.maker(), s.program("conmon"), at("tmp"), at("volumes"), s.maker(), s.program(s.maker())),
 		"storage.conf":                   fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n", storage, at("graph-"+storage), at("run-"+storage)),
 		"registries.conf":                "[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n",
 		".config/containers/policy.json": `{"default":[{"type":"insecureAcceptAnything"}]}`,
@@ -172,12 +171,13 @@ func endEngine(s site) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if out, err := s.podman(ctx, s.program("podman"), "rm", "--all", "--force", "--time=0").CombinedOutput(); err != nil {
-		return fmt.Errorf("remove the containers: %w: %s", err, lastLine(out))
+	out, err := s.podman(ctx, s.program("podman"), "rm", "--all", "--force", "--time=0").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("remove the containers: %w: %s", err, lastLine(out))
 	}
 	_ = syscall.Kill(-pid, syscall.SIGKILL) // one that has ended needs none
 	_ = syscall.Unmount(filepath.Join(s.Work, "graph-overlay", "overlay"), syscall.MNT_DETACH)
-	return nil
+	return err
 }
 
 // lastLine is the last line of what a program printed.
