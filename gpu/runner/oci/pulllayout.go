@@ -85,8 +85,8 @@ func (r *Runner) pullDocker(ctx context.Context, from string, _ Facts) error {
 	return stream.Wait(ctx)
 }
 
-// maxPullLine bounds one message of Podman's.
-const maxPullLine = 1 << 20
+// maxPullTalk bounds what Podman says of one pull, in bytes: some lines a layer.
+const maxPullTalk = 1 << 20
 
 // pullPodman asks in Podman's own words, as those of Docker have none for a registry
 // without TLS.
@@ -105,7 +105,7 @@ func (r *Runner) pullPodman(ctx context.Context, from string, f Facts) error {
 		return err
 	}
 	defer res.Body.Close()
-	lines := json.NewDecoder(io.LimitReader(res.Body, maxPullLine))
+	lines := json.NewDecoder(io.LimitReader(res.Body, maxPullTalk))
 	for {
 		var m struct {
 			Error string `json:"error"`
