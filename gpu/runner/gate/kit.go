@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func NewKit(program, folder string) (*Kit, error) {
 		}
 		loader := strings.TrimRight(string(text), "\x00")
 		k.loader = filepath.Base(loader)
-		if err := k.copy(loader, k.loader); err != nil {
+		if err := k.copyLoader(loader); err != nil {
 			return nil, err
 		}
 	}
@@ -99,11 +100,28 @@ func soname(path string) string {
 	return filepath.Base(path)
 }
 
+// preload is the file by which a loader of glibc lets whoever wrote it run code in every
+// program. In a container that is the image, which must not run any in ours: the copy
+// looks for it where there is none.
+const preload, noPreload = "/etc/ld.so.preload\x00", Libraries + "/preload\x00"
+
+func (k *Kit) copyLoader(from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return k.write(bytes.ReplaceAll(text, []byte(preload), []byte(noPreload)), k.loader)
+}
+
 func (k *Kit) copy(from, name string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
+	return k.write(text, name)
+}
+
+func (k *Kit) write(text []byte, name string) error {
 	path := filepath.Join(k.folder, name)
 	return errors.Join(os.WriteFile(path, text, 0o755), os.Chmod(path, 0o755))
 }

@@ -115,6 +115,7 @@ func newBench(t *testing.T, scenario string) *bench {
 	i.Config = v1.Config{Entrypoint: []string{"looker"}, Cmd: []string{"of", "the", "image"}, Env: []string{"PATH=/bin"}}
 	b.image = e.Load(t, "looker", i)
 	i.Config.Env = []string{"PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all", "LD_LIBRARY_PATH=/evil"}
+	i.Files["/etc/ld.so.preload"] = "/evil.so\n" // the gate's loader would say that it is not there
 	b.trick = e.Load(t, "tricky", i)
 	return b
 }
@@ -179,7 +180,7 @@ func TestDevices(t *testing.T) {
 				library = ""
 			}
 			if got.Reason != runv1.EndReason_END_REASON_COMPLETED || got.ExitCode != 0 || !strings.Contains(out.String(), tt.want) ||
-				!strings.Contains(out.String(), "library "+library+" visible void\n") || strings.Contains(out.String(), " can be ") || strings.Contains(out.String(), ".souk/gate") ||
+				!strings.Contains(out.String(), "library "+library+" visible void\n") || strings.Contains(out.String(), " can be ") || strings.Contains(out.String(), ".souk/gate") || strings.Contains(out.String(), "evil.so") ||
 				!strings.Contains(out.String(), "process 1 /bin/looker with 3 arguments\n") {
 				t.Errorf("%+v:\n%s", got, out)
 			}
