@@ -44,9 +44,18 @@ func (p *Proxy) dial(ctx context.Context, t target) (net.Conn, error) {
 	if len(found) == 0 {
 		return nil, &refusedError{fmt.Sprintf("%s has no address that jobs may reach: only hosts on the internet, and not this one", t)}
 	}
+	return p.first(ctx, found[:min(len(found), maxDialled)], t.port)
+}
+
+// first connects to the first address that answers. One that is silent leaves the
+// others their share of the time.
+func (p *Proxy) first(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, error) {
 	var failed []error
-	for _, a := range found[:min(len(found), maxDialled)] {
-		c, err := p.cfg.Dial(ctx, netip.AddrPortFrom(a.Unmap(), t.port))
+	until, _ := ctx.Deadline()
+	for i, a := range addrs {
+		share, cancel := context.WithTimeout(ctx, time.Until(until)/time.Duration(len(addrs)-i))
+		c, err := p.cfg.Dial(share, netip.AddrPortFrom(a.Unmap(), port))
+		cancel()
 		if err == nil {
 			return c, nil
 		}

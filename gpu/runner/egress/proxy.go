@@ -24,6 +24,7 @@ const (
 	headerWithin = 10 * time.Second // for it to come
 	replyWithin  = 5 * time.Second  // for a refusal to be read
 	idleFor      = 5 * time.Minute  // in which nothing passes on a connection
+	acceptAgain  = 100 * time.Millisecond
 )
 
 // Config holds what a [Proxy] needs.
@@ -76,11 +77,17 @@ func (p *Proxy) Run(ctx context.Context, l net.Listener) {
 			return
 		}
 		c, err := l.Accept()
-		if err != nil {
-			if ctx.Err() == nil {
-				p.cfg.Log.Warn("a job's proxy ends", "err", err)
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			if err == nil {
+				c.Close()
 			}
 			return
+		}
+		if err != nil { // this process has no descriptor left, perhaps: the job has paid for more than that
+			p.cfg.Log.Warn("a job's proxy takes no connection", "err", err)
+			<-room
+			time.Sleep(acceptAgain)
+			continue
 		}
 		work.Go(func() {
 			defer func() { <-room }()

@@ -15,7 +15,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -315,5 +317,97 @@ func FuzzServe(f *testing.F) {
 		_, _ = far.Write(said)
 		far.Close()
 		<-done
+	})
+}
+
+// shortOf is a listener of a process that has no descriptor left for a moment.
+type shortOf struct {
+	net.Listener
+	fails int
+}
+
+func (l *shortOf) Accept() (net.Conn, error) {
+	if l.fails--; l.fails >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+// TestAcceptAgain has connections fail to come more often than there is room for at
+// once: the job's proxy goes on.
+func TestAcceptAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &shortOf{pipes{make(chan net.Conn), make(chan struct{})}, MaxConns + 1}
+		over := make(chan struct{})
+		go func() { defer close(over); New(Config{}).Run(ctx, l) }()
+		ours, theirs := net.Pipe()
+		l.Listener.(pipes).next <- theirs
+		go io.WriteString(ours, "GET / HTTP/1.1\r\n\r\n")
+		if line, err := bufio.NewReader(ours).ReadString('\n'); err != nil || !strings.Contains(line, "400") {
+			t.Errorf("%q, %v", line, err)
+		}
+		ours.Close()
+		cancel()
+		<-over
+	})
+}
+
+// pipes is a listener of connections in memory.
+type pipes struct {
+	next   chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.next:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) Close() error {
+	select {
+	case <-p.closed:
+	default:
+		close(p.closed)
+	}
+	return nil
+}
+
+// TestSilentAddress has a name of which one address answers nothing, as one of IPv6 does
+// where that is broken: the other is reached in time.
+func TestSilentAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good := netip.MustParseAddr("9.9.9.9")
+		rules, err := Parse([]string{"two.example.org:443"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := New(Config{Rules: rules,
+			Resolve: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("2606:4700::1"), good}, nil
+			},
+			Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+				if a.Addr() != good {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				c, _ := net.Pipe()
+				return c, nil
+			}})
+		began := time.Now()
+		c, err := p.dial(t.Context(), target{name: "two.example.org", port: 443})
+		if err != nil || time.Since(began) != dialWithin/2 {
+			t.Fatalf("%v after %v", err, time.Since(began))
+		}
+		c.Close()
 	})
 }
