@@ -22,6 +22,7 @@ import (
 type loopback struct {
 	name   string        // of the image, with its tag
 	sent   atomic.Uint64 // bytes of layers
+	asked  atomic.Bool   // the engine reached it
 	image  *layout
 	lied   func(error) // told of a part that is not what its digest says
 	server *http.Server
@@ -64,6 +65,7 @@ func (b *loopback) close() {
 
 // manifest answers for the tag and for the digest, as there is one.
 func (b *loopback) manifest(w http.ResponseWriter, r *http.Request) {
+	b.asked.Store(true)
 	digest, _, err := v1.SHA256(bytes.NewReader(b.image.manifest))
 	if ref := r.PathValue("reference"); err != nil || ref != "image" && ref != digest.String() {
 		http.NotFound(w, r)

@@ -36,10 +36,12 @@ func (r *Runner) pullLayout(ctx context.Context, name, root string, f Facts, lim
 		return err
 	}
 	defer from.close()
-	r.pulled.add(name, image.content.total, time.Now()) // before it comes, as in pullRegistry
+	for _, n := range []string{name, from.name} { // before it comes, as in pullRegistry
+		r.pulled.add(n, image.content.total, time.Now())
+	}
 	pulled := make(chan error, 1)
 	go func() {
-		pulled <- r.guarded(ctx, f, limit, func(ctx context.Context) error { return r.take(ctx, from.name, name, f) })
+		pulled <- r.guarded(ctx, f, limit, func(ctx context.Context) error { return r.take(ctx, from, name, f) })
 	}()
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
@@ -59,22 +61,41 @@ func (r *Runner) pullLayout(ctx context.Context, name, root string, f Facts, lim
 }
 
 // take has the engine pull from our registry, and gives what came the name that lasts.
-func (r *Runner) take(ctx context.Context, from, name string, f Facts) error {
+func (r *Runner) take(ctx context.Context, from *loopback, name string, f Facts) (err error) {
+	defer func() {
+		if err != nil {
+			r.pulled.waste(from.name) // what of it the engine has, or has soon, goes
+		}
+	}()
 	pull := r.pullDocker
 	if f.Podman {
 		pull = r.pullPodman
 	}
-	if err := pull(ctx, from, f); err != nil {
-		return pullError(ctx, err)
+	if err := pull(ctx, from.name, f); err != nil {
+		return from.pullError(ctx, err)
 	}
 	cli := r.engine.client()
-	if _, err := cli.ImageTag(ctx, client.ImageTagOptions{Source: from, Target: name}); err != nil {
+	if _, err := cli.ImageTag(ctx, client.ImageTagOptions{Source: from.name, Target: name}); err != nil {
 		return fmt.Errorf("name the image: %w", err)
 	}
-	if _, err := cli.ImageRemove(ctx, from, client.ImageRemoveOptions{}); err != nil { // the first name, not the image
+	if _, err := cli.ImageRemove(ctx, from.name, client.ImageRemoveOptions{}); err != nil { // the first name, not the image
 		return fmt.Errorf("name the image: %w", err)
 	}
+	r.pulled.forget(from.name, true, time.Now())
 	return nil
+}
+
+// pullError says whose fault a broken pull is: no registry of a stranger's is in it.
+func (b *loopback) pullError(ctx context.Context, err error) error {
+	err = pullError(ctx, err)
+	no, ok := errors.AsType[*runner.ImageError](err)
+	switch {
+	case !ok || !no.Away:
+		return err
+	case !b.asked.Load():
+		return fmt.Errorf("the container engine does not reach this node: %s", no.Detail)
+	}
+	return &runner.ImageError{Detail: no.Detail}
 }
 
 func (r *Runner) pullDocker(ctx context.Context, from string, _ Facts) error {
