@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"os"
 	"strings"
@@ -17,6 +15,10 @@ import (
 
 // trialWithin bounds the container of one device.
 const trialWithin = time.Minute
+
+// trialOwner marks the containers of all trials: what one that was killed left behind,
+// the next one removes.
+const trialOwner = "d0c70000000000000000000000000000"
 
 // trials starts a container on each GPU that is well, by the runner that jobs
 // have. What is wrong with a device itself, the check before has said.
@@ -34,11 +36,15 @@ func (p *patient) trials(ctx context.Context) (all []finding) {
 	}
 	r, end, err := p.trialRunner(ctx, self, makers)
 	defer end()
+	fix := "see engine above"
+	if p.config.engine == engineNone {
+		fix = "engine: auto in config.yaml"
+	}
 	for _, d := range devices {
 		switch {
 		case d.Health != gpu.Healthy:
 		case err != nil:
-			all = append(all, fail("apt install podman crun && systemctl enable --now podman.socket", "%s (%s): no job of an image can have it: %v", d.ID, d.Model, err))
+			all = append(all, fail(fix, "%s (%s): no job of an image can have it: %v", d.ID, d.Model, err))
 		default:
 			all = append(all, tryDevice(ctx, r, d))
 		}
@@ -65,9 +71,7 @@ func (p *patient) trialRunner(ctx context.Context, self string, makers gpu.Vendo
 		return nil, end, err
 	}
 	end = func() { _ = os.RemoveAll(dir) } // the system's own folder of what is temporary
-	var owner [16]byte
-	rand.Read(owner[:])
-	r, err = oci.New(oci.Config{Engine: e, Owner: hex.EncodeToString(owner[:]), Dir: dir, Gate: self, Vendors: makers,
+	r, err = oci.New(oci.Config{Engine: e, Owner: trialOwner, Dir: dir, Gate: self, Vendors: makers,
 		ByEngine: p.config.devices == devicesEngine})
 	return r, end, err
 }

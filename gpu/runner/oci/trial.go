@@ -47,7 +47,9 @@ func (r *Runner) Try(ctx context.Context, devices []runner.Device) (err error) {
 		return fmt.Errorf("give the engine an image: %w", err)
 	}
 	defer func() {
-		_, rmErr := r.engine.client().ImageRemove(context.WithoutCancel(ctx), trialTag, client.ImageRemoveOptions{Force: true})
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+		defer cancel()
+		_, rmErr := r.engine.client().ImageRemove(ctx, trialTag, client.ImageRemoveOptions{Force: true})
 		err = errors.Join(err, rmErr)
 	}()
 	out := filepath.Join(r.dir, "trial")
