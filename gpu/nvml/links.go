@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/souk-market/souk/gpu"
+	"golang.org/x/sys/unix"
 )
 
 // systemdRuns is there where systemd manages the machine.
@@ -34,7 +35,7 @@ func deviceNumber(path string) (major, minor uint64, ok bool) {
 	if !ok {
 		return 0, 0, false
 	}
-	return uint64(stat.Rdev>>8&0xfff | stat.Rdev>>32&^0xfff), uint64(stat.Rdev&0xff | stat.Rdev>>12&^0xff), true
+	return uint64(unix.Major(uint64(stat.Rdev))), uint64(unix.Minor(uint64(stat.Rdev))), true
 }
 
 // unlinked are the nodes of the driver below dev without a link.
