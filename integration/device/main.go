@@ -108,6 +108,9 @@ func all(ctx context.Context, s site, stdout io.Writer) (err error) {
 	}
 	r := report{dry: s.Dry}
 	for i, st := range stages() {
+		if ctx.Err() != nil {
+			return ctx.Err() // what is left of the time is for removing what was made
+		}
 		if s.Dry {
 			st.within *= 3 // of a test, beside others on a small machine
 		}
