@@ -45,7 +45,7 @@ type Job struct {
 	links    map[souk.LeaseID]*runLink        // owned by run
 	next     []scheduler.Event                // owned by run: what its own actions answered at once
 	inFlight int                              // owned by run: leases being signed
-	proved   map[string]bool                  // owned by run: what was challenged for this job, by provider and class
+	asked    map[string]bool                  // owned by run: what was challenged for this job, by provider and class
 
 	noting  sync.Mutex      // held from reading the record to replacing it
 	changes network.Changes // of the record and the logs

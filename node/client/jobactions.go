@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,20 +59,21 @@ func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 		q.Limit = maxOffers
 	}
 	j.offers = map[souk.NodeKey][]*market.Offer{}
+	may := j.eligible()
 	var peers []souk.NodeKey
 	for _, c := range market.Candidates(j.with.Book.Match(q), j.msg.Resources, j.msg.Limits.MaxDurationMs) {
-		if _, ok := j.offers[c.Provider]; !ok && !j.dealer.isSelf(c.Provider) {
+		if _, ok := j.offers[c.Provider]; !ok && may(c.Provider) {
 			j.offers[c.Provider] = c.Offers
 			peers = append(peers, c.Provider)
 		}
 	}
 	if len(peers) == 0 {
-		if unproved := j.unproved(q); len(unproved) > 0 {
+		if unproved := j.unproved(q, may); len(unproved) > 0 {
 			j.next = append(j.next, scheduler.Proving{})
 			g.Go(func() error { j.prove(ctx, unproved); return nil })
 			return nil
 		}
-		if now.Before(j.wholeBy) && len(j.proved) == 0 {
+		if now.Before(j.wholeBy) && len(j.asked) == 0 {
 			g.Go(func() error { j.untilBook(ctx, j.provable(q)); return nil })
 			return nil
 		}
@@ -94,6 +96,12 @@ func (j *Job) find(ctx context.Context, g *errgroup.Group) error {
 	}
 	j.next = append(j.next, scheduler.Candidates{Peers: peers}) // post could wait for ourselves
 	return nil
+}
+
+// eligible tells of a provider whether it may have the job: not we, and none that lost it.
+func (j *Job) eligible() func(souk.NodeKey) bool {
+	rec, _ := j.Watch()
+	return func(p souk.NodeKey) bool { return !j.dealer.isSelf(p) && !slices.Contains(rec.Snapshot.Avoid, p) }
 }
 
 func (j *Job) dial(ctx context.Context, key souk.NodeKey, offers []*market.Offer) {
