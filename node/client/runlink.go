@@ -260,6 +260,7 @@ func (l *runLink) state(ctx context.Context, s *runv1.State) error {
 		doing = network.Clip(s.Detail, 200)
 	}
 	l.j.tell(doing)
+	l.telemetry.pause(s.Phase == runv1.Phase_PHASE_PAUSED)
 	l.j.post(ctx, scheduler.RunState{Lease: l.s.ID, Phase: s.Phase, Reason: s.Reason, Exit: s.ExitCode, Output: s.Output, Detail: network.Clip(s.Detail, 200)})
 	if s.Phase != runv1.Phase_PHASE_ENDED {
 		return nil

@@ -18,12 +18,14 @@ const maxSamplesAtOnce = 4096
 // telemetry is what a client has of the samples of one lease. The receipts of the
 // lease are held against them. The goroutine that is in the link's run owns it.
 type telemetry struct {
-	file  *disk.SampleFile // a beginning of the list
-	check *payment.SampleCheck
-	payer *payment.Payer
-	have  uint64 // samples that came, kept or not
-	idle  *scheduler.Idle
-	told  bool // that the job is idle
+	file   *disk.SampleFile // a beginning of the list
+	check  *payment.SampleCheck
+	payer  *payment.Payer
+	have   uint64 // samples that came, kept or not
+	limits *jobv1.Limits
+	idle   *scheduler.Idle
+	told   bool // that the job is idle
+	paused bool // then its devices have nothing to do
 }
 
 // telemetry is where this node keeps the samples of its leases.
@@ -34,7 +36,7 @@ func (c *Config) telemetry() *disk.SampleFiles {
 // openTelemetry goes on with what is kept of a lease's samples. A file that is
 // damaged is begun anew: the provider has all of it.
 func openTelemetry(s *Proposal, limits *jobv1.Limits, files *disk.SampleFiles, payer *payment.Payer) (*telemetry, error) {
-	t := &telemetry{file: files.Of(s.ID), payer: payer, idle: scheduler.NewIdle(limits)}
+	t := &telemetry{file: files.Of(s.ID), payer: payer, limits: limits, idle: scheduler.NewIdle(limits)}
 	for {
 		t.check = payment.NewSampleCheck(s.Lease.Devices)
 		if err := t.file.Resume(); err != nil {
@@ -79,12 +81,23 @@ func (t *telemetry) take(now time.Time, b []byte) (idle string, err error) {
 		return "", err
 	}
 	t.have++
+	if t.paused {
+		return "", nil
+	}
 	idle, is := t.idle.Add(s)
 	if !is || t.told {
 		return "", nil
 	}
 	t.told = true
 	return idle, nil
+}
+
+// pause notes whether the run is paused. Idleness is watched for anew after a pause,
+// in which no job can use its devices.
+func (t *telemetry) pause(paused bool) {
+	if t.paused = paused; paused {
+		t.idle, t.told = scheduler.NewIdle(t.limits), false
+	}
 }
 
 // keepSamples takes a piece of telemetry as it came. An error of its provider's is an

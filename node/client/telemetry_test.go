@@ -175,3 +175,31 @@ func TestTelemetryLies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, hears) })
 	}
 }
+
+// TestTelemetryOfPausedJob has a run that used its GPU paused, so that it uses nothing
+// for as long as its owner would let it be idle: that is no idleness.
+func TestTelemetryOfPausedJob(t *testing.T) {
+	tree := moneytest.NewTree(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHearing(t, tree)
+		h.l.j.msg = &jobv1.Job{Limits: &jobv1.Limits{MinGpuUtil: 50, MinGpuUtilOverMs: 60_000}}
+		h.start()
+		for n := range uint64(200) {
+			time.Sleep(time.Second)
+			used, paused := uint32(90), n >= 30 && n < 120
+			if h.l.telemetry.pause(paused); paused {
+				used = 0
+			}
+			b, err := proto.Marshal(&runv1.Sample{Device: h.Lease.Devices[0], AtMs: time.Now().UnixMilli(), GpuUtil: proto.Uint32(used)})
+			if err == nil {
+				err = h.hearSamples(n, b)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told := len(h.l.j.events); told > 0 {
+				t.Fatalf("after %d samples: %v", n+1, <-h.l.j.events)
+			}
+		}
+	})
+}
